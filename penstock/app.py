@@ -1,0 +1,127 @@
+"""The Celery app of a deployment: Celery's own, with our tasks, timetable and settings on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import celery
+from celery import signals
+from celery.exceptions import TaskPredicate
+
+from penstock import client
+from penstock.checks import require_servers
+from penstock.config import Settings
+from penstock.errors import PenstockError
+from penstock.message import ENQUEUED_AT
+from penstock.profile import Profile
+from penstock.scheduler.beat import beat_entries
+from penstock.scheduler.schedule import Schedule
+from penstock.task import RunningJob, Task, on_declared, running
+
+
+class PenstockApp(celery.Celery):  # type: ignore[misc]
+    """A Celery app that knows its deployment: settings, worker profiles and timetable."""
+
+    def __init__(
+        self, name: str, *, settings: Settings, profiles: Sequence[Profile], schedules: Sequence[Schedule], **kwargs: Any
+    ) -> None:
+        super().__init__(name, **kwargs)
+        self.settings = settings
+        self.profiles = tuple(profiles)
+        self.schedules = tuple(schedules)
+
+
+def make_app(
+    name: str,
+    *,
+    settings: Settings,
+    config: object = "celeryconfig",
+    profiles: Sequence[Profile] = (),
+    schedules: Sequence[Schedule] = (),
+) -> PenstockApp:
+    """The app that ``celery -A`` finds. Opens no connection.
+
+    Args:
+        name: the app's main module, for task names that Celery makes up.
+        settings: the deployment's settings; producers in this process use them as well.
+        config: module, or object, with Celery's settings.
+        profiles: the kinds of workers of this deployment.
+        schedules: what beat starts.
+    """
+    app = PenstockApp(name, settings=settings, profiles=profiles, schedules=schedules)
+    app.config_from_object(config)
+    app.conf.beat_schedule = beat_entries(schedules)
+    client.configure(settings)
+
+    def add_twin(declared: Task[..., Any]) -> None:
+        if app.finalized:
+            app.register_task(TaskTwin(declared))
+
+    def add_twins(sender: object, **_: Any) -> None:
+        on_declared(add_twin)
+
+    # Made when Celery finalizes the app: making a twin reads the configuration, and importing must stay cheap.
+    app.on_after_finalize.connect(add_twins, weak=False)
+    return app
+
+
+class TaskTwin(celery.Task):  # type: ignore[misc]
+    """A declared task as Celery knows it, so that ``app.tasks[name].delay()``, canvas and Flower work."""
+
+    def __init__(self, declared: Task[..., Any]) -> None:
+        self.declared = declared
+        self.name = declared.name
+        self.__doc__ = declared.__doc__
+        self.__module__ = declared.function.__module__
+        self.queue = declared.defaults.queue
+        self.priority = declared.defaults.priority
+        self.expires = declared.defaults.expires
+        self.time_limit, self.soft_time_limit = client.time_limits(declared.defaults)
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the body and repeats it as the task's Retry says."""
+        retry = self.declared.defaults.retry
+        attempt = self.request.retries + 1
+        with running(RunningJob(id=self.request.id, task=self.name, attempt=attempt)):
+            try:
+                return self.declared.function(*args, **kwargs)
+            except TaskPredicate:
+                raise  # Celery's own Retry, Ignore and Reject are answers, not errors.
+            except retry.on if retry else () as error:
+                assert retry is not None  # noqa: S101
+                pause = retry.pause(attempt, error)
+                raise self.retry(exc=error, countdown=pause, max_retries=retry.attempts - 1) from error
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
+        """Celery's; refuses arguments that do not fit the body, as ``enqueue`` does."""
+        self.declared.check_arguments(tuple(args or ()), dict(kwargs or {}))
+        return super().apply_async(args, kwargs, *rest, **options)
+
+
+@signals.before_task_publish.connect(weak=False)
+def _note_time(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    """Adds the time of enqueueing, which Celery's message lacks; a retry keeps the first one."""
+    if headers is not None:
+        headers.setdefault(ENQUEUED_AT, datetime.now(UTC).isoformat())
+
+
+@signals.celeryd_init.connect(weak=False)
+def _check_worker(instance: Any = None, **_: Any) -> None:
+    _stop_unless_ready(instance.app)
+
+
+@signals.beat_init.connect(weak=False)
+def _check_beat(sender: Any = None, **_: Any) -> None:
+    _stop_unless_ready(sender.app)
+
+
+def _stop_unless_ready(app: celery.Celery) -> None:
+    """Ends the process with one message before anything is half-started; afterwards outages are waited out."""
+    if not isinstance(app, PenstockApp):
+        return
+    try:
+        require_servers(app.settings)
+    except PenstockError as error:
+        raise SystemExit(f"penstock: {error}") from None

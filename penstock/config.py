@@ -1,0 +1,252 @@
+"""Settings: what the environment says, checked as a whole before anything starts.
+
+A settings class is a frozen dataclass whose fields are made by :func:`setting`. :func:`load` reads one or several
+of them at once and reports every problem in a single :class:`~penstock.errors.SettingsError`, so that a broken
+deployment is mended in one round and not one variable at a time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+import zoneinfo
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+from urllib.parse import urlsplit
+
+from penstock.errors import SettingsError
+
+T = TypeVar("T")
+REQUIRED = object()
+EMBEDDED_FILE = "embedded.json"
+BROKER_SCHEMES = ("redis", "rediss", "redis+socket")
+DATABASE_DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
+DATABASE_SCHEMES = ("sqlite", "postgresql+psycopg")
+
+
+def setting(
+    variable: str,
+    parse: Callable[[str], T],
+    *,
+    doc: str,
+    default: T | Callable[[Mapping[str, Any]], T] | object = REQUIRED,
+    remedy: str = "",
+) -> Any:
+    """A field read from the environment.
+
+    Args:
+        variable: name of the environment variable; an empty value counts as absent.
+        parse: turns the text into the value; raises ValueError with a sentence that says what is allowed.
+        doc: one line for people: meaning and unit.
+        default: a value, or a function of the fields read so far; without one the variable is required.
+        remedy: what to do when a required variable is absent.
+    """
+    metadata = {"variable": variable, "parse": parse, "default": default, "doc": doc, "remedy": remedy}
+    return dataclasses.field(metadata=metadata)
+
+
+def load(*classes: type[EnvironmentSettings], environ: Mapping[str, str] | None = None) -> tuple[Any, ...]:
+    """Reads the given settings classes from the environment.
+
+    Raises:
+        SettingsError: with every problem of every class, and a suggestion for each misspelt variable.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[str] = []
+    values = [_read(cls, environ, problems) for cls in classes]
+    problems += _misspelt(classes, environ)
+    if problems:
+        raise SettingsError(problems)
+    return tuple(cls(**fields) for cls, fields in zip(classes, values, strict=True))
+
+
+def _read(
+    cls: type[EnvironmentSettings], environ: Mapping[str, str], problems: list[str]
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        meta = field.metadata
+        text = environ.get(meta["variable"], "").strip()
+        try:
+            values[field.name] = meta["parse"](text) if text else _default(meta, values)
+        except ValueError as error:
+            problems.append(f"{meta['variable']}: {error}")
+        except KeyError:
+            # The default depends on a field that is itself a problem, and is reported already.
+            continue
+    return values
+
+
+def _default(meta: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+    default = meta["default"]
+    if default is REQUIRED:
+        raise ValueError(f"is not set; {meta['remedy']}")
+    return default(values) if callable(default) else default
+
+
+def _misspelt(classes: tuple[type[EnvironmentSettings], ...], environ: Mapping[str, str]) -> Iterator[str]:
+    for cls in classes:
+        known = [field.metadata["variable"] for field in dataclasses.fields(cls)]
+        for name in sorted(environ):
+            if name.startswith(cls.prefix) and name not in known:
+                close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}"
+                yield f"{name}: there is no such setting; {hint}"
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """A parser for whole numbers from ``low`` to ``high``."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is not a whole number; give one from {low} to {high}") from None
+        if not low <= number <= high:
+            raise ValueError(f"{number} is out of bounds; give a number from {low} to {high}")
+        return number
+
+    return parse
+
+
+def words(text: str) -> tuple[str, ...]:
+    """A parser for a comma-separated list."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def named_values(text: str) -> Mapping[str, str]:
+    """A parser for ``name=value`` pairs separated by commas."""
+    pairs = {}
+    for word in words(text):
+        name, sign, value = word.partition("=")
+        if not (sign and name.strip() and value.strip()):
+            raise ValueError(f"an entry is not name=value (entry {len(pairs) + 1}); write name=value,name=value")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def folder(text: str) -> Path:
+    """A parser for a folder; relative ones count from the current folder."""
+    path = Path(text).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{text!r} is a file; name a folder")
+    return path
+
+
+def _broker_url(text: str) -> str:
+    scheme = urlsplit(text).scheme
+    if scheme not in BROKER_SCHEMES:
+        allowed = ", ".join(f"{name}://" for name in BROKER_SCHEMES)
+        raise ValueError(f"scheme {scheme!r} is not served; use one of {allowed}, e.g. redis://localhost:6379/0")
+    if any(mark in text for mark in (" ", "\n")):
+        raise ValueError("contains white space; percent-encode it")
+    return text
+
+
+def _database_url(text: str) -> str:
+    scheme, sign, rest = text.partition("://")
+    scheme = DATABASE_DRIVERS.get(scheme, scheme)
+    if not sign or scheme not in DATABASE_SCHEMES:
+        raise ValueError(
+            f"scheme {scheme.split(':')[0]!r} is not served; use postgresql://user:password@host/name or sqlite:///file.db"
+        )
+    return f"{scheme}://{rest}"
+
+
+def _timezone(text: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        close = difflib.get_close_matches(text, zoneinfo.available_timezones(), n=1)
+        hint = f"did you mean {close[0]}?" if close else "use an IANA name such as Europe/Berlin"
+        raise ValueError(f"{text!r} is not a time zone; {hint}") from None
+    return text
+
+
+def _embedded_broker(values: Mapping[str, Any]) -> str:
+    """The address of the embedded server that ``make up`` or ``make demo`` runs in the same folder."""
+    try:
+        return str(json.loads((values["var"] / EMBEDDED_FILE).read_text())["redis_url"])
+    except FileNotFoundError:
+        raise ValueError(
+            "is not set and no embedded server runs here; set it (redis://host:6379/0) or run `make up`"
+        ) from None
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise ValueError(
+            f"is not set and {values['var'] / EMBEDDED_FILE} cannot be read ({error}); run `make up` again"
+        ) from None
+
+
+@dataclass(frozen=True)
+class EnvironmentSettings:
+    """Base of settings classes; ``prefix`` marks the variables in which a misspelling is an error."""
+
+    prefix: ClassVar[str]
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Reads this class alone; see :func:`load`."""
+        (settings,) = load(cls, environ=environ)
+        return settings  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Settings(EnvironmentSettings):
+    """What the library needs to know of its deployment."""
+
+    prefix: ClassVar[str] = "PENSTOCK_"
+
+    var: Path = setting(
+        "PENSTOCK_VAR",
+        folder,
+        default=lambda _: Path("var").absolute(),
+        doc="Folder for what is kept on disk: embedded server, SQLite ledger, credentials, beat's memory.",
+    )
+    redis_url: str = setting(
+        "REDIS_URL",
+        _broker_url,
+        default=_embedded_broker,
+        doc="Broker; redis://, rediss:// or redis+socket://. Default: the embedded server.",
+    )
+    database_url: str = setting(
+        "DATABASE_URL",
+        _database_url,
+        default=lambda values: f"sqlite:///{values['var'] / 'ledger.db'}",
+        doc="Ledger; postgresql:// or sqlite:///. Default: a SQLite file in the var folder.",
+    )
+    timezone: str = setting(
+        "PENSTOCK_TIMEZONE", _timezone, default="UTC", doc="IANA time zone in which cron schedules are read."
+    )
+    drain_seconds: int = setting(
+        "PENSTOCK_DRAIN_SECONDS",
+        integer(1, 3600),
+        default=20,
+        doc="Seconds that a stopping worker gives its running jobs before it returns them to their queue.",
+    )
+    retention_days: int = setting(
+        "PENSTOCK_RETENTION_DAYS",
+        integer(1, 3650),
+        default=30,
+        doc="Days for which the ledger keeps succeeded and cancelled jobs.",
+    )
+    failed_retention_days: int = setting(
+        "PENSTOCK_FAILED_RETENTION_DAYS",
+        integer(1, 3650),
+        default=90,
+        doc="Days for which the ledger keeps failed jobs.",
+    )
+    max_argument_bytes: int = setting(
+        "PENSTOCK_MAX_ARGUMENT_BYTES",
+        integer(1024, 64 * 1024 * 1024),
+        default=1024 * 1024,
+        doc="Bytes that a job's arguments may take as JSON; larger ones are refused at enqueue.",
+    )
+
+    @property
+    def result_backend(self) -> str:
+        """Celery's ``result_backend`` for the ledger."""
+        return f"penstock.ledger.backend:LedgerBackend+{self.database_url}"

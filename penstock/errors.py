@@ -1,0 +1,58 @@
+"""Every error of the library. Each docstring says what happened and what to do about it."""
+
+
+class PenstockError(Exception):
+    """Base of all errors that Penstock raises on purpose; catching it catches them all."""
+
+
+class SettingsError(PenstockError):
+    """The environment does not describe a system that can run; the message lists every problem with its remedy.
+
+    Attributes:
+        problems: one sentence per problem, in the order in which the settings are declared.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{count} in the settings:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+class DeclarationError(PenstockError):
+    """A task, schedule or profile was declared with something that cannot work; correct the declaration."""
+
+
+class ArgumentError(PenstockError, TypeError):
+    """A job's arguments do not fit its task or are not JSON; the message names the argument. Nothing was sent."""
+
+
+class UnserialisableResult(PenstockError):
+    """A task returned something that is not JSON; the job is recorded as failed. Return plain JSON values."""
+
+
+class BrokerUnavailable(PenstockError):
+    """Redis did not take the message, so the job was not accepted; start Redis or correct REDIS_URL, then enqueue again."""
+
+
+class LedgerUnavailable(PenstockError):
+    """The SQL database did not answer; start it or correct DATABASE_URL, then repeat the call."""
+
+
+class LedgerOutdated(PenstockError):
+    """The ledger's tables are missing or of another version; run `celery -A workers ledger upgrade`."""
+
+
+class JobNotFound(PenstockError):
+    """The ledger has no row for this job: it was never enqueued here, or no worker has started it yet."""
+
+
+class JobFailed(PenstockError):
+    """The job ended without a result; the message carries its recorded error."""
+
+
+class NotCancellable(PenstockError):
+    """The job has already ended, or no worker heard the request; start a worker and cancel again."""
+
+
+class EmbeddedServerError(PenstockError):
+    """The embedded server cannot run here; the message says why and what to change."""

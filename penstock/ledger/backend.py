@@ -1,0 +1,274 @@
+"""Celery's result backend on the ledger.
+
+`result_backend = "penstock.ledger.backend:LedgerBackend+postgresql://…"`
+
+The row of a job is written when it starts and when it ends, whether or not the task ignores its result: ignoring
+drops the value, not the record. Starts, `Ignore` and `Reject` reach a backend by no method of Celery's, so they are
+taken from its signals.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import signals, states
+from celery.app.task import Context
+from celery.backends.base import BaseBackend
+from celery.exceptions import TaskRevokedError
+from celery.exceptions import Retry as CeleryRetry
+from kombu.exceptions import EncodeError
+
+from penstock.errors import UnserialisableResult
+from penstock.job import Reason, State
+from penstock.ledger import queries
+from penstock.ledger.failure import describe, reason_for
+from penstock.ledger.queries import Delivery, JobRow, Outcome
+from penstock.ledger.recorder import Recorder
+from penstock.ledger.session import address, encode_json, reading, writing
+from penstock.message import ENQUEUED_AT, REPLAY_OF, SCHEDULE
+
+UNKNOWN_TASK = "(unknown)"
+CELERY_STATES = {
+    State.QUEUED: states.PENDING,
+    State.SCHEDULED: states.RETRY,
+    State.RUNNING: states.STARTED,
+    State.SUCCEEDED: states.SUCCESS,
+    State.FAILED: states.FAILURE,
+    State.CANCELLED: states.REVOKED,
+}
+
+
+class LedgerBackend(BaseBackend):  # type: ignore[misc]
+    """Results, states and history in SQL. Constructing connects to nothing."""
+
+    persistent = True
+    supports_autoexpire = True  # Retention is a task of its own; Celery's daily clean-up is not needed.
+
+    def __init__(self, app: Any, url: str | None = None, **kwargs: Any) -> None:
+        super().__init__(app, url=url, **kwargs)
+        self._database = url or ""
+        self._recorder = Recorder(self._database)
+
+    def as_uri(self, include_password: bool = False) -> str:
+        """The database's address, without its password unless asked for."""
+        return self._database if include_password else address(self._database)
+
+    # -- what Celery reports ------------------------------------------------------------------------------------
+
+    def mark_as_done(
+        self, task_id: str, result: Any, request: Any = None, store_result: bool = True, state: str = states.SUCCESS
+    ) -> None:
+        """Records a success; an ignored result leaves a row without the value."""
+        if not _is_eager(request, store_result):
+            kept = result if store_result and not getattr(request, "ignore_result", False) else None
+            self.store_result(task_id, kept, state, request=request)
+        if request and request.chord:
+            self.on_chord_part_return(request, state, result)
+
+    def mark_as_failure(
+        self,
+        task_id: str,
+        exc: Any,
+        traceback: Any = None,
+        request: Any = None,
+        store_result: bool = True,
+        call_errbacks: bool = True,
+        state: str = states.FAILURE,
+    ) -> None:
+        """Records a failure, also of a task that ignores its results."""
+        super().mark_as_failure(
+            task_id,
+            exc,
+            traceback=traceback,
+            request=request,
+            store_result=not _is_eager(request, store_result),
+            call_errbacks=call_errbacks,
+            state=state,
+        )
+
+    def mark_as_revoked(
+        self,
+        task_id: str,
+        reason: str = "",
+        request: Any = None,
+        store_result: bool = True,
+        state: str = states.REVOKED,
+    ) -> None:
+        """Records a cancelled or expired job, also of a task that ignores its results."""
+        super().mark_as_revoked(
+            task_id, reason, request=request, store_result=not _is_eager(request, store_result), state=state
+        )
+
+    def store_result(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **_: Any
+    ) -> Any:
+        """Writes what Celery says about a job.
+
+        Raises:
+            EncodeError: the result is not JSON; Celery then records the job as failed.
+        """
+        if state == states.STARTED:
+            return result  # on_prerun has recorded the start
+        delivery = describe_delivery(task_id, request)
+        try:
+            if state in states.READY_STATES or state == states.RETRY:
+                self._recorder.end(delivery, self._outcome(result, state, traceback))
+            else:
+                self._recorder.progress(task_id, {"state": state, "meta": self.prepare_value(result)})
+        except UnserialisableResult as error:
+            raise EncodeError(f"{delivery.task} returned something that is {error}; return plain JSON values") from error
+        return result
+
+    def _outcome(self, result: Any, state: str, traceback: Any) -> Outcome:
+        if state == states.SUCCESS:
+            return Outcome(state=State.SUCCEEDED, result=self.prepare_value(result))
+        if state in (states.REVOKED, states.REJECTED):
+            expired = isinstance(result, TaskRevokedError) and "expired" in str(result)
+            return Outcome(state=State.CANCELLED, reason=Reason.EXPIRED if expired else Reason.REVOKED)
+        if state == states.RETRY:
+            return self._retried(result, traceback)
+        if isinstance(result, BaseException):
+            return Outcome(
+                state=State.FAILED, reason=reason_for(result), failure=self._failure(result, traceback)
+            )
+        # update_state(state="FAILURE", meta=…): the task has described the failure itself.
+        return Outcome(state=State.FAILED, reason=Reason.ERROR, result=self.prepare_value(result))
+
+    def _retried(self, error: Any, traceback: Any) -> Outcome:
+        """A retry is due later. A worker that stops hands its jobs back as a Retry without a time: they wait again."""
+        if isinstance(error, CeleryRetry):
+            return Outcome(state=State.QUEUED)
+        failure = self._failure(error, traceback) if isinstance(error, BaseException) else None
+        return Outcome(state=State.SCHEDULED, failure=failure)
+
+    def _failure(self, error: BaseException, traceback: Any) -> queries.Failure:
+        exception = self.prepare_exception(error, serializer="json")
+        try:
+            encode_json(exception)
+        except (TypeError, ValueError, RecursionError):
+            exception["exc_message"] = [repr(error)]
+        return describe(error, exception, str(traceback) if traceback else None)
+
+    # -- what Celery asks ---------------------------------------------------------------------------------------
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        with reading(self._database) as connection:
+            row = queries.find_job(connection, task_id)
+        return self.meta_from_decoded(_meta(row)) if row else {"status": states.PENDING, "result": None}
+
+    def _forget(self, task_id: str) -> None:
+        with writing(self._database) as connection:
+            queries.forget_job(connection, task_id)
+
+    def __reduce__(self, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        return super().__reduce__(args, {**(kwargs or {}), "url": self._database})
+
+    # -- what Celery tells by signals only ----------------------------------------------------------------------
+
+    def record_start(self, request: Any) -> None:
+        """Records that an attempt's body is about to run."""
+        self._recorder.start(describe_delivery(request.id, request))
+
+    def record_silent_end(self, request: Any, state: str, retval: Any) -> None:
+        """Records an attempt that ended by Ignore or Reject."""
+        if state == states.IGNORED:
+            outcome = Outcome(state=State.SUCCEEDED, reason=Reason.IGNORED)
+        elif getattr(retval, "requeue", False):
+            outcome = Outcome(state=State.QUEUED)
+        else:
+            outcome = Outcome(state=State.FAILED, reason=Reason.REJECTED)
+        self._recorder.end(describe_delivery(request.id, request), outcome)
+
+
+def describe_delivery(id: str, request: Any) -> Delivery:
+    """What a request of Celery's says of its job; a request may be missing, or be a bare signature."""
+    if request is None:
+        return Delivery(id=id, task=UNKNOWN_TASK)
+    info = request.delivery_info or {}
+    headers = request.headers or {}
+
+    def header(name: str) -> Any:
+        return getattr(request, name, None) or headers.get(name)
+
+    return Delivery(
+        id=id,
+        task=getattr(request, "task", None) or UNKNOWN_TASK,
+        queue=info.get("routing_key"),
+        priority=info.get("priority"),
+        args=_list(request.args),
+        kwargs=request.kwargs,
+        retries=request.retries or 0,
+        worker=request.hostname,
+        enqueued_at=_time(header(ENQUEUED_AT)),
+        eta=_time(request.eta),
+        parent_id=request.parent_id,
+        root_id=request.root_id,
+        group_id=request.group,
+        replay_of=header(REPLAY_OF),
+        schedule=header(SCHEDULE),
+    )
+
+
+def _list(args: Any) -> Any:
+    return list(args) if isinstance(args, tuple) else args
+
+
+def _time(value: Any) -> datetime | None:
+    """A time from a header that anyone may have written; nonsense counts as absent."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _is_eager(request: Any, store_result: bool) -> bool:
+    """Whether this is a call in the caller's own process whose result nobody asked to keep."""
+    return bool(getattr(request, "is_eager", False)) and not store_result
+
+
+def _meta(row: JobRow) -> dict[str, Any]:
+    """A row in the form that AsyncResult reads."""
+    status, result = CELERY_STATES[row.state], row.result
+    if row.state is State.RUNNING and row.progress:
+        status, result = row.progress["state"], row.progress["meta"]
+    elif row.state is State.CANCELLED:
+        result = {"exc_type": "TaskRevokedError", "exc_module": "celery.exceptions", "exc_message": [str(row.reason)]}
+    elif row.exception is not None and status in states.EXCEPTION_STATES:
+        result = row.exception
+    elif row.state is State.FAILED and not isinstance(result, dict):
+        result = {"exc_type": "Reject", "exc_module": "celery.exceptions", "exc_message": [str(row.reason)]}
+    return {
+        "task_id": row.id,
+        "status": status,
+        "result": result,
+        "traceback": row.error_traceback,
+        "date_done": row.finished_at,
+        "name": row.task,
+        "args": row.args,
+        "kwargs": row.kwargs,
+        "worker": row.worker,
+        "retries": row.retries,
+        "queue": row.queue,
+        "parent_id": row.parent_id,
+        "group_id": row.group_id,
+        "children": [],
+    }
+
+
+@signals.task_prerun.connect(weak=False)
+def _on_prerun(task: Any = None, **_: Any) -> None:
+    request: Context = task.request
+    if isinstance(task.backend, LedgerBackend) and not request.is_eager:
+        task.backend.record_start(request)
+
+
+@signals.task_postrun.connect(weak=False)
+def _on_postrun(task: Any = None, state: str | None = None, retval: Any = None, **_: Any) -> None:
+    silent = state in (states.IGNORED, states.REJECTED)
+    if silent and isinstance(task.backend, LedgerBackend) and not task.request.is_eager:
+        task.backend.record_silent_end(task.request, state or "", retval)

@@ -1,0 +1,54 @@
+"""Exceptions as the ledger keeps them, and the fingerprint by which failures are grouped."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+from celery.exceptions import TimeLimitExceeded, WorkerLostError
+
+from penstock.job import Reason
+from penstock.ledger.queries import Failure
+
+_FRAME = re.compile(r'^  File "(?P<file>[^"]*)", line \d+, in (?P<function>.*)$', re.MULTILINE)
+
+
+def describe(error: BaseException, exception: dict[str, Any], traceback: str | None) -> Failure:
+    """``error`` for the ledger.
+
+    Args:
+        exception: Celery's form of it, already JSON.
+        traceback: the formatted traceback of the worker.
+    """
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(error)
+    except Exception as broken:
+        message = f"(its __str__ raised {type(broken).__name__})"
+    return Failure(
+        type=name,
+        message=message,
+        exception=exception,
+        traceback=traceback,
+        fingerprint=fingerprint(name, traceback),
+    )
+
+
+def fingerprint(name: str, traceback: str | None) -> str:
+    """Twelve digits that equal errors share: type and call path, without line numbers, folders and messages.
+
+    Neither a new release that shifts lines nor a value in the message splits a group.
+    """
+    frames = [f"{m['file'].rpartition('/')[2]}:{m['function']}" for m in _FRAME.finditer(traceback or "")]
+    return hashlib.sha256("\n".join([name, *frames]).encode()).hexdigest()[:12]
+
+
+def reason_for(error: BaseException) -> Reason:
+    """Why a job that ended with ``error`` failed."""
+    if isinstance(error, WorkerLostError):
+        return Reason.CRASHED
+    if isinstance(error, TimeLimitExceeded) or type(error).__name__ == "SoftTimeLimitExceeded":
+        return Reason.TIMEOUT
+    return Reason.ERROR

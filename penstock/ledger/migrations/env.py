@@ -1,0 +1,14 @@
+"""Run by Alembic for each upgrade; the connection and its transaction come from ``penstock.ledger.schema``."""
+
+from alembic import context
+
+from penstock.ledger.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,367 @@
+"""Every statement that reads or writes a job, one function each. The caller brings the connection and the transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from penstock.job import FINAL, Reason, State, may_become
+from penstock.ledger.tables import ID_LENGTH, attempts, audit, jobs, plain
+
+RUNNING_FROM = [state.value for state in may_become(State.RUNNING)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """What a message says of its job; the part of a row that is known before the job runs."""
+
+    id: str
+    task: str
+    queue: str | None = None
+    priority: int | None = None
+    args: Any = None
+    kwargs: Any = None
+    retries: int = 0
+    worker: str | None = None
+    enqueued_at: datetime | None = None
+    eta: datetime | None = None
+    parent_id: str | None = None
+    root_id: str | None = None
+    group_id: str | None = None
+    replay_of: str | None = None
+    schedule: str | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """The values as columns of ``jobs``; over-long text is cut, so that it cannot cost the row."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: clip(value) if isinstance(value, str) else value for name, value in values.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An exception as the ledger keeps it."""
+
+    type: str
+    message: str
+    exception: dict[str, Any]
+    traceback: str | None = None
+    fingerprint: str | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """The values as columns of ``jobs``."""
+        return {
+            "error_type": clip(self.type),
+            "error_message": self.message,
+            "exception": self.exception,
+            "error_traceback": self.traceback,
+            "error_fingerprint": self.fingerprint,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an attempt ended, and what that makes of its job."""
+
+    state: State
+    reason: Reason | None = None
+    result: Any = None
+    failure: Failure | None = None
+    eta: datetime | None = None
+    """When the next attempt is due, after a retry."""
+
+    @property
+    def of_attempt(self) -> str:
+        """What the row of the attempt says: the job's state, or that it will be tried again."""
+        return {State.SCHEDULED: "retried", State.QUEUED: "requeued"}.get(self.state, self.state.value)
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A row of ``jobs``, every column by its name."""
+
+    id: str
+    task: str
+    queue: str | None
+    priority: int | None
+    state: State
+    reason: Reason | None
+    args: Any
+    kwargs: Any
+    result: Any
+    progress: Any
+    error_type: str | None
+    error_message: str | None
+    exception: Any
+    error_traceback: str | None
+    error_fingerprint: str | None
+    retries: int
+    attempts: int
+    worker: str | None
+    enqueued_at: datetime | None
+    eta: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    updated_at: datetime
+    parent_id: str | None
+    root_id: str | None
+    group_id: str | None
+    replay_of: str | None
+    schedule: str | None
+
+    @property
+    def runtime(self) -> float | None:
+        """Seconds from the last start to the end."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """A row of ``attempts``."""
+
+    job_id: str
+    number: int
+    worker: str | None
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str | None
+    error_type: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """A row of ``audit``: what a person did."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    job_id: str | None
+    details: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFilter:
+    """Which jobs; every condition that is given must hold."""
+
+    states: tuple[State, ...] = ()
+    task: str | None = None
+    queue: str | None = None
+    schedule: str | None = None
+    since: datetime | None = None
+    error: str | None = None
+    """Text that the error's type or message contains, or a fingerprint."""
+
+
+def clip(value: str) -> str:
+    """``value`` as a column of ``ID_LENGTH`` takes it."""
+    return plain(value)[:ID_LENGTH]
+
+
+def start_attempt(connection: Connection, delivery: Delivery) -> int | None:
+    """Marks the job as running and opens its next attempt.
+
+    The upsert on the primary key changes nothing in a final row, so a late second delivery cannot reopen a job.
+
+    Returns:
+        the attempt's number, from 1; None when the job had already ended.
+    """
+    now = datetime.now(UTC)
+    state = {"state": State.RUNNING.value, "started_at": now, "updated_at": now, "finished_at": None}
+    upsert = _insert(connection)(jobs).values(**delivery.columns(), **state, attempts=1)
+    upsert = upsert.on_conflict_do_update(
+        index_elements=[jobs.c.id],
+        set_={
+            **state,
+            "attempts": jobs.c.attempts + 1,
+            "retries": upsert.excluded.retries,
+            "worker": upsert.excluded.worker,
+            "eta": upsert.excluded.eta,
+        },
+        where=jobs.c.state.in_(RUNNING_FROM),
+    ).returning(jobs.c.attempts)
+    number: int | None = connection.execute(upsert).scalar_one_or_none()
+    if number is not None:
+        connection.execute(
+            insert(attempts).values(
+                job_id=clip(delivery.id), number=number, worker=delivery.worker, started_at=now
+            )
+        )
+    return number
+
+
+def end_attempt(connection: Connection, delivery: Delivery, outcome: Outcome) -> bool:
+    """Writes what became of the job and closes its open attempt, if it has one.
+
+    The guard is the state machine's own: a row whose state may not become ``outcome.state`` stays as it is.
+
+    Returns:
+        False when the job had already ended otherwise, and nothing was changed.
+    """
+    now = datetime.now(UTC)
+    changes: dict[str, Any] = {
+        "state": outcome.state.value,
+        "reason": outcome.reason.value if outcome.reason else None,
+        "result": outcome.result,
+        "updated_at": now,
+        "finished_at": now if outcome.state.is_final else None,
+        "eta": outcome.eta or delivery.eta,
+    }
+    if outcome.failure:
+        changes |= outcome.failure.columns()
+    upsert = _insert(connection)(jobs).values(**{**delivery.columns(), **changes})
+    upsert = upsert.on_conflict_do_update(
+        index_elements=[jobs.c.id],
+        set_=changes,
+        where=jobs.c.state.in_([state.value for state in may_become(outcome.state)]),
+    ).returning(jobs.c.attempts)
+    number = connection.execute(upsert).scalar_one_or_none()
+    if number is None:
+        return False
+    _close_attempt(connection, clip(delivery.id), number, outcome, now)
+    return True
+
+
+def _close_attempt(connection: Connection, id: str, number: int, outcome: Outcome, now: datetime) -> None:
+    error = outcome.failure
+    connection.execute(
+        update(attempts)
+        .where(attempts.c.job_id == id, attempts.c.number == number, attempts.c.finished_at.is_(None))
+        .values(
+            finished_at=now,
+            outcome=outcome.of_attempt,
+            error_type=clip(error.type) if error else None,
+            error_message=error.message if error else None,
+        )
+    )
+
+
+def record_progress(connection: Connection, id: str, progress: dict[str, Any]) -> None:
+    """Keeps what a running job says of itself; a job that has ended is left alone."""
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id == clip(id), jobs.c.state == State.RUNNING.value)
+        .values(progress=progress, updated_at=datetime.now(UTC))
+    )
+
+
+def find_job(connection: Connection, id: str) -> JobRow | None:
+    """The job with this id, by primary key."""
+    row = connection.execute(select(jobs).where(jobs.c.id == id)).one_or_none()
+    return _job(row) if row else None
+
+
+def find_jobs(connection: Connection, ids: Sequence[str]) -> list[JobRow]:
+    """The jobs with these ids that have a row, by primary key, in no order."""
+    return [_job(row) for row in connection.execute(select(jobs).where(jobs.c.id.in_(ids)))]
+
+
+def ids_like(connection: Connection, prefix: str, limit: int = 5) -> list[str]:
+    """Ids that start with ``prefix``, a range on the primary key."""
+    statement = select(jobs.c.id).where(jobs.c.id >= prefix, jobs.c.id < prefix + "\U0010ffff")
+    return list(connection.execute(statement.order_by(jobs.c.id).limit(limit)).scalars())
+
+
+def list_jobs(connection: Connection, chosen: JobFilter, limit: int) -> list[JobRow]:
+    """The most recently changed jobs first; each single condition has an index that ends in ``updated_at``."""
+    statement = _matching(select(jobs), chosen).order_by(jobs.c.updated_at.desc(), jobs.c.id).limit(limit)
+    return [_job(row) for row in connection.execute(statement)]
+
+
+def count_by_state(connection: Connection, chosen: JobFilter) -> dict[State, int]:
+    """How many jobs are in each state."""
+    statement = _matching(select(jobs.c.state, func.count()), chosen).group_by(jobs.c.state)
+    return {State(state): count for state, count in connection.execute(statement)}
+
+
+def _matching(statement: Select[Any], chosen: JobFilter) -> Select[Any]:
+    conditions = []
+    if chosen.states:
+        conditions.append(jobs.c.state.in_([state.value for state in chosen.states]))
+    for column, value in ((jobs.c.task, chosen.task), (jobs.c.queue, chosen.queue), (jobs.c.schedule, chosen.schedule)):
+        if value is not None:
+            conditions.append(column == value)
+    if chosen.since is not None:
+        conditions.append(jobs.c.updated_at >= chosen.since)
+    if chosen.error is not None:
+        conditions.append(
+            or_(
+                jobs.c.error_fingerprint == chosen.error,
+                jobs.c.error_type.contains(chosen.error, autoescape=True),
+                jobs.c.error_message.contains(chosen.error, autoescape=True),
+            )
+        )
+    return statement.where(and_(*conditions)) if conditions else statement
+
+
+def attempts_of(connection: Connection, id: str) -> list[AttemptRow]:
+    """The starts of a job in their order."""
+    statement = select(attempts).where(attempts.c.job_id == id).order_by(attempts.c.number)
+    return [AttemptRow(**row._mapping) for row in connection.execute(statement)]
+
+
+def children_of(connection: Connection, id: str) -> list[JobRow]:
+    """The jobs that a job submitted, in the order in which they were first seen."""
+    statement = select(jobs).where(jobs.c.parent_id == id).order_by(jobs.c.enqueued_at, jobs.c.started_at, jobs.c.id)
+    return [_job(row) for row in connection.execute(statement)]
+
+
+def forget_job(connection: Connection, id: str) -> None:
+    """Deletes a job and its attempts."""
+    connection.execute(delete(jobs).where(jobs.c.id == id))
+
+
+def delete_ended(
+    connection: Connection, states: Sequence[State], older_than: timedelta, limit: int, task: str | None = None
+) -> int:
+    """Deletes at most ``limit`` jobs that ended in one of ``states`` longer ago than ``older_than``; their number."""
+    if not FINAL.issuperset(states):
+        raise ValueError(f"only final jobs can be deleted, not {sorted(set(states) - FINAL)}")
+    old = (
+        select(jobs.c.id)
+        .where(jobs.c.finished_at < datetime.now(UTC) - older_than, jobs.c.state.in_([s.value for s in states]))
+        .order_by(jobs.c.finished_at)
+        .limit(limit)
+    )
+    if task is not None:
+        old = old.where(jobs.c.task == task)
+    return connection.execute(delete(jobs).where(jobs.c.id.in_(old.scalar_subquery()))).rowcount
+
+
+def add_audit(
+    connection: Connection, *, actor: str, action: str, job_id: str | None = None, details: Any = None
+) -> None:
+    """Notes who did what."""
+    row = {"at": datetime.now(UTC), "actor": clip(actor), "action": action, "job_id": job_id, "details": details}
+    connection.execute(insert(audit).values(**row))
+
+
+def audit_of(connection: Connection, job_id: str) -> list[AuditRow]:
+    """What people did to a job, oldest first."""
+    statement = select(audit).where(audit.c.job_id == job_id).order_by(audit.c.at, audit.c.id)
+    return [AuditRow(**row._mapping) for row in connection.execute(statement)]
+
+
+def ping(connection: Connection) -> str:
+    """The server's version, as proof that it answers."""
+    statement = "SELECT sqlite_version()" if connection.dialect.name == "sqlite" else "SHOW server_version"
+    return str(connection.execute(text(statement)).scalar_one())
+
+
+def _job(row: Any) -> JobRow:
+    values = dict(row._mapping)
+    values["state"] = State(values["state"])
+    values["reason"] = Reason(values["reason"]) if values["reason"] else None
+    return JobRow(**values)
+
+
+def _insert(connection: Connection) -> Any:
+    # Both dialects spell ON CONFLICT alike, and SQLAlchemy has no common word for it.
+    return {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]

@@ -1,0 +1,64 @@
+"""How the tables come to be: Alembic migrations that ship with the library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from penstock.errors import LedgerOutdated
+from penstock.ledger.session import address, reading, writing
+
+SCRIPTS = Path(__file__).parent / "migrations"
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Brings the ledger's tables to ``revision``; does nothing when they are there.
+
+    Raises:
+        LedgerUnavailable: the database does not answer.
+    """
+    with writing(url) as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Takes the tables back to ``revision``; ``base`` removes them with all that they hold."""
+    with writing(url) as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+
+def revision_of(url: str) -> str | None:
+    """The revision of the database's tables; None when there are none."""
+    with reading(url) as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest_revision() -> str:
+    """The revision that this version of the library needs."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
+def require_newest(url: str) -> None:
+    """Raises LedgerOutdated unless the tables are those that this version of the library needs."""
+    found, needed = revision_of(url), newest_revision()
+    if found == needed:
+        return
+    state = f"is at revision {found}" if found else "has no tables yet"
+    raise LedgerOutdated(
+        f"the ledger at {address(url)} {state}, this version needs {needed}; run `celery -A workers ledger upgrade`"
+    )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,145 @@
+"""How connections to the ledger are opened: late, one engine per process and database, and never across a fork."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kombu.utils.json import dumps, loads
+from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+
+from penstock.errors import LedgerOutdated, LedgerUnavailable, UnserialisableResult
+
+BUSY_SECONDS = 15
+CONNECT_SECONDS = 5
+_engines: dict[str, Engine] = {}
+_lock = threading.Lock()
+
+
+def engine_for(url: str) -> Engine:
+    """This process's engine for the database at ``url``; connects to nothing yet."""
+    with _lock:
+        if url not in _engines:
+            _engines[url] = _make_engine(url)
+        return _engines[url]
+
+
+def close_all() -> None:
+    """Closes every idle connection of this process; the next use opens new ones."""
+    for engine in list(_engines.values()):
+        engine.dispose()
+
+
+@contextmanager
+def writing(url: str) -> Iterator[Connection]:
+    """One transaction: committed at the end, rolled back on an error.
+
+    Raises:
+        LedgerUnavailable: the database does not answer.
+        LedgerOutdated: its tables are missing.
+    """
+    with _translated(url), engine_for(url).begin() as connection:
+        yield connection
+
+
+@contextmanager
+def reading(url: str) -> Iterator[Connection]:
+    """A connection that sees each committed row and holds no lock; the same errors as :func:`writing`."""
+    with _translated(url), engine_for(url).connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    """The one border at which driver errors become ours."""
+    try:
+        yield
+    except (exc.ProgrammingError, exc.OperationalError) as error:
+        if _names_missing_table(error):
+            raise LedgerOutdated(
+                f"the ledger at {address(url)} lacks tables or columns; run `celery -A workers ledger upgrade`"
+            ) from error
+        if isinstance(error, exc.OperationalError):
+            raise _unavailable(url, error) from error
+        raise
+    except (exc.InterfaceError, exc.TimeoutError) as error:
+        raise _unavailable(url, error) from error
+    except exc.StatementError as error:
+        if isinstance(error.orig, (TypeError, ValueError, RecursionError)):
+            raise UnserialisableResult(f"not JSON: {error.orig}") from error
+        raise
+
+
+def _unavailable(url: str, error: exc.SQLAlchemyError) -> LedgerUnavailable:
+    cause = " ".join(str(getattr(error, "orig", error)).split())
+    return LedgerUnavailable(f"the ledger at {address(url)} does not answer ({cause}); start it or correct DATABASE_URL")
+
+
+def _names_missing_table(error: exc.DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None)
+    message = str(error.orig)
+    return state in ("42P01", "42703") or "no such table" in message or "no such column" in message
+
+
+def address(url: str) -> str:
+    """``url`` without its password."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def _make_engine(url: str) -> Engine:
+    options: dict[str, Any] = {"json_serializer": encode_json, "json_deserializer": loads}
+    if url.startswith("sqlite"):
+        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **options)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_immediately)
+        database = engine.url.database
+        if database and database != ":memory:":
+            Path(database).parent.mkdir(parents=True, exist_ok=True)
+        return engine
+    return create_engine(
+        url, pool_pre_ping=True, pool_size=1, connect_args={"connect_timeout": CONNECT_SECONDS}, **options
+    )
+
+
+def encode_json(value: Any) -> str:
+    """JSON with kombu's forms for dates, UUIDs and decimals, as Celery's own results have.
+
+    Raises:
+        ValueError: NaN or infinity, which no database takes as JSON.
+        TypeError: anything else that is not JSON.
+    """
+    return dumps(value, allow_nan=False)
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # The driver's own BEGIN comes late and deferred, so two writers could both read and then deadlock on upgrade;
+    # with autocommit here, _begin_immediately decides.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediately(connection: Connection) -> None:
+    # Writers queue for the lock before they read: none of them can find its snapshot stale later.
+    if connection.get_isolation_level() != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _forget_engines() -> None:
+    # The child must not even close what it inherited: a goodbye on a shared socket would end the parent's session.
+    # The lock is made anew because a thread that held it does not exist here.
+    global _lock
+    _lock = threading.Lock()
+    for engine in _engines.values():
+        engine.dispose(close=False)
+    _engines.clear()
+
+
+# Before a fork idle connections are closed, so that no child inherits an open socket; afterwards each side opens its
+# own. A connection that another thread is using at that moment stays with the parent, untouched by the child.
+os.register_at_fork(before=close_all, after_in_child=_forget_engines)

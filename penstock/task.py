@@ -1,0 +1,310 @@
+"""Declaring tasks. Importing this, or a module of tasks, does not import Celery.
+
+``@task`` keeps a declaration in a registry; each Celery app makes a twin of it (``penstock.app``). Submitting goes
+through the sender that ``penstock.client`` registers here, so that this module knows no broker.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeVar
+
+from penstock.errors import ArgumentError, DeclarationError
+
+if TYPE_CHECKING:
+    from celery.canvas import Signature
+
+    from penstock.client import Job
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Backoff = Literal["exponential", "linear", "constant"]
+DEFAULT_QUEUE = "default"
+PRIORITIES = range(10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """When and how often a failed attempt is repeated.
+
+    Args:
+        attempts: starts in all, the first included.
+        backoff: how the pause grows from attempt to attempt.
+        base: seconds before the second attempt.
+        cap: seconds that no pause exceeds.
+        jitter: draw each pause from its upper half, so that jobs that failed together do not return together.
+        on: exceptions that are worth another attempt; every other one fails the job at once.
+
+    An exception with an attribute ``retry_after`` (seconds) sets the pause itself, up to ``cap``.
+    """
+
+    attempts: int = 3
+    backoff: Backoff = "exponential"
+    base: float = 1.0
+    cap: float = 600.0
+    jitter: bool = True
+    on: tuple[type[Exception], ...] = (Exception,)
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise DeclarationError(f"Retry(attempts={self.attempts}): at least 1, the first start included")
+        if self.backoff not in ("exponential", "linear", "constant"):
+            raise DeclarationError(f"Retry(backoff={self.backoff!r}): exponential, linear or constant")
+        if not 0 < self.base <= self.cap:
+            raise DeclarationError(f"Retry(base={self.base}, cap={self.cap}): seconds with 0 < base <= cap")
+
+    def pause(self, attempt: int, error: BaseException) -> float:
+        """Seconds to wait after attempt number ``attempt`` (from 1) ended with ``error``."""
+        asked = getattr(error, "retry_after", None)
+        if isinstance(asked, (int, float)) and asked >= 0:
+            return min(float(asked), self.cap)
+        growth = {"exponential": 2.0 ** min(attempt - 1, 62), "linear": float(attempt), "constant": 1.0}
+        pause = min(self.base * growth[self.backoff], self.cap)
+        return pause * random.uniform(0.5, 1.0) if self.jitter else pause  # noqa: S311  spreads load, hides nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a job is queued and run. Of a declaration, or of one call (:meth:`Task.options`)."""
+
+    queue: str = DEFAULT_QUEUE
+    retry: Retry | None = None
+    timeout: float | None = None
+    expires: float | None = None
+    priority: int = 0
+    delay: float | None = None
+    at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.queue, str) and self.queue and self.queue.isprintable() and " " not in self.queue):
+            raise DeclarationError(f"queue={self.queue!r}: a name without spaces")
+        if self.retry is not None and not isinstance(self.retry, Retry):
+            raise DeclarationError(f"retry={self.retry!r}: give a Retry, e.g. Retry(attempts=5)")
+        for name in ("timeout", "expires"):
+            seconds = getattr(self, name)
+            if seconds is not None and not (_is_number(seconds) and seconds > 0):
+                raise DeclarationError(f"{name}={seconds!r}: seconds, more than 0")
+        if isinstance(self.priority, bool) or self.priority not in PRIORITIES:
+            raise DeclarationError(f"priority={self.priority!r}: from 0 (first) to 9 (last)")
+        if self.delay is not None and not (_is_number(self.delay) and self.delay >= 0):
+            raise DeclarationError(f"delay={self.delay!r}: seconds, 0 or more")
+        if self.at is not None and self.at.tzinfo is None:
+            raise DeclarationError(f"at={self.at!r}: give it a time zone, e.g. datetime(..., tzinfo=UTC)")
+        if self.at is not None and self.delay is not None:
+            raise DeclarationError("delay and at: give one of them")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+class Sender(Protocol):
+    """Puts a job on its queue; see ``penstock.client``."""
+
+    def __call__(self, task: Task[..., R], options: Options, args: Any, kwargs: Any) -> Job[R]: ...
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """The job whose body is running here."""
+
+    id: str
+    task: str
+    attempt: int
+    """Which start of the job this is, from 1."""
+
+
+_running: ContextVar[RunningJob | None] = ContextVar("penstock_running_job", default=None)
+
+
+def current_job() -> RunningJob | None:
+    """The job whose body is running, or None outside of a worker."""
+    return _running.get()
+
+
+@contextmanager
+def running(job: RunningJob) -> Iterator[None]:
+    """Marks the job whose body runs inside; for workers."""
+    token = _running.set(job)
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+@dataclass(frozen=True, eq=False)
+class Task(Generic[P, R]):
+    """A declared task: call it to run the body here, ``enqueue`` it to have a worker run it."""
+
+    name: str
+    function: Callable[P, R]
+    defaults: Options
+    signature: inspect.Signature = field(repr=False)
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        return self.function.__doc__
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs the body in this process, now."""
+        return self.function(*args, **kwargs)
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Submits a job.
+
+        Raises:
+            ArgumentError: the arguments do not fit or are not JSON; nothing was sent.
+            BrokerUnavailable: Redis did not take the job; it was not accepted.
+        """
+        return _send(self, self.defaults, args, kwargs)
+
+    delay = enqueue
+    """Celery's word for it."""
+
+    def options(
+        self,
+        *,
+        queue: str | None = None,
+        priority: int | None = None,
+        expires: float | None = None,
+        delay: float | None = None,
+        at: datetime | None = None,
+    ) -> Submission[P, R]:
+        """The same task with other options for the next job: ``task.options(delay=60).enqueue(...)``.
+
+        Args:
+            queue: queue instead of the declared one.
+            priority: 0 (first) to 9 (last).
+            expires: seconds after which a job that has not started is cancelled.
+            delay: seconds to wait before it may start.
+            at: time, with a zone, before which it may not start.
+
+        Raises:
+            DeclarationError: an option is out of its bounds.
+        """
+        given = {"queue": queue, "priority": priority, "expires": expires, "delay": delay, "at": at}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        return Submission(self, replace(self.defaults, **changes))
+
+    def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
+        """A Celery signature for canvas (chain, group, chord); loads Celery. Arguments may be partial."""
+        from celery import signature
+
+        return signature(self.name, args=args, kwargs=kwargs)
+
+    def si(self, *args: Any, **kwargs: Any) -> Signature[R]:
+        """An immutable Celery signature: the result of the job before it is not passed on."""
+        from celery import signature
+
+        return signature(self.name, args=args, kwargs=kwargs, immutable=True)
+
+    def check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raises ArgumentError when the arguments do not fit the body's parameters."""
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentError(f"{self.name}{self.signature}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Submission(Generic[P, R]):
+    """A task with the options of one call."""
+
+    task: Task[P, R]
+    chosen: Options
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Submits a job with these options; see :meth:`Task.enqueue`."""
+        return _send(self.task, self.chosen, args, kwargs)
+
+
+def task(
+    *,
+    queue: str = DEFAULT_QUEUE,
+    retry: Retry | None = None,
+    timeout: float | None = None,
+    expires: float | None = None,
+    priority: int = 0,
+    name: str | None = None,
+) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Declares a task.
+
+    Args:
+        queue: where its jobs wait.
+        retry: when to try again; None fails at the first error.
+        timeout: seconds that an attempt may take; then the body gets ``SoftTimeLimitExceeded``.
+        expires: seconds after enqueueing from which a job that has not started is cancelled.
+        priority: 0 (first) to 9 (last) within the queue.
+        name: instead of ``module.function``; keep it when you move the function.
+
+    Raises:
+        DeclarationError: an option is out of its bounds, the body cannot be a task, or the name is taken.
+    """
+    defaults = Options(queue=queue, retry=retry, timeout=timeout, expires=expires, priority=priority)
+
+    def declare(function: Callable[P, R]) -> Task[P, R]:
+        _check_body(function)
+        chosen = name or f"{function.__module__}.{function.__qualname__}"
+        declared = Task(chosen, function, defaults, inspect.signature(function))
+        _register(declared)
+        return declared
+
+    return declare
+
+
+def _check_body(function: Callable[..., Any]) -> None:
+    if not inspect.isfunction(function):
+        raise DeclarationError(f"{function!r}: a task is a function; write @task(...) with parentheses above a def")
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise DeclarationError(f"{function.__qualname__}: a task is a plain def; call asyncio.run() inside it")
+    if "<locals>" in function.__qualname__ or function.__name__ == "<lambda>":
+        raise DeclarationError(f"{function.__qualname__}: declare it at module level, where a worker can import it")
+
+
+_declared: dict[str, Task[..., Any]] = {}
+_listeners: list[Callable[[Task[..., Any]], None]] = []
+_sender: Sender | None = None
+
+
+def _register(declared: Task[..., Any]) -> None:
+    known = _declared.get(declared.name)
+    if known is not None and _place(known) != _place(declared):
+        raise DeclarationError(f"{declared.name}: another task has this name; give one of them name=...")
+    _declared[declared.name] = declared
+    for listener in _listeners:
+        listener(declared)
+
+
+def _place(declared: Task[..., Any]) -> tuple[str, str]:
+    return declared.function.__module__, declared.function.__qualname__
+
+
+def declared_tasks() -> dict[str, Task[..., Any]]:
+    """Every task declared so far, by name."""
+    return dict(_declared)
+
+
+def on_declared(listener: Callable[[Task[..., Any]], None]) -> None:
+    """Calls ``listener`` with every task declared so far and from now on."""
+    for declared in _declared.values():
+        listener(declared)
+    _listeners.append(listener)
+
+
+def register_sender(sender: Sender) -> None:
+    """Makes ``sender`` the one through which ``enqueue`` submits."""
+    global _sender
+    _sender = sender
+
+
+def _send(declared: Task[..., R], options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job[R]:
+    if _sender is None:
+        raise DeclarationError("nothing can send jobs yet; import penstock before you enqueue")
+    declared.check_arguments(args, kwargs)
+    return _sender(declared, options, args, kwargs)
