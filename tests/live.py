@@ -1,0 +1,97 @@
+"""Real worker processes for tests, and waiting for conditions instead of sleeping."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self, TypeVar
+
+T = TypeVar("T")
+ROOT = Path(__file__).parent.parent
+
+
+def wait_for(condition: Callable[[], T], what: str, timeout: float = 20.0) -> T:
+    """The first truthy value of ``condition``; fails, naming ``what``, when there is none in time."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+        time.sleep(0.02)
+    return value
+
+
+class Worker:
+    """`celery -A APP worker` as a process of its own, ready when entered and gone when left."""
+
+    def __init__(
+        self, environment: dict[str, str], log: Path, *options: str, app: str = "tests.jobs", children: int = 2
+    ) -> None:
+        self._environment = environment
+        self._command = [sys.executable, "-m", "celery", "-A", app, "worker", "-l", "INFO", "-c", str(children), *options]
+        self._log = log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        with self._log.open("wb") as output:
+            self.process = subprocess.Popen(
+                self._command, env=self._environment, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+            )
+        wait_for(lambda: self._is_ready() or self._has_ended(), "the worker is ready", 30)
+        assert self._is_ready(), self.log
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self, kind: signal.Signals = signal.SIGTERM, patience: float = 20) -> int:
+        """Ends the worker and returns its exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(kind)
+            try:
+                self.process.wait(patience)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        return self.process.returncode
+
+    @property
+    def pid(self) -> int:
+        """Process id of the parent."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def children(self) -> list[int]:
+        """Process ids of the pool."""
+        listed = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        if listed.exists():
+            return [int(pid) for pid in listed.read_text().split()]
+        output = subprocess.run(["pgrep", "-P", str(self.pid)], capture_output=True, text=True, check=False).stdout
+        return [int(pid) for pid in output.split()]
+
+    @property
+    def log(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text(errors="replace")
+
+    def _is_ready(self) -> bool:
+        return " ready." in self.log
+
+    def _has_ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+
+def open_sockets(pid: int) -> set[str]:
+    """The sockets that a process has open, by the kernel's own names for them."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = os.readlink(entry)
+        except OSError:
+            continue
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
