@@ -84,7 +84,10 @@ class TaskTwin(celery.Task):  # type: ignore[misc]
         """Runs the body and repeats it as the task's Retry says."""
         retry = self.declared.defaults.retry
         attempt = self.request.retries + 1
-        with running(RunningJob(id=self.request.id, task=self.name, attempt=attempt)):
+        job = RunningJob(
+            id=self.request.id, task=self.name, attempt=attempt, enqueued_at=_enqueued_at(self.request)
+        )
+        with running(job):
             try:
                 return self.declared.function(*args, **kwargs)
             except TaskPredicate:
@@ -98,6 +101,15 @@ class TaskTwin(celery.Task):  # type: ignore[misc]
         """Celery's; refuses arguments that do not fit the body, as ``enqueue`` does."""
         self.declared.check_arguments(tuple(args or ()), dict(kwargs or {}))
         return super().apply_async(args, kwargs, *rest, **options)
+
+
+def _enqueued_at(request: Any) -> datetime | None:
+    """The time from the message's header, which anyone may have written; nonsense counts as absent."""
+    try:
+        moment = datetime.fromisoformat(request.get(ENQUEUED_AT))
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @signals.before_task_publish.connect(weak=False)

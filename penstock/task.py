@@ -118,6 +118,8 @@ class RunningJob:
     task: str
     attempt: int
     """Which start of the job this is, from 1."""
+    enqueued_at: datetime | None = None
+    """When it was submitted, the same at every attempt; None when its producer did not say."""
 
 
 _running: ContextVar[RunningJob | None] = ContextVar("penstock_running_job", default=None)
