@@ -10,7 +10,9 @@ import shutil
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 GIVEN_REDIS = os.environ.pop("REDIS_URL", "")
 GIVEN_DATABASE = os.environ.pop("DATABASE_URL", "")
 DATABASES = ("sqlite", "postgresql")
+NewLedger = Callable[[str], AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="session")
@@ -105,21 +108,25 @@ def postgresql_template(postgresql_server: str) -> Iterator[str]:
     _administer(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture
-def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
-    """An empty SQLite ledger."""
-    shutil.copy(sqlite_template, tmp_path / "ledger.db")
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
+@pytest.fixture(scope="session")
+def new_ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewLedger:
+    """Makes an empty, migrated ledger on the database that is asked for; a context manager that gives its address."""
 
+    @contextmanager
+    def make(kind: str) -> Iterator[str]:
+        if kind == "sqlite":
+            path = tmp_path_factory.mktemp("ledger") / "ledger.db"
+            shutil.copy(request.getfixturevalue("sqlite_template"), path)
+            yield f"sqlite:///{path}"
+            return
+        server = request.getfixturevalue("postgresql_server")
+        name = f"penstock_test_{uuid.uuid4().hex[:12]}"
+        _administer(server, f"CREATE DATABASE {name} TEMPLATE {request.getfixturevalue('postgresql_template')}")
+        yield _database(server, name)
+        session.close_all()
+        _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
-@pytest.fixture
-def postgresql_url(postgresql_server: str, postgresql_template: str) -> Iterator[str]:
-    """An empty PostgreSQL ledger."""
-    name = f"penstock_test_{uuid.uuid4().hex[:12]}"
-    _administer(postgresql_server, f"CREATE DATABASE {name} TEMPLATE {postgresql_template}")
-    yield _database(postgresql_server, name)
-    session.close_all()
-    _administer(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
+    return make
 
 
 def _administer(server: str, statement: str) -> None:
@@ -134,22 +141,16 @@ def _database(server: str, name: str) -> str:
 
 
 @pytest.fixture(params=DATABASES)
-def database_url(request: pytest.FixtureRequest) -> str:
+def database_url(request: pytest.FixtureRequest, new_ledger: NewLedger) -> Iterator[str]:
     """An empty ledger, once on each database."""
-    request.node.user_properties.append(("database", request.param))
-    return request.getfixturevalue(f"{request.param}_url")
+    with new_ledger(request.param) as url:
+        yield url
 
 
 @pytest.fixture
 def environment(broker_url: str, database_url: str, tmp_path: Path) -> dict[str, str]:
     """The variables of a deployment of its own, for processes."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return kept | {
-        "REDIS_URL": broker_url,
-        "DATABASE_URL": database_url,
-        "PENSTOCK_VAR": str(tmp_path / "var"),
-        "PYTHONPATH": str(ROOT),
-    }
+    return deployment(broker_url, database_url, tmp_path)
 
 
 @pytest.fixture
@@ -159,26 +160,80 @@ def settings(environment: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
-def app(environment: dict[str, str], settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[PenstockApp]:
+def app(environment: dict[str, str]) -> Iterator[PenstockApp]:
     """A producer's app in this process, configured by the project's own celeryconfig.py."""
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    spec = importlib.util.spec_from_file_location("celeryconfig_of_test", ROOT / "celeryconfig.py")
-    assert spec is not None
-    assert spec.loader is not None
-    config = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(config)
-    made = make_app("tests", settings=settings, config=config)
-    yield made
-    made.close()
-    monkeypatch.setattr(client, "_publisher", None)
+    with producer(environment) as made:
+        yield made
 
 
-@pytest.fixture
-def worker(environment: dict[str, str], tmp_path: Path) -> Iterator[Worker]:
-    """A running worker of the jobs in ``tests/jobs.py``; ``app`` submits to it."""
-    with Worker(environment, log=tmp_path / "worker.log") as started:
-        yield started
+@dataclass(frozen=True)
+class Live:
+    """A running worker of ``tests/jobs.py`` and an app that submits to it."""
+
+    app: PenstockApp
+    worker: Worker
+    environment: dict[str, str]
+
+    @property
+    def database_url(self) -> str:
+        return self.app.settings.database_url
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def live(
+    request: pytest.FixtureRequest, live_broker_url: str, new_ledger: NewLedger, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Live]:
+    """One worker for all tests of a module, once on each database; its jobs have ids of their own."""
+    folder = tmp_path_factory.mktemp("live")
+    with new_ledger(request.param) as url, redis.Redis.from_url(live_broker_url) as connection:
+        connection.flushdb()
+        variables = deployment(live_broker_url, url, folder)
+        with producer(variables) as app, Worker(variables, folder / "worker.log") as worker:
+            yield Live(app, worker, variables)
+        connection.flushdb()
+
+
+@pytest.fixture(scope="session")
+def live_broker_url(redis_server: str) -> str:
+    """A second database number, which the emptying of ``broker_url`` does not touch."""
+    return _empty_database_of(redis_server)
+
+
+def deployment(broker_url: str, database_url: str, folder: Path) -> dict[str, str]:
+    """The variables that describe a deployment to its processes."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return kept | {
+        "REDIS_URL": broker_url,
+        "DATABASE_URL": database_url,
+        "PENSTOCK_VAR": str(folder / "var"),
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+@contextmanager
+def producer(variables: dict[str, str]) -> Iterator[PenstockApp]:
+    """An app in this process with these variables set, and everything as before afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        patch.setattr(client, "_publisher", None)
+        spec = importlib.util.spec_from_file_location("celeryconfig_of_test", ROOT / "celeryconfig.py")
+        assert spec is not None
+        assert spec.loader is not None
+        config = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(config)
+        app = make_app("tests", settings=Settings.load(), config=config)
+        yield app
+        app.close()
+
+
+@pytest.fixture(autouse=True)
+def _note_database(request: pytest.FixtureRequest) -> None:
+    """Notes for the summary on which database a test runs."""
+    parameters = getattr(request.node, "callspec", None)
+    for name in DATABASES:
+        if parameters is not None and name in parameters.params.values():
+            request.node.user_properties.append(("database", name))
 
 
 _by_database: Counter[tuple[str, str]] = Counter()

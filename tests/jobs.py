@@ -1,7 +1,8 @@
-"""An app with the small tasks that tests run in real workers; declared as a user would declare them."""
+"""The small tasks that tests run in real workers; declared as a user would declare them."""
 
 import os
 import signal
+import socket
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -9,11 +10,9 @@ from typing import Any
 
 from celery import shared_task
 from celery.exceptions import Ignore, Reject
+from sqlalchemy import make_url
 
 from penstock import Retry, Settings, current_job, task
-from penstock.app import make_app
-
-app = make_app("tests", settings=Settings.load())
 
 
 @task()
@@ -101,6 +100,33 @@ def sleep(seconds: float, started: str | None = None) -> int:
         Path(started).write_text(str(os.getpid()))
     time.sleep(seconds)
     return os.getpid()
+
+
+@task()
+def connections(seconds: float) -> tuple[int, list[str]]:
+    """This process and its ledger connections; takes a while, so that another child takes the next job."""
+    time.sleep(seconds)
+    return os.getpid(), ledger_connections()
+
+
+def ledger_connections() -> list[str]:
+    """This process's open connections to the ledger: sockets by the kernel's names, or open files of SQLite."""
+    port = make_url(Settings.load().database_url).port
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            name = os.readlink(entry)
+            if name.endswith("/ledger.db") or (name.startswith("socket:") and _leads_to(int(entry.name), port)):
+                found.append(name)
+        except OSError:
+            continue
+    return found
+
+
+def _leads_to(descriptor: int, port: int | None) -> bool:
+    with socket.socket(fileno=os.dup(descriptor)) as connection:
+        peer = connection.getpeername()
+    return "PGSQL" in peer if isinstance(peer, str) else peer[1] == port
 
 
 @task()

@@ -26,7 +26,7 @@ class Worker:
     """`celery -A APP worker` as a process of its own, ready when entered and gone when left."""
 
     def __init__(
-        self, environment: dict[str, str], log: Path, *options: str, app: str = "tests.jobs", children: int = 2
+        self, environment: dict[str, str], log: Path, *options: str, app: str = "tests.worker_app", children: int = 2
     ) -> None:
         self._environment = environment
         self._command = [sys.executable, "-m", "celery", "-A", app, "worker", "-l", "INFO", "-c", str(children), *options]

@@ -117,7 +117,7 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
             else:
                 self._recorder.progress(task_id, {"state": state, "meta": self.prepare_value(result)})
         except UnserialisableResult as error:
-            raise EncodeError(f"{delivery.task} returned something that is {error}; return plain JSON values") from error
+            raise EncodeError(f"{delivery.task} returned what is {error}; return plain JSON values") from error
         return result
 
     def _outcome(self, result: Any, state: str, traceback: Any) -> Outcome:
@@ -146,7 +146,7 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         exception = self.prepare_exception(error, serializer="json")
         try:
             encode_json(exception)
-        except (TypeError, ValueError, RecursionError):
+        except UnserialisableResult:
             exception["exc_message"] = [repr(error)]
         return describe(error, exception, str(traceback) if traceback else None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -46,6 +46,8 @@ class Delivery:
 class Failure:
     """An exception as the ledger keeps it."""
 
+    COLUMNS: ClassVar = ("error_type", "error_message", "exception", "error_traceback", "error_fingerprint")
+
     type: str
     message: str
     exception: dict[str, Any]
@@ -54,13 +56,8 @@ class Failure:
 
     def columns(self) -> dict[str, Any]:
         """The values as columns of ``jobs``."""
-        return {
-            "error_type": clip(self.type),
-            "error_message": self.message,
-            "exception": self.exception,
-            "error_traceback": self.traceback,
-            "error_fingerprint": self.fingerprint,
-        }
+        values = (clip(self.type), self.message, self.exception, self.traceback, self.fingerprint)
+        return dict(zip(self.COLUMNS, values, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +213,8 @@ def end_attempt(connection: Connection, delivery: Delivery, outcome: Outcome) ->
     }
     if outcome.failure:
         changes |= outcome.failure.columns()
+    elif outcome.state is State.SUCCEEDED:
+        changes |= dict.fromkeys(Failure.COLUMNS)
     upsert = _insert(connection)(jobs).values(**{**delivery.columns(), **changes})
     upsert = upsert.on_conflict_do_update(
         index_elements=[jobs.c.id],

@@ -70,8 +70,9 @@ def _translated(url: str) -> Iterator[None]:
     except (exc.InterfaceError, exc.TimeoutError) as error:
         raise _unavailable(url, error) from error
     except exc.StatementError as error:
-        if isinstance(error.orig, (TypeError, ValueError, RecursionError)):
-            raise UnserialisableResult(f"not JSON: {error.orig}") from error
+        # encode_json's own error: one driver calls it inside a statement and wraps it, the other does not.
+        if isinstance(error.orig, UnserialisableResult):
+            raise error.orig from None
         raise
 
 
@@ -110,10 +111,12 @@ def encode_json(value: Any) -> str:
     """JSON with kombu's forms for dates, UUIDs and decimals, as Celery's own results have.
 
     Raises:
-        ValueError: NaN or infinity, which no database takes as JSON.
-        TypeError: anything else that is not JSON.
+        UnserialisableResult: it is not JSON; NaN and infinity are not, because no database takes them.
     """
-    return dumps(value, allow_nan=False)
+    try:
+        return dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnserialisableResult(f"not JSON ({error})") from error
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
@@ -126,7 +129,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 def _begin_immediately(connection: Connection) -> None:
     # Writers queue for the lock before they read: none of them can find its snapshot stale later.
-    if connection.get_isolation_level() != "AUTOCOMMIT":
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
