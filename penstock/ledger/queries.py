@@ -306,10 +306,10 @@ def attempts_of(connection: Connection, id: str) -> list[AttemptRow]:
     return [AttemptRow(**row._mapping) for row in connection.execute(statement)]
 
 
-def children_of(connection: Connection, id: str) -> list[JobRow]:
-    """The jobs that a job submitted, in the order in which they were first seen."""
+def children_of(connection: Connection, id: str, limit: int | None = None) -> list[JobRow]:
+    """The jobs that a job submitted, at most ``limit`` of them, in the order in which they were first seen."""
     statement = select(jobs).where(jobs.c.parent_id == id).order_by(jobs.c.enqueued_at, jobs.c.started_at, jobs.c.id)
-    return [_job(row) for row in connection.execute(statement)]
+    return [_job(row) for row in connection.execute(statement.limit(limit))]
 
 
 def forget_job(connection: Connection, id: str) -> None:
@@ -352,6 +352,22 @@ def ping(connection: Connection) -> str:
     """The server's version, as proof that it answers."""
     statement = "SELECT sqlite_version()" if connection.dialect.name == "sqlite" else "SHOW server_version"
     return str(connection.execute(text(statement)).scalar_one())
+
+
+def span_of_jobs(connection: Connection) -> tuple[datetime | None, datetime | None]:
+    """When the first and the last job changed; None without jobs. Each is one end of an index."""
+    oldest, newest = (select(end(jobs.c.updated_at)).scalar_subquery() for end in (func.min, func.max))
+    row = connection.execute(select(oldest, newest)).one()
+    return row[0], row[1]
+
+
+def bytes_used(connection: Connection) -> int:
+    """Bytes that the ledger's tables and indexes take; of SQLite, those of the whole file."""
+    if connection.dialect.name == "sqlite":
+        statement = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+        return int(connection.execute(text(statement)).scalar_one())
+    sizes = [func.pg_total_relation_size(table.name) for table in (jobs, attempts, audit)]
+    return int(connection.execute(select(sum(sizes[1:], sizes[0]))).scalar_one())
 
 
 def _job(row: Any) -> JobRow:
