@@ -366,8 +366,8 @@ def bytes_used(connection: Connection) -> int:
     if connection.dialect.name == "sqlite":
         statement = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
         return int(connection.execute(text(statement)).scalar_one())
-    sizes = [func.pg_total_relation_size(table.name) for table in (jobs, attempts, audit)]
-    return int(connection.execute(select(sum(sizes[1:], sizes[0]))).scalar_one())
+    sizes = " + ".join(f"pg_total_relation_size('{table.name}')" for table in (jobs, attempts, audit))
+    return int(connection.execute(text(f"SELECT {sizes}")).scalar_one())
 
 
 def _job(row: Any) -> JobRow:
