@@ -1,0 +1,101 @@
+"""Cancelling jobs through Celery's revoke."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+from sqlalchemy import Connection
+
+from penstock.app import PenstockApp
+from penstock.checks import require_redis
+from penstock.cli.command import actor
+from penstock.cli.listing import SHORT_ID, is_uuid
+from penstock.cli.wording import counted, distance
+from penstock.errors import BrokerUnavailable, NotCancellable
+from penstock.job import State
+from penstock.ledger import queries
+from penstock.ledger.queries import JobRow
+from penstock.ledger.session import reading, writing
+
+REPLY_SECONDS = 2.0
+"""How long workers have to answer; a worker of one process answers between two jobs only."""
+
+
+def cancel(app: PenstockApp, given: Sequence[str], terminate: bool) -> None:
+    """Asks every worker to cancel the jobs, prints what that means for each, and notes it in the audit.
+
+    Raises:
+        NotCancellable: no worker heard it; or some had ended already, and the others were cancelled.
+        BrokerUnavailable: Redis does not answer.
+    """
+    with reading(app.settings.database_url) as connection:
+        rows = dict(_find(connection, id) for id in given)
+    ended = {id: row for id, row in rows.items() if row and row.state.is_final}
+    open_jobs = {id: row for id, row in rows.items() if id not in ended}
+    if open_jobs:
+        workers = _revoke(app, list(open_jobs), terminate)
+        _note(app, list(open_jobs), terminate, workers)
+        for id, row in open_jobs.items():
+            click.echo(f"{id}: {counted(len(workers), 'worker')} heard it; {_consequence(row, terminate)}")
+    if ended:
+        raise NotCancellable("\n".join(f"{id} {_ending(row)}" for id, row in ended.items()))
+
+
+def _find(connection: Connection, given: str) -> tuple[str, JobRow | None]:
+    """The full id, and the row if there is one.
+
+    Only the beginning of a UUID is completed: a short id that somebody chose may be that of a job that waits
+    and has no row, and completing it would cancel another job.
+    """
+    row = queries.find_job(connection, given)
+    if row is None and len(given) >= SHORT_ID:
+        ids = queries.ids_like(connection, given, 2)
+        if len(ids) == 1 and is_uuid(ids[0]):
+            return ids[0], queries.find_job(connection, ids[0])
+    return given, row
+
+
+def _revoke(app: PenstockApp, ids: list[str], terminate: bool) -> list[str]:
+    """The names of the workers that have taken the request."""
+    require_redis(app.settings)
+    try:
+        replies: list[dict[str, Any]] = (
+            app.control.revoke(ids, terminate=terminate, signal="SIGTERM", reply=True, timeout=REPLY_SECONDS)
+            or []
+        )
+    except (OperationalError, RedisError, OSError) as error:
+        raise BrokerUnavailable(f"Redis did not pass the request on ({error}); repeat the command") from error
+    workers = [name for reply in replies for name, answer in reply.items() if "ok" in answer]
+    if not workers:
+        raise NotCancellable(
+            f"no worker heard the request within {REPLY_SECONDS:g} s, so nothing was cancelled; "
+            "start a worker (`celery -A workers worker`) and cancel again"
+        )
+    return workers
+
+
+def _note(app: PenstockApp, ids: list[str], terminate: bool, workers: list[str]) -> None:
+    details = {"terminate": terminate, "workers": workers}
+    with writing(app.settings.database_url) as connection:
+        for id in ids:
+            queries.add_audit(connection, actor=actor(), action="cancel", job_id=id, details=details)
+
+
+def _consequence(row: JobRow | None, terminate: bool) -> str:
+    if row is None or row.state is not State.RUNNING:
+        return "it will not start"
+    return (
+        "it is being stopped"
+        if terminate
+        else "it runs to its end (--terminate stops it), and is not retried"
+    )
+
+
+def _ending(row: JobRow) -> str:
+    ago = f" {distance(row.finished_at, datetime.now(UTC))}" if row.finished_at else ""
+    return f"has already ended: {row.state}{ago}"

@@ -1,0 +1,88 @@
+"""What all commands share: the app that they belong to, and errors as one sentence with exit code 1."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from penstock.errors import PenstockError
+
+if TYPE_CHECKING:
+    from penstock.app import PenstockApp
+
+
+class _Plainspoken:
+    """The one place at which an error of ours becomes `penstock: …` on stderr, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)  # type: ignore[misc]
+        except PenstockError as error:
+            raise Refusal(str(error)) from error
+
+
+class Refusal(click.ClickException):
+    """A sentence on stderr and exit code 1."""
+
+    exit_code = 1
+
+    def show(self, file: Any = None) -> None:
+        """Prints it."""
+        click.echo(f"penstock: {self.format_message()}", file=file, err=True)
+
+
+class Command(_Plainspoken, click.Command):
+    """One verb."""
+
+
+class Group(_Plainspoken, click.Group):
+    """A noun with its verbs."""
+
+    command_class = Command
+
+
+class Word("click.ParamType[str]"):
+    """Text that a database can look for; the shell may hand over bytes that are not UTF-8."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """``value``, unless it cannot be stored or is empty."""
+        text = str(value)
+        if not text.strip():
+            self.fail("is empty", param, ctx)
+        if not text.isprintable():
+            self.fail(f"{text!r} contains characters that cannot be printed", param, ctx)
+        return text
+
+
+def app_of(context: click.Context) -> PenstockApp:
+    """The app that ``celery -A`` has found.
+
+    Raises:
+        PenstockError: it is none of ours.
+    """
+    from penstock.app import PenstockApp
+
+    app = context.obj.app
+    if not isinstance(app, PenstockApp):
+        raise PenstockError(
+            f"this command needs an app made by penstock; name yours before the command: `celery -A workers "
+            f"{context.command_path.partition(' ')[2]}`"
+        )
+    return app
+
+
+def actor() -> str:
+    """Who is at the keyboard, for the audit: user@host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a number that has no name.
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

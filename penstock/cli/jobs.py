@@ -1,0 +1,170 @@
+"""`celery -A workers jobs …`: what became of jobs, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+
+from penstock.cli.command import Group, Word, app_of
+from penstock.job import State
+
+WORD = Word()
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Since("click.ParamType[datetime]"):
+    """A point in time, given by its age or in ISO 8601."""
+
+    name = "age or time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Naive when an ISO time names no zone."""
+        text = str(value).strip()
+        age = re.fullmatch(r"(\d+)([smhdw])", text)
+        try:
+            if age:
+                return datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])})
+            return datetime.fromisoformat(text)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{text!r} is neither an age such as 30m, 2h or 7d nor a time such as 2026-11-22T08:00",
+                param,
+                ctx,
+            )
+
+
+@click.group(cls=Group)
+def jobs() -> None:
+    """What became of jobs: list and show them, retry and cancel them.
+
+    Every job that a worker has seen is a row of the ledger, until retention deletes it. A job that waits in
+    its queue has no row yet.
+
+    Exit code: 0 done, 1 refused or nothing found (the reason is on stderr), 2 wrong usage.
+    """
+
+
+@jobs.command("list")
+@click.option(
+    "--state",
+    "states",
+    type=click.Choice([state.value for state in State]),
+    multiple=True,
+    help="Repeatable.",
+)
+@click.option("--task", type=WORD, help="Full name of a task.")
+@click.option("--queue", type=WORD, help="Name of a queue.")
+@click.option("--schedule", type=WORD, help="Name of the schedule that started them.")
+@click.option(
+    "--since",
+    type=Since(),
+    help="Changed within 30m, 2h, 7d, or since an ISO time (zone: PENSTOCK_TIMEZONE).",
+)
+@click.option("--error", type=WORD, help="Text in the error's type or message, or a fingerprint.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many are listed."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON array with every column.")
+@click.pass_context
+def list_jobs(context: click.Context, /, since: datetime | None, as_json: bool, **options: Any) -> None:
+    """Lists jobs, the most recently changed first.
+
+    On a terminal an error stands at the end of its job's line or below it. In a pipe each job is one line of
+    tab-separated columns: id, task, queue, state, reason, attempts, started, runtime, error.
+
+    \b
+    Examples:
+      celery -A workers jobs list --state failed --since 2h
+      celery -A workers jobs list --state failed --error Timeout | cut -f1
+    """
+    from penstock.cli import listing
+    from penstock.cli.output import console_of, print_json
+    from penstock.ledger import queries
+    from penstock.ledger.session import reading
+
+    settings = app_of(context).settings
+    limit = options.pop("limit")
+    states = tuple(State(state) for state in options.pop("states"))
+    if since and not since.tzinfo:
+        since = since.replace(tzinfo=ZoneInfo(settings.timezone))
+    chosen = queries.JobFilter(states=states, since=since, **options)
+    console = console_of(context)
+    with reading(settings.database_url) as connection:
+        rows = queries.list_jobs(connection, chosen, limit)
+        counts = queries.count_by_state(connection, chosen) if console.is_terminal and not as_json else {}
+    if as_json:
+        print_json([listing.job_as_json(row) for row in rows])
+    elif console.is_terminal:
+        listing.print_table(console, rows, counts)
+    else:
+        listing.print_lines(rows)
+
+
+@jobs.command("show")
+@click.argument("id", type=WORD)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object: job, attempts, parent, children, audit."
+)
+@click.pass_context
+def show_job(context: click.Context, /, id: str, as_json: bool) -> None:
+    """Shows the whole life of one job. The first characters of its ID are enough when no other job has them.
+
+    \b
+    Example:
+      celery -A workers jobs show 3f2a91c0
+    """
+    from penstock.cli.life import find_life, life_as_json
+    from penstock.cli.output import console_of, print_json
+    from penstock.cli.portrait import SHOWN_CHILDREN, print_life
+    from penstock.ledger.session import reading
+
+    settings = app_of(context).settings
+    with reading(settings.database_url) as connection:
+        life = find_life(connection, id, children=None if as_json else SHOWN_CHILDREN + 1)
+    if as_json:
+        print_json(life_as_json(life))
+    else:
+        print_life(console_of(context), life, ZoneInfo(settings.timezone))
+
+
+@jobs.command("retry")
+@click.argument("ids", metavar="ID...", type=WORD, nargs=-1, required=True)
+@click.pass_context
+def retry_jobs(context: click.Context, /, ids: tuple[str, ...]) -> None:
+    """Submits ended jobs anew, with the same task, arguments, queue and priority.
+
+    Each becomes a new job with an id of its own, whose row names the old one (replay_of). What followed the
+    old job (the rest of a chain, the body of a chord) is not repeated. Either all IDs are submitted or, when
+    one of them is refused, none.
+
+    \b
+    Example:
+      celery -A workers jobs retry 3f2a91c0 77b0c2d4
+    """
+    from penstock.cli.replay import replay_jobs
+
+    replay_jobs(app_of(context), ids)
+
+
+@jobs.command("cancel")
+@click.argument("ids", metavar="ID...", type=WORD, nargs=-1, required=True)
+@click.option("--terminate", is_flag=True, help="Also stop a running job (SIGTERM to its process).")
+@click.pass_context
+def cancel_jobs(context: click.Context, /, ids: tuple[str, ...], terminate: bool) -> None:
+    """Cancels jobs: one that waits will not start, one that runs is stopped with --terminate.
+
+    The workers that run now keep the request in mind; the row changes when the job reaches one of them. A
+    job that waits has no row yet, so any full ID is accepted. When one of several has ended, the others are
+    cancelled all the same.
+
+    \b
+    Example:
+      celery -A workers jobs cancel --terminate 3f2a91c0
+    """
+    from penstock.cli.cancelling import cancel
+
+    cancel(app_of(context), ids, terminate)

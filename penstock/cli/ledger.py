@@ -1,0 +1,154 @@
+"""`celery -A workers ledger …`: the tables in which jobs are recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from penstock.cli.command import Group, app_of
+from penstock.errors import LedgerOutdated
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.group(cls=Group)
+def ledger() -> None:
+    """The tables in which jobs are recorded: make them, bring them up to date, see what they hold.
+
+    Exit code: 0 done, 1 refused or not up to date (the reason is on stderr), 2 wrong usage.
+    """
+
+
+@ledger.command("upgrade")
+@click.pass_context
+def upgrade(context: click.Context) -> None:
+    """Brings the tables to the revision that this version needs, and creates them the first time.
+
+    Does nothing when they are there. Run it before you start new code, once per deployment.
+
+    \b
+    Example:
+      celery -A workers ledger upgrade
+    """
+    from alembic.util import CommandError
+
+    from penstock.checks import found_revision
+    from penstock.ledger import schema
+    from penstock.ledger.session import address
+
+    url = app_of(context).settings.database_url
+    before, newest = found_revision(url), schema.newest_revision()
+    try:
+        schema.upgrade(url)
+    except CommandError as error:
+        raise LedgerOutdated(
+            f"the ledger at {address(url)} is at revision {before}, which this version does not know; use "
+            "the version that made it, or name another DATABASE_URL"
+        ) from error
+    if before == newest:
+        click.echo(f"{address(url)} is at revision {newest} already; nothing to do")
+        return
+    origin = f"it was at {before}" if before else "it had no tables"
+    click.echo(f"{address(url)} is at revision {newest} now; {origin}")
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `ledger status` tells; without tables the rest is None."""
+
+    database: str
+    revision: str | None
+    needed: str
+    server: str | None = None
+    bytes: int | None = None
+    states: dict[str, int] | None = None
+    oldest: datetime | None = None
+    newest: datetime | None = None
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether these are the tables that this version needs."""
+        return self.revision == self.needed
+
+
+@ledger.command("status")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def status(context: click.Context, as_json: bool) -> None:
+    """Shows the database, its revision, and how much it holds. Changes nothing.
+
+    Exit code: 0 when the tables are those that this version needs, 1 otherwise.
+
+    \b
+    Example:
+      celery -A workers ledger status --json
+    """
+    from penstock.cli.output import console_of, print_json
+
+    found = _status(app_of(context).settings.database_url)
+    if as_json:
+        print_json({**asdict(found), "up_to_date": found.up_to_date})
+    else:
+        _print_status(console_of(context), found)
+    if not found.up_to_date:
+        raise LedgerOutdated(_remedy(found))
+
+
+def _status(url: str) -> Status:
+    from penstock.checks import found_revision
+    from penstock.ledger import queries, schema
+    from penstock.ledger.session import address, reading
+
+    bare = Status(address(url), found_revision(url), schema.newest_revision())
+    if bare.revision is None:
+        return bare
+    with reading(url) as connection:
+        oldest, newest = queries.span_of_jobs(connection)
+        states = queries.count_by_state(connection, queries.JobFilter())
+        return replace(
+            bare,
+            server=queries.ping(connection),
+            bytes=queries.bytes_used(connection),
+            states={state.value: count for state, count in states.items()},
+            oldest=oldest,
+            newest=newest,
+        )
+
+
+def _remedy(found: Status) -> str:
+    state = f"is at revision {found.revision}" if found.revision else "has no tables yet"
+    return f"the ledger {state}, this version needs {found.needed}; run `celery -A workers ledger upgrade`"
+
+
+def _print_status(console: Console, found: Status) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, text in _lines(found):
+        table.add_row(name, Text(text))
+    console.print(table)
+
+
+def _lines(found: Status) -> Iterator[tuple[str, str]]:
+    from penstock.cli.wording import distance
+
+    now = datetime.now(UTC)
+    yield "database", found.database + (f", version {found.server}" if found.server else "")
+    newest = "the newest" if found.up_to_date else f"needed is {found.needed}"
+    yield "revision", f"{found.revision or 'none'}, {newest}"
+    if found.bytes is not None:
+        yield "size", f"{found.bytes / 1_000_000:,.1f} MB"
+    if found.states is not None:
+        states = ", ".join(f"{count:,} {state}" for state, count in found.states.items())
+        yield "jobs", f"{sum(found.states.values()):,}" + (f": {states}" if states else "")
+    for name, moment in (("oldest", found.oldest), ("newest", found.newest)):
+        if moment:
+            yield name, f"changed {distance(moment, now)}, at {moment:%Y-%m-%d %H:%M:%S} UTC"

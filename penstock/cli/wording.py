@@ -1,0 +1,62 @@
+"""How times, errors and other people's text are put on a terminal."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from penstock.ledger.queries import JobRow
+
+# Everything that moves the cursor, changes colours or turns the direction of writing. A job's arguments and
+# errors come from anywhere, and may not operate the reader's terminal.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def duration(seconds: float) -> str:
+    """A length of time, short: 4 ms, 1.25 s, 3 min 5 s, 2 h 10 min."""
+    if seconds < 0.9995:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.3g} s"
+    rest = round(seconds)
+    parts = []
+    for size, unit in _UNITS:
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
+
+
+def distance(moment: datetime, now: datetime) -> str:
+    """A time as seen from now, in its largest unit: 5 s ago, 3 min ago, in 2 h."""
+    seconds = (now - moment).total_seconds()
+    for size, unit in _UNITS:
+        if abs(seconds) >= size:
+            count = f"{abs(seconds) // size:.0f} {unit}"
+            return f"{count} ago" if seconds > 0 else f"in {count}"
+    return "now"
+
+
+def error_in_short(row: JobRow) -> str:
+    """Type and message of a job's error in one line; empty without one."""
+    if row.error_type is None:
+        return ""
+    kind = row.error_type.rpartition(".")[2]
+    message = one_line(row.error_message or "")
+    return f"{kind}: {message}" if message else kind
+
+
+def one_line(text: str) -> str:
+    """``text`` without line ends and control characters."""
+    return " ".join(printable(text).split())
+
+
+def printable(text: str) -> str:
+    """``text`` with each control character, except line ends and tabs, as U+FFFD."""
+    return _CONTROL.sub("\ufffd", text).encode("utf-8", "replace").decode("utf-8")
+
+
+def counted(number: int, noun: str) -> str:
+    """1 job, 1,204 jobs."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
