@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import celery
@@ -21,16 +22,35 @@ from penstock.scheduler.schedule import Schedule
 from penstock.task import RunningJob, Task, on_declared, running
 
 
-class PenstockApp(celery.Celery):  # type: ignore[misc]
+class PenstockApp(celery.Celery):
     """A Celery app that knows its deployment: settings, worker profiles and timetable."""
 
     def __init__(
-        self, name: str, *, settings: Settings, profiles: Sequence[Profile], schedules: Sequence[Schedule], **kwargs: Any
+        self,
+        name: str,
+        *,
+        settings: Settings,
+        profiles: Sequence[Profile],
+        schedules: Sequence[Schedule],
+        **kwargs: Any,
     ) -> None:
         super().__init__(name, **kwargs)
         self.settings = settings
         self.profiles = tuple(profiles)
         self.schedules = tuple(schedules)
+
+    @cached_property
+    def Beat(self) -> type:
+        """Celery's beat, which has no signal that comes before it opens its files."""
+        from celery.apps.beat import Beat
+
+        class CheckedBeat(Beat):
+            def run(self) -> None:
+                _stop_unless_ready(self.app)
+                self.app.settings.var.mkdir(parents=True, exist_ok=True)
+                super().run()
+
+        return self.subclass_with_self(CheckedBeat)  # type: ignore[no-any-return]
 
 
 def make_app(
@@ -59,7 +79,7 @@ def make_app(
         if app.finalized:
             app.register_task(TaskTwin(declared))
 
-    def add_twins(sender: object, **_: Any) -> None:
+    def add_twins(**_: Any) -> None:
         on_declared(add_twin)
 
     # Made when Celery finalizes the app: making a twin reads the configuration, and importing must stay cheap.
@@ -67,7 +87,7 @@ def make_app(
     return app
 
 
-class TaskTwin(celery.Task):  # type: ignore[misc]
+class TaskTwin(celery.Task):
     """A declared task as Celery knows it, so that ``app.tasks[name].delay()``, canvas and Flower work."""
 
     def __init__(self, declared: Task[..., Any]) -> None:
@@ -84,16 +104,15 @@ class TaskTwin(celery.Task):  # type: ignore[misc]
         """Runs the body and repeats it as the task's Retry says."""
         retry = self.declared.defaults.retry
         attempt = self.request.retries + 1
-        job = RunningJob(
-            id=self.request.id, task=self.name, attempt=attempt, enqueued_at=_enqueued_at(self.request)
-        )
+        job = RunningJob(id=self.request.id, task=self.name, attempt=attempt, enqueued_at=_enqueued_at(self.request))
         with running(job):
             try:
                 return self.declared.function(*args, **kwargs)
             except TaskPredicate:
                 raise  # Celery's own Retry, Ignore and Reject are answers, not errors.
-            except retry.on if retry else () as error:
-                assert retry is not None  # noqa: S101
+            except Exception as error:
+                if retry is None or not isinstance(error, retry.on):
+                    raise
                 pause = retry.pause(attempt, error)
                 raise self.retry(exc=error, countdown=pause, max_retries=retry.attempts - 1) from error
 
@@ -122,11 +141,6 @@ def _note_time(headers: dict[str, Any] | None = None, **_: Any) -> None:
 @signals.celeryd_init.connect(weak=False)
 def _check_worker(instance: Any = None, **_: Any) -> None:
     _stop_unless_ready(instance.app)
-
-
-@signals.beat_init.connect(weak=False)
-def _check_beat(sender: Any = None, **_: Any) -> None:
-    _stop_unless_ready(sender.app)
 
 
 def _stop_unless_ready(app: celery.Celery) -> None:

@@ -223,9 +223,18 @@ def _publish_signals(outgoing: message.Message) -> Iterator[None]:
     if signals is None:
         yield
         return
-    common = {"sender": outgoing.task, "exchange": "", "routing_key": outgoing.queue, "headers": outgoing.headers}
+    common = {
+        "sender": outgoing.task,
+        "exchange": "",
+        "routing_key": outgoing.queue,
+        "headers": outgoing.headers,
+    }
     signals.before_task_publish.send(
-        body=outgoing.body, declare=[], properties={"correlation_id": outgoing.id}, retry_policy=PUBLISH_RETRIES, **common
+        body=outgoing.body,
+        declare=[],
+        properties={"correlation_id": outgoing.id},
+        retry_policy=PUBLISH_RETRIES,
+        **common,
     )
     yield
     signals.after_task_publish.send(body=outgoing.body, **common)

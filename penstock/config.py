@@ -64,9 +64,7 @@ def load(*classes: type[EnvironmentSettings], environ: Mapping[str, str] | None 
     return tuple(cls(**fields) for cls, fields in zip(classes, values, strict=True))
 
 
-def _read(
-    cls: type[EnvironmentSettings], environ: Mapping[str, str], problems: list[str]
-) -> dict[str, Any]:
+def _read(cls: type[EnvironmentSettings], environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
         meta = field.metadata
@@ -120,7 +118,7 @@ def words(text: str) -> tuple[str, ...]:
 
 def named_values(text: str) -> Mapping[str, str]:
     """A parser for ``name=value`` pairs separated by commas."""
-    pairs = {}
+    pairs: dict[str, str] = {}
     for word in words(text):
         name, sign, value = word.partition("=")
         if not (sign and name.strip() and value.strip()):

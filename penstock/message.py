@@ -63,7 +63,7 @@ def build(
     eta: datetime | None = None,
     expires: datetime | None = None,
     time_limits: tuple[float | None, float | None] = (None, None),
-    lineage: Lineage = Lineage(),  # noqa: B008  immutable
+    lineage: Lineage = Lineage(),
     max_bytes: int,
 ) -> Message:
     """A message for one job.
@@ -75,7 +75,7 @@ def build(
     Raises:
         ArgumentError: an argument is not JSON, nested too deeply, or all of them are too large.
     """
-    headers = {
+    headers: dict[str, Any] = {
         "lang": "py",
         "task": task,
         "id": id,

@@ -107,7 +107,7 @@ def _is_number(value: object) -> bool:
 class Sender(Protocol):
     """Puts a job on its queue; see ``penstock.client``."""
 
-    def __call__(self, task: Task[..., R], options: Options, args: Any, kwargs: Any) -> Job[R]: ...
+    def __call__(self, declared: Task[..., R], options: Options, args: Any, kwargs: Any) -> Job[R]: ...
 
 
 @dataclass(frozen=True)

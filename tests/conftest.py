@@ -181,7 +181,10 @@ class Live:
 
 @pytest.fixture(scope="module", params=DATABASES)
 def live(
-    request: pytest.FixtureRequest, live_broker_url: str, new_ledger: NewLedger, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    live_broker_url: str,
+    new_ledger: NewLedger,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Live]:
     """One worker for all tests of a module, once on each database; its jobs have ids of their own."""
     folder = tmp_path_factory.mktemp("live")
@@ -230,10 +233,9 @@ def producer(variables: dict[str, str]) -> Iterator[PenstockApp]:
 @pytest.fixture(autouse=True)
 def _note_database(request: pytest.FixtureRequest) -> None:
     """Notes for the summary on which database a test runs."""
-    parameters = getattr(request.node, "callspec", None)
-    for name in DATABASES:
-        if parameters is not None and name in parameters.params.values():
-            request.node.user_properties.append(("database", name))
+    if (call := getattr(request.node, "callspec", None)) is not None:
+        names = {call.params.get(fixture) for fixture in ("database_url", "live")}
+        request.node.user_properties += [("database", name) for name in DATABASES if name in names]
 
 
 _by_database: Counter[tuple[str, str]] = Counter()

@@ -115,7 +115,7 @@ def ledger_connections() -> list[str]:
     found = []
     for entry in Path("/proc/self/fd").iterdir():
         try:
-            name = os.readlink(entry)
+            name = str(entry.readlink())
             if name.endswith("/ledger.db") or (name.startswith("socket:") and _leads_to(int(entry.name), port)):
                 found.append(name)
         except OSError:

@@ -1,6 +1,5 @@
 """Real worker processes for tests, and waiting for conditions instead of sleeping."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -26,10 +25,27 @@ class Worker:
     """`celery -A APP worker` as a process of its own, ready when entered and gone when left."""
 
     def __init__(
-        self, environment: dict[str, str], log: Path, *options: str, app: str = "tests.worker_app", children: int = 2
+        self,
+        environment: dict[str, str],
+        log: Path,
+        *options: str,
+        app: str = "tests.worker_app",
+        children: int = 2,
     ) -> None:
         self._environment = environment
-        self._command = [sys.executable, "-m", "celery", "-A", app, "worker", "-l", "INFO", "-c", str(children), *options]
+        self._command = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            app,
+            "worker",
+            "-l",
+            "INFO",
+            "-c",
+            str(children),
+            *options,
+        ]
         self._log = log
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -89,7 +105,7 @@ def open_sockets(pid: int) -> set[str]:
     found = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            target = os.readlink(entry)
+            target = str(entry.readlink())
         except OSError:
             continue
         if target.startswith("socket:"):

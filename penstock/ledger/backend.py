@@ -15,8 +15,8 @@ from typing import Any
 from celery import signals, states
 from celery.app.task import Context
 from celery.backends.base import BaseBackend
-from celery.exceptions import TaskRevokedError
 from celery.exceptions import Retry as CeleryRetry
+from celery.exceptions import TaskRevokedError
 from kombu.exceptions import EncodeError
 
 from penstock.errors import UnserialisableResult
@@ -39,7 +39,7 @@ CELERY_STATES = {
 }
 
 
-class LedgerBackend(BaseBackend):  # type: ignore[misc]
+class LedgerBackend(BaseBackend):
     """Results, states and history in SQL. Constructing connects to nothing."""
 
     persistent = True
@@ -57,7 +57,12 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
     # -- what Celery reports ------------------------------------------------------------------------------------
 
     def mark_as_done(
-        self, task_id: str, result: Any, request: Any = None, store_result: bool = True, state: str = states.SUCCESS
+        self,
+        task_id: str,
+        result: Any,
+        request: Any = None,
+        store_result: bool = True,
+        state: str = states.SUCCESS,
     ) -> None:
         """Records a success; an ignored result leaves a row without the value."""
         if not _is_eager(request, store_result):
@@ -129,9 +134,7 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         if state == states.RETRY:
             return self._retried(result, traceback)
         if isinstance(result, BaseException):
-            return Outcome(
-                state=State.FAILED, reason=reason_for(result), failure=self._failure(result, traceback)
-            )
+            return Outcome(state=State.FAILED, reason=reason_for(result), failure=self._failure(result, traceback))
         # update_state(state="FAILURE", meta=…): the task has described the failure itself.
         return Outcome(state=State.FAILED, reason=Reason.ERROR, result=self.prepare_value(result))
 
@@ -237,7 +240,11 @@ def _meta(row: JobRow) -> dict[str, Any]:
     if row.state is State.RUNNING and row.progress:
         status, result = row.progress["state"], row.progress["meta"]
     elif row.state is State.CANCELLED:
-        result = {"exc_type": "TaskRevokedError", "exc_module": "celery.exceptions", "exc_message": [str(row.reason)]}
+        result = {
+            "exc_type": "TaskRevokedError",
+            "exc_module": "celery.exceptions",
+            "exc_message": [str(row.reason)],
+        }
     elif row.exception is not None and status in states.EXCEPTION_STATES:
         result = row.exception
     elif row.state is State.FAILED and not isinstance(result, dict):

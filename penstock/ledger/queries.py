@@ -1,4 +1,4 @@
-"""Every statement that reads or writes a job, one function each. The caller brings the connection and the transaction."""
+"""Every statement that reads or writes a job, one function each. The caller brings the transaction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.job import FINAL, Reason, State, may_become
@@ -186,11 +186,9 @@ def start_attempt(connection: Connection, delivery: Delivery) -> int | None:
     ).returning(jobs.c.attempts)
     number: int | None = connection.execute(upsert).scalar_one_or_none()
     if number is not None:
-        connection.execute(
-            insert(attempts).values(
-                job_id=clip(delivery.id), number=number, worker=delivery.worker, started_at=now
-            )
-        )
+        worker = clip(delivery.worker) if delivery.worker else None
+        row = {"job_id": clip(delivery.id), "number": number, "worker": worker, "started_at": now}
+        connection.execute(insert(attempts).values(**row))
     return number
 
 
@@ -281,10 +279,14 @@ def count_by_state(connection: Connection, chosen: JobFilter) -> dict[State, int
 
 
 def _matching(statement: Select[Any], chosen: JobFilter) -> Select[Any]:
-    conditions = []
+    conditions: list[ColumnElement[bool]] = []
     if chosen.states:
         conditions.append(jobs.c.state.in_([state.value for state in chosen.states]))
-    for column, value in ((jobs.c.task, chosen.task), (jobs.c.queue, chosen.queue), (jobs.c.schedule, chosen.schedule)):
+    for column, value in (
+        (jobs.c.task, chosen.task),
+        (jobs.c.queue, chosen.queue),
+        (jobs.c.schedule, chosen.schedule),
+    ):
         if value is not None:
             conditions.append(column == value)
     if chosen.since is not None:
@@ -318,7 +320,11 @@ def forget_job(connection: Connection, id: str) -> None:
 
 
 def delete_ended(
-    connection: Connection, states: Sequence[State], older_than: timedelta, limit: int, task: str | None = None
+    connection: Connection,
+    states: Sequence[State],
+    older_than: timedelta,
+    limit: int,
+    task: str | None = None,
 ) -> int:
     """Deletes at most ``limit`` jobs that ended in one of ``states`` longer ago than ``older_than``; their number."""
     if not FINAL.issuperset(states):
@@ -338,7 +344,13 @@ def add_audit(
     connection: Connection, *, actor: str, action: str, job_id: str | None = None, details: Any = None
 ) -> None:
     """Notes who did what."""
-    row = {"at": datetime.now(UTC), "actor": clip(actor), "action": action, "job_id": job_id, "details": details}
+    row = {
+        "at": datetime.now(UTC),
+        "actor": clip(actor),
+        "action": action,
+        "job_id": job_id,
+        "details": details,
+    }
     connection.execute(insert(audit).values(**row))
 
 

@@ -78,7 +78,9 @@ def _translated(url: str) -> Iterator[None]:
 
 def _unavailable(url: str, error: exc.SQLAlchemyError) -> LedgerUnavailable:
     cause = " ".join(str(getattr(error, "orig", error)).split())
-    return LedgerUnavailable(f"the ledger at {address(url)} does not answer ({cause}); start it or correct DATABASE_URL")
+    return LedgerUnavailable(
+        f"the ledger at {address(url)} does not answer ({cause}); start it or correct DATABASE_URL"
+    )
 
 
 def _names_missing_table(error: exc.DBAPIError) -> bool:
@@ -114,7 +116,7 @@ def encode_json(value: Any) -> str:
         UnserialisableResult: it is not JSON; NaN and infinity are not, because no database takes them.
     """
     try:
-        return dumps(value, allow_nan=False)
+        return str(dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise UnserialisableResult(f"not JSON ({error})") from error
 

@@ -44,7 +44,7 @@ class UTCDateTime(TypeDecorator[datetime]):
             raise ValueError(f"{value!r} has no time zone")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Always aware."""
         if value is None:
             return None
@@ -110,7 +110,8 @@ jobs = Table(
     Column("schedule", String(255)),
     CheckConstraint(_one_of("state", [state.value for state in State]), name="state"),
     CheckConstraint(
-        f"({_one_of('state', sorted(state.value for state in FINAL))}) = (finished_at IS NOT NULL)", name="final_is_finished"
+        f"({_one_of('state', sorted(state.value for state in FINAL))}) = (finished_at IS NOT NULL)",
+        name="final_is_finished",
     ),
     Index(None, "state", "updated_at"),
     Index(None, "task", "updated_at"),

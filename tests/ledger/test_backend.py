@@ -238,7 +238,13 @@ def test_a_chain_passes_its_results_on(live: Live) -> None:
 
 
 def test_a_group_answers_in_order(live: Live) -> None:
-    assert group(jobs.add.s(number, 0) for number in range(5)).apply_async().get(timeout=20) == [0, 1, 2, 3, 4]
+    assert group(jobs.add.s(number, 0) for number in range(5)).apply_async().get(timeout=20) == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def test_forgetting_a_result_removes_the_row(live: Live) -> None:

@@ -1,0 +1,69 @@
+# One command per chore; CI calls the same ones. `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --quiet
+PRODUCTION := --extra flower --extra postgresql --group rooms
+BUILD := --group build
+DEVELOPMENT := $(PRODUCTION) $(BUILD) --extra embedded --group test --group check
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo test check fresh format lock clean
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements/development.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+		"Penstock needs Python 3.11 to 3.13, and this is %d.%d; set PYTHON=python3.13" % v)'
+	@echo "setting up $(VENV) with $$($(PYTHON) --version) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/development.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+up: $(STAMP)  ## The whole system in the foreground; Ctrl-C drains it
+	@python -m penstock.embedded
+
+demo: $(STAMP)  ## The whole system, a few hundred jobs, and a reconciliation of all of them
+	@python -m demo
+
+test: $(STAMP)  ## All tests, on SQLite and PostgreSQL
+	@python -m pytest $(ARGS)
+
+check: $(STAMP)  ## Style, types, import contract, locks in step
+	@ruff format --check .
+	@ruff check .
+	@mypy
+	@lint-imports
+	@$(MAKE) --no-print-directory locks-in-step
+
+fresh: $(STAMP)  ## README's own commands in an empty clone with an empty environment, with pictures
+	@python .ci/fresh.py
+
+format: $(STAMP)  ## Format the code
+	@ruff format .
+	@ruff check --fix .
+
+lock: $(STAMP)  ## Write the lock files anew from pyproject.toml
+	@$(LOCK) $(PRODUCTION) --upgrade -o requirements/production.txt
+	@$(LOCK) $(BUILD) --upgrade -o requirements/build.txt
+	@$(LOCK) $(DEVELOPMENT) --upgrade -c requirements/production.txt -o requirements/development.txt
+
+.PHONY: locks-in-step
+# Resolved again from what the locks say: they change only when pyproject.toml asks for something else.
+locks-in-step:
+	@set -e; folder=$$(mktemp -d); cp requirements/*.txt $$folder; \
+	$(LOCK) $(PRODUCTION) -o $$folder/production.txt; \
+	$(LOCK) $(BUILD) -o $$folder/build.txt; \
+	$(LOCK) $(DEVELOPMENT) -c $$folder/production.txt -o $$folder/development.txt; \
+	for name in production build development; do \
+		grep -v '^ *#' requirements/$$name.txt > $$folder/have; grep -v '^ *#' $$folder/$$name.txt > $$folder/want; \
+		cmp -s $$folder/have $$folder/want || { echo "requirements/$$name.txt is not in step; run make lock"; exit 1; }; \
+	done; rm -r $$folder; echo "locks are in step"
+
+clean:  ## Remove the environment and everything under ./var
+	rm -rf $(VENV) var

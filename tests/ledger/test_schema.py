@@ -1,0 +1,80 @@
+"""Migrations: there and back, equal to what the code says, and a clear word when they are missing."""
+
+import subprocess
+import sys
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import exc, inspect, text
+
+from penstock.errors import LedgerOutdated, LedgerUnavailable
+from penstock.ledger import queries, schema
+from penstock.ledger.session import engine_for, reading, writing
+from penstock.ledger.tables import metadata
+from tests.live import ROOT
+
+
+def test_an_upgraded_ledger_is_what_the_code_says(database_url: str) -> None:
+    with reading(database_url) as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_up_down_and_up_again_gives_the_same_tables(database_url: str) -> None:
+    schema.downgrade(database_url, "base")
+    assert set(inspect(engine_for(database_url)).get_table_names()) == {"alembic_version"}
+    schema.upgrade(database_url)
+    with reading(database_url) as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_upgrading_twice_changes_nothing(database_url: str) -> None:
+    schema.upgrade(database_url)
+    schema.require_newest(database_url)
+
+
+def test_a_missing_migration_names_the_remedy(database_url: str) -> None:
+    schema.downgrade(database_url, "base")
+    with pytest.raises(LedgerOutdated, match="run `celery -A workers ledger upgrade`"):
+        schema.require_newest(database_url)
+    with (
+        pytest.raises(LedgerOutdated, match="run `celery -A workers ledger upgrade`"),
+        reading(database_url) as connection,
+    ):
+        queries.find_job(connection, "any")
+
+
+@pytest.mark.parametrize(
+    "values",
+    ["'resting', NULL", "'succeeded', NULL", "'running', CURRENT_TIMESTAMP"],
+    ids=["unknown state", "final without an end", "an end that is not final"],
+)
+def test_the_database_itself_refuses_a_row_that_breaks_the_state_machine(database_url: str, values: str) -> None:
+    row = f"INSERT INTO jobs (id, task, state, finished_at, updated_at) VALUES ('1', 't', {values}, CURRENT_TIMESTAMP)"
+    with pytest.raises(exc.IntegrityError), writing(database_url) as connection:
+        connection.execute(text(row))
+
+
+def test_a_database_that_is_down_gives_one_clear_error_without_its_password() -> None:
+    url = "postgresql+psycopg://user:geheim@127.0.0.1:1/db"
+    with pytest.raises(LedgerUnavailable, match="start it or correct DATABASE_URL") as raised:
+        schema.require_newest(url)
+    assert "geheim" not in str(raised.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["worker", "beat"])
+def test_no_process_starts_on_a_ledger_without_tables(environment: dict[str, str], command: str) -> None:
+    schema.downgrade(environment["DATABASE_URL"], "base")
+    ended = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "workers", command],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert "run `celery -A workers ledger upgrade`" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,160 @@
+"""Submitting jobs: what lands in Redis, and what a producer is told when it cannot."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from celery import signals
+
+from penstock import Settings, client
+from penstock.app import PenstockApp
+from penstock.errors import BrokerUnavailable, JobFailed, LedgerUnavailable
+from penstock.job import Reason, State
+from penstock.ledger import queries
+from penstock.ledger.queries import Delivery, Outcome
+from penstock.ledger.session import writing
+from tests import jobs
+
+ROOT = Path(__file__).parent.parent
+SILENT_PORT = 1
+
+
+def waiting(broker: redis.Redis, key: str = "default") -> dict[str, Any]:
+    """The only message on a list."""
+    (raw,) = broker.lrange(key, 0, -1)  # type: ignore[misc]
+    message = json.loads(raw)
+    message["body"] = json.loads(base64.b64decode(message["body"]))
+    return message
+
+
+def test_a_job_lands_on_its_queue_as_celery_writes_it(app: PenstockApp, broker: redis.Redis) -> None:
+    job = jobs.add.enqueue(1, right=2)
+    message = waiting(broker)
+    assert message["body"][:2] == [[1], {"right": 2}]
+    assert message["headers"]["id"] == message["headers"]["root_id"] == job.id
+    assert message["headers"]["task"] == "tests.jobs.add"
+    assert message["content-type"] == "application/json"
+
+
+def test_ours_and_celerys_own_messages_carry_the_same_fields(app: PenstockApp, broker: redis.Redis) -> None:
+    jobs.add.enqueue(1, 2)
+    ours = waiting(broker)
+    broker.flushdb()
+    app.tasks["tests.jobs.add"].delay(1, 2)
+    theirs = waiting(broker)
+    assert set(theirs["headers"]) - {"ignore_result"} <= set(ours["headers"])
+    assert set(theirs["properties"]) - {"reply_to"} == set(ours["properties"])
+    assert ours["body"][2] == theirs["body"][2]
+
+
+def test_a_timeout_travels_as_celerys_two_limits(app: PenstockApp, broker: redis.Redis) -> None:
+    jobs.overrun.enqueue(1)
+    assert waiting(broker)["headers"]["timelimit"] == [0.5 + client.HARD_LIMIT_GRACE, 0.5]
+
+
+def test_a_delayed_job_carries_its_due_time(app: PenstockApp, broker: redis.Redis) -> None:
+    jobs.add.options(delay=60).enqueue(1, 2)
+    due = datetime.fromisoformat(waiting(broker)["headers"]["eta"])
+    assert timedelta(seconds=50) < due - datetime.now(UTC) <= timedelta(seconds=60)
+
+
+def test_a_job_at_a_time_carries_that_time(app: PenstockApp, broker: redis.Redis) -> None:
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+    jobs.add.options(at=at).enqueue(1, 2)
+    assert datetime.fromisoformat(waiting(broker)["headers"]["eta"]) == at
+
+
+def test_a_job_can_go_to_another_queue_with_another_priority(app: PenstockApp, broker: redis.Redis) -> None:
+    jobs.add.options(queue="other", priority=6).enqueue(1, 2)
+    assert waiting(broker, "other\x06\x166")["properties"]["priority"] == 6
+
+
+def test_an_expiring_job_carries_the_time_from_which_it_is_cancelled(app: PenstockApp, broker: redis.Redis) -> None:
+    jobs.add.options(expires=60).enqueue(1, 2)
+    assert datetime.fromisoformat(waiting(broker)["headers"]["expires"]) > datetime.now(UTC)
+
+
+_seen: list[str] = []
+
+
+def note_publish(sender: str | None = None, headers: Any = None, **_: Any) -> None:
+    _seen.append(f"{sender} {headers['id']}")
+
+
+def test_celerys_publish_signals_are_sent_for_tracing_tools(app: PenstockApp, broker: redis.Redis) -> None:
+    _seen.clear()
+    for signal in (signals.before_task_publish, signals.after_task_publish):
+        signal.connect(note_publish)
+    job = jobs.add.enqueue(1, 2)
+    for signal in (signals.before_task_publish, signals.after_task_publish):
+        signal.disconnect(note_publish)
+    assert _seen == [f"tests.jobs.add {job.id}"] * 2
+
+
+def test_a_redis_that_is_down_gives_one_clear_error(app: PenstockApp, settings: Settings) -> None:
+    url = f"redis://:geheim@127.0.0.1:{SILENT_PORT}/0"
+    client.configure(Settings.load({"REDIS_URL": url}))
+    started = time.monotonic()
+    with pytest.raises(BrokerUnavailable, match="start it or correct REDIS_URL") as raised:
+        jobs.add.enqueue(1, 2)
+    assert "geheim" not in str(raised.value)
+    assert time.monotonic() - started < 10
+
+
+def test_a_producer_submits_without_loading_celery(environment: dict[str, str], broker: redis.Redis) -> None:
+    code = "import sys; from tasks import housekeeping as h; h.heartbeat.enqueue(); print('celery' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    output = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "False"
+    assert waiting(broker)["headers"]["task"] == "tasks.housekeeping.heartbeat"
+
+
+def test_a_forked_child_submits_through_a_connection_of_its_own(app: PenstockApp, broker: redis.Redis) -> None:
+    jobs.add.enqueue(0, 0)
+    children = []
+    for _ in range(4):
+        if (pid := os.fork()) == 0:
+            for number in range(25):
+                jobs.add.enqueue(number, number)
+            os._exit(0)
+        children.append(pid)
+    for number in range(25):
+        jobs.add.enqueue(number, number)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
+    assert broker.llen("default") == 1 + 5 * 25
+
+
+def test_a_job_that_no_worker_has_started_has_no_state_yet(app: PenstockApp) -> None:
+    assert jobs.add.enqueue(1, 2).refresh().state is None
+
+
+def test_waiting_for_a_result_ends_when_time_is_up(app: PenstockApp) -> None:
+    with pytest.raises(TimeoutError, match="it goes on"):
+        jobs.add.enqueue(1, 2).result(timeout=0.1)
+
+
+def test_the_result_of_a_failed_job_raises_its_error(app: PenstockApp, database_url: str) -> None:
+    job = jobs.add.enqueue(1, 2)
+    failure = queries.Failure(type="ValueError", message="no", exception={})
+    outcome = Outcome(state=State.FAILED, reason=Reason.ERROR, failure=failure)
+    with writing(database_url) as connection:
+        queries.end_attempt(connection, Delivery(id=job.id, task=job.task), outcome)
+    with pytest.raises(JobFailed, match="failed: ValueError no"):
+        job.result(timeout=5)
+
+
+def test_asking_while_sql_is_down_gives_one_clear_error(app: PenstockApp) -> None:
+    job = jobs.add.enqueue(1, 2)
+    url = f"postgresql://user:geheim@127.0.0.1:{SILENT_PORT}/db"
+    client.configure(Settings.load({"REDIS_URL": "redis://unused", "DATABASE_URL": url}))
+    with pytest.raises(LedgerUnavailable, match="start it or correct DATABASE_URL") as raised:
+        job.refresh()
+    assert "geheim" not in str(raised.value)

@@ -1,0 +1,148 @@
+"""Declaring tasks: options are checked when the module is imported, arguments when a job is submitted."""
+
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock import Retry, current_job, task
+from penstock.errors import ArgumentError, DeclarationError
+from tests import jobs
+
+ROOT = Path(__file__).parent.parent
+
+
+def body(number: int) -> int:
+    return number
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"queue": ""}, "a name without spaces"),
+        ({"queue": "a b"}, "a name without spaces"),
+        ({"retry": 3}, "give a Retry"),
+        ({"timeout": 0}, "more than 0"),
+        ({"timeout": True}, "more than 0"),
+        ({"expires": -1}, "more than 0"),
+        ({"priority": 10}, "from 0 .first. to 9 .last."),
+        ({"priority": True}, "from 0"),
+    ],
+)
+def test_an_option_out_of_bounds_is_refused_at_declaration(options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(DeclarationError, match=complaint):
+        task(**options)(body)
+
+
+def test_a_misspelt_option_is_refused_at_declaration() -> None:
+    with pytest.raises(TypeError, match="quue"):
+        task(quue="mail")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"attempts": 0}, "at least 1"),
+        ({"backoff": "random"}, "exponential, linear or constant"),
+        ({"base": 0}, "0 < base <= cap"),
+        ({"base": 10, "cap": 5}, "0 < base <= cap"),
+    ],
+)
+def test_a_retry_that_cannot_work_is_refused(options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(DeclarationError, match=complaint):
+        Retry(**options)
+
+
+async def coroutine() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "complaint"),
+    [(coroutine, "plain def"), (lambda: None, "module level"), (int, "a task is a function")],
+    ids=["coroutine", "lambda", "class"],
+)
+def test_what_cannot_be_a_task_is_refused(function: Any, complaint: str) -> None:
+    with pytest.raises(DeclarationError, match=complaint):
+        task()(function)
+
+
+def test_a_nested_function_is_refused_because_no_worker_could_import_it() -> None:
+    def nested() -> None: ...
+
+    with pytest.raises(DeclarationError, match="module level"):
+        task()(nested)
+
+
+def test_two_tasks_cannot_have_one_name() -> None:
+    task(name="tests.taken")(body)
+    with pytest.raises(DeclarationError, match="another task has this name"):
+        task(name="tests.taken")(problem)
+
+
+def problem() -> None: ...
+
+
+def test_calling_a_task_runs_its_body_here() -> None:
+    assert jobs.add(2, 3) == 5
+    assert current_job() is None
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"), [((1,), {}), ((1, 2, 3), {}), ((1, 2), {"speed": 1})], ids=["few", "many", "unknown"]
+)
+def test_arguments_that_do_not_fit_are_refused_before_anything_is_sent(args: Any, kwargs: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"tests\.jobs\.add\(left: int, right: int\)"):
+        jobs.add.enqueue(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"delay": -1}, "0 or more"),
+        ({"at": datetime(2026, 1, 1)}, "give it a time zone"),
+        ({"priority": -1}, "from 0"),
+        ({"expires": 0}, "more than 0"),
+    ],
+)
+def test_options_of_one_call_are_checked_as_well(options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(DeclarationError, match=complaint):
+        jobs.add.options(**options)
+
+
+@given(attempt=st.integers(1, 10_000), base=st.floats(0.01, 100), cap=st.floats(100, 10_000))
+def test_no_pause_exceeds_its_cap_or_falls_below_half_of_the_plan(attempt: int, base: float, cap: float) -> None:
+    for backoff in ("exponential", "linear", "constant"):
+        plan = Retry(base=base, cap=cap, backoff=backoff, jitter=False).pause(attempt, OSError())
+        drawn = Retry(base=base, cap=cap, backoff=backoff).pause(attempt, OSError())
+        assert plan <= cap
+        assert plan / 2 <= drawn <= plan
+
+
+def test_pauses_grow_as_the_backoff_says() -> None:
+    def pauses(backoff: Any) -> list[float]:
+        return [Retry(base=1, backoff=backoff, jitter=False).pause(n, OSError()) for n in (1, 2, 3, 4)]
+
+    assert pauses("exponential") == [1, 2, 4, 8]
+    assert pauses("linear") == [1, 2, 3, 4]
+    assert pauses("constant") == [1, 1, 1, 1]
+
+
+def test_an_error_that_says_when_to_come_back_is_believed_up_to_the_cap() -> None:
+    error = OSError()
+    error.retry_after = 30  # type: ignore[attr-defined]
+    assert Retry().pause(1, error) == 30
+    assert Retry(cap=10).pause(1, error) == 10
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("package", ["celery", "kombu", "sqlalchemy", "redis", "urllib3"])
+def test_a_producer_that_imports_the_tasks_does_not_load(package: str) -> None:
+    assert run_python(f"import tasks, sys; print({package!r} in sys.modules)").strip() == "False"
