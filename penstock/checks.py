@@ -50,7 +50,7 @@ def require_servers(settings: Settings) -> None:
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise PenstockError("; ".join(str(error) for error in errors))
+        raise PenstockError("\n".join(["neither server can be used:", *(f"  - {error}" for error in errors)]))
 
 
 def require_redis(settings: Settings) -> None:

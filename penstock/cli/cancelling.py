@@ -14,8 +14,7 @@ from sqlalchemy import Connection
 from penstock.app import PenstockApp
 from penstock.checks import require_redis
 from penstock.cli.command import actor
-from penstock.cli.listing import SHORT_ID, is_uuid
-from penstock.cli.wording import counted, distance
+from penstock.cli.wording import SHORT_ID, counted, distance, is_uuid
 from penstock.errors import BrokerUnavailable, NotCancellable
 from penstock.job import State
 from penstock.ledger import queries
@@ -65,8 +64,7 @@ def _revoke(app: PenstockApp, ids: list[str], terminate: bool) -> list[str]:
     require_redis(app.settings)
     try:
         replies: list[dict[str, Any]] = (
-            app.control.revoke(ids, terminate=terminate, signal="SIGTERM", reply=True, timeout=REPLY_SECONDS)
-            or []
+            app.control.revoke(ids, terminate=terminate, signal="SIGTERM", reply=True, timeout=REPLY_SECONDS) or []
         )
     except (OperationalError, RedisError, OSError) as error:
         raise BrokerUnavailable(f"Redis did not pass the request on ({error}); repeat the command") from error
@@ -89,11 +87,7 @@ def _note(app: PenstockApp, ids: list[str], terminate: bool, workers: list[str])
 def _consequence(row: JobRow | None, terminate: bool) -> str:
     if row is None or row.state is not State.RUNNING:
         return "it will not start"
-    return (
-        "it is being stopped"
-        if terminate
-        else "it runs to its end (--terminate stops it), and is not retried"
-    )
+    return "it is being stopped" if terminate else "it runs to its end (--terminate stops it), and is not retried"
 
 
 def _ending(row: JobRow) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from penstock.checks import Finding
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Checks that this deployment can run.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: passed, and the findings.")
 @click.pass_context
 def check(context: click.Context, as_json: bool) -> None:
@@ -70,9 +70,7 @@ def _queue_of_task(app: PenstockApp) -> dict[str, str]:
     try:
         app.loader.import_default_modules()
     except ImportError as error:
-        raise DeclarationError(
-            f"a module of the settings imports or include: {error}; correct its name"
-        ) from error
+        raise DeclarationError(f"a module of the settings imports or include: {error}; correct its name") from error
     default = app.conf.task_default_queue
     return {
         name: getattr(task, "queue", None) or default
@@ -82,14 +80,19 @@ def _queue_of_task(app: PenstockApp) -> dict[str, str]:
 
 
 def _print_findings(console: Console, findings: list[Finding]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for finding in findings:
-        mark = Text("✔", style="green") if finding.passed else Text("✘", style="bold red")
-        table.add_row(mark, finding.name, Text(finding.text, style="" if finding.passed else "red"))
-    console.print(table)
+    from penstock.cli.output import print_rows
+
+    good, bad = Text("✔", style="green"), Text("✘", style="bold red")
+    print_rows(
+        console,
+        [
+            (
+                good if finding.passed else bad,
+                Text(finding.name),
+                Text(finding.text, style="" if finding.passed else "red"),
+            )
+            for finding in findings
+        ],
+    )

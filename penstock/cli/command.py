@@ -46,7 +46,7 @@ class Group(_Plainspoken, click.Group):
     command_class = Command
 
 
-class Word("click.ParamType[str]"):
+class Word(click.ParamType[str]):
     """Text that a database can look for; the shell may hand over bytes that are not UTF-8."""
 
     name = "text"

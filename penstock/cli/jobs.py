@@ -16,7 +16,7 @@ WORD = Word()
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Since("click.ParamType[datetime]"):
+class Since(click.ParamType[datetime]):
     """A point in time, given by its age or in ISO 8601."""
 
     name = "age or time"
@@ -39,7 +39,7 @@ class Since("click.ParamType[datetime]"):
 
 @click.group(cls=Group)
 def jobs() -> None:
-    """What became of jobs: list and show them, retry and cancel them.
+    """Jobs: what became of them; retry and cancel them.
 
     Every job that a worker has seen is a row of the ledger, until retention deletes it. A job that waits in
     its queue has no row yet.
@@ -54,7 +54,7 @@ def jobs() -> None:
     "states",
     type=click.Choice([state.value for state in State]),
     multiple=True,
-    help="Repeatable.",
+    help="One of these states; repeatable.",
 )
 @click.option("--task", type=WORD, help="Full name of a task.")
 @click.option("--queue", type=WORD, help="Name of a queue.")
@@ -65,9 +65,7 @@ def jobs() -> None:
     help="Changed within 30m, 2h, 7d, or since an ISO time (zone: PENSTOCK_TIMEZONE).",
 )
 @click.option("--error", type=WORD, help="Text in the error's type or message, or a fingerprint.")
-@click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many are listed."
-)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many are listed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array with every column.")
 @click.pass_context
 def list_jobs(context: click.Context, /, since: datetime | None, as_json: bool, **options: Any) -> None:
@@ -81,7 +79,7 @@ def list_jobs(context: click.Context, /, since: datetime | None, as_json: bool, 
       celery -A workers jobs list --state failed --since 2h
       celery -A workers jobs list --state failed --error Timeout | cut -f1
     """
-    from penstock.cli import listing
+    from penstock.cli import listing, table
     from penstock.cli.output import console_of, print_json
     from penstock.ledger import queries
     from penstock.ledger.session import reading
@@ -99,16 +97,14 @@ def list_jobs(context: click.Context, /, since: datetime | None, as_json: bool, 
     if as_json:
         print_json([listing.job_as_json(row) for row in rows])
     elif console.is_terminal:
-        listing.print_table(console, rows, counts)
+        table.print_table(console, rows, counts)
     else:
         listing.print_lines(rows)
 
 
 @jobs.command("show")
 @click.argument("id", type=WORD)
-@click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object: job, attempts, parent, children, audit."
-)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: job, attempts, parent, children, audit.")
 @click.pass_context
 def show_job(context: click.Context, /, id: str, as_json: bool) -> None:
     """Shows the whole life of one job. The first characters of its ID are enough when no other job has them.
@@ -131,7 +127,7 @@ def show_job(context: click.Context, /, id: str, as_json: bool) -> None:
         print_life(console_of(context), life, ZoneInfo(settings.timezone))
 
 
-@jobs.command("retry")
+@jobs.command("retry", short_help="Submits ended jobs anew.")
 @click.argument("ids", metavar="ID...", type=WORD, nargs=-1, required=True)
 @click.pass_context
 def retry_jobs(context: click.Context, /, ids: tuple[str, ...]) -> None:
@@ -150,7 +146,7 @@ def retry_jobs(context: click.Context, /, ids: tuple[str, ...]) -> None:
     replay_jobs(app_of(context), ids)
 
 
-@jobs.command("cancel")
+@jobs.command("cancel", short_help="Cancels jobs that wait or run.")
 @click.argument("ids", metavar="ID...", type=WORD, nargs=-1, required=True)
 @click.option("--terminate", is_flag=True, help="Also stop a running job (SIGTERM to its process).")
 @click.pass_context

@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import click
 
 from penstock.cli.command import Group, app_of
 from penstock.errors import LedgerOutdated
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from penstock.job import State
 
 
 @click.group(cls=Group)
 def ledger() -> None:
-    """The tables in which jobs are recorded: make them, bring them up to date, see what they hold.
+    """The tables in which jobs are recorded.
 
     Exit code: 0 done, 1 refused or not up to date (the reason is on stderr), 2 wrong usage.
     """
 
 
-@ledger.command("upgrade")
+@ledger.command("upgrade", short_help="Creates the tables or brings them up to date.")
 @click.pass_context
 def upgrade(context: click.Context) -> None:
     """Brings the tables to the revision that this version needs, and creates them the first time.
@@ -88,13 +85,15 @@ def status(context: click.Context, as_json: bool) -> None:
     Example:
       celery -A workers ledger status --json
     """
-    from penstock.cli.output import console_of, print_json
+    from rich.text import Text
+
+    from penstock.cli.output import console_of, print_json, print_rows
 
     found = _status(app_of(context).settings.database_url)
     if as_json:
         print_json({**asdict(found), "up_to_date": found.up_to_date})
     else:
-        _print_status(console_of(context), found)
+        print_rows(console_of(context), [(Text(name, style="dim"), Text(text)) for name, text in _lines(found)])
     if not found.up_to_date:
         raise LedgerOutdated(_remedy(found))
 
@@ -114,7 +113,7 @@ def _status(url: str) -> Status:
             bare,
             server=queries.ping(connection),
             bytes=queries.bytes_used(connection),
-            states={state.value: count for state, count in states.items()},
+            states={state.value: states.get(state, 0) for state in State},
             oldest=oldest,
             newest=newest,
         )
@@ -123,18 +122,6 @@ def _status(url: str) -> Status:
 def _remedy(found: Status) -> str:
     state = f"is at revision {found.revision}" if found.revision else "has no tables yet"
     return f"the ledger {state}, this version needs {found.needed}; run `celery -A workers ledger upgrade`"
-
-
-def _print_status(console: Console, found: Status) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
-    for name, text in _lines(found):
-        table.add_row(name, Text(text))
-    console.print(table)
 
 
 def _lines(found: Status) -> Iterator[tuple[str, str]]:
@@ -147,7 +134,7 @@ def _lines(found: Status) -> Iterator[tuple[str, str]]:
     if found.bytes is not None:
         yield "size", f"{found.bytes / 1_000_000:,.1f} MB"
     if found.states is not None:
-        states = ", ".join(f"{count:,} {state}" for state, count in found.states.items())
+        states = ", ".join(f"{count:,} {state}" for state, count in found.states.items() if count)
         yield "jobs", f"{sum(found.states.values()):,}" + (f": {states}" if states else "")
     for name, moment in (("oldest", found.oldest), ("newest", found.newest)):
         if moment:

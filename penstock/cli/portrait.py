@@ -8,20 +8,21 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 from rich.tree import Tree
 
 from penstock.cli.life import Life
-from penstock.cli.listing import short_id, state_text
-from penstock.cli.output import COLOURS, json_form
-from penstock.cli.wording import counted, distance, duration, one_line, printable
+from penstock.cli.output import COLOURS, json_form, print_rows
+from penstock.cli.table import state_text
+from penstock.cli.wording import counted, distance, duration, one_line, printable, short_id
 from penstock.job import State
 from penstock.ledger.queries import AttemptRow, AuditRow, JobRow
 
 SHOWN_CHILDREN = 20
 SHOWN_ATTEMPTS = 20
 SHOWN_ARGUMENTS = 500
+SHOWN_ERROR = 200
 SHOWN_LINES = 40
 SHOWN_CHARACTERS = 4000
 OUTCOME_COLOURS = {state.value: colour for state, colour in COLOURS.items()} | {
@@ -57,9 +58,7 @@ def _arguments(job: JobRow) -> str:
     """As they would be written in Python."""
     args = job.args if isinstance(job.args, list) else []
     kwargs = job.kwargs if isinstance(job.kwargs, dict) else {}
-    return ", ".join(
-        [*(repr(value) for value in args), *(f"{name}={value!r}" for name, value in kwargs.items())]
-    )
+    return ", ".join([*(repr(value) for value in args), *(f"{name}={value!r}" for name, value in kwargs.items())])
 
 
 def _facts(job: JobRow) -> Iterator[str]:
@@ -75,16 +74,13 @@ def _facts(job: JobRow) -> Iterator[str]:
 
 def _print_timeline(console: Console, life: Life, zone: tzinfo, now: datetime) -> None:
     _heading(console, f"timeline ({zone})")
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, justify="right", style="dim")
-    table.add_column(overflow="fold")
+    rows = []
     before: datetime | None = None
     for moment, event in _events(life, now):
-        since = f"+{duration((moment - before).total_seconds())}" if before else ""
-        table.add_row(f"  {moment.astimezone(zone):%Y-%m-%d %H:%M:%S.%f}"[:-3], since, event)
+        since = Text(f"+{_length(before, moment)}" if before else "", style="dim", justify="right")
+        rows.append((Text(f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S.%f}"[:-3]), since, event))
         before = moment
-    console.print(table)
+    print_rows(console, rows, indent=2)
     console.print(Text(f"  {_timings(life, now)}", style="dim"), soft_wrap=True)
 
 
@@ -119,7 +115,8 @@ def _end(attempt: AttemptRow) -> Text:
     outcome = attempt.outcome or "ended"
     end = Text(f"attempt {attempt.number} ").append(outcome, style=OUTCOME_COLOURS.get(outcome, ""))
     if attempt.error_type:
-        end.append(one_line(f": {attempt.error_type}: {attempt.error_message or ''}"), style="red")
+        error = one_line(f"{attempt.error_type}: {attempt.error_message or ''}")
+        end.append(f": {error[:SHOWN_ERROR]}{'…' if len(error) > SHOWN_ERROR else ''}", style="red")
     return end
 
 
@@ -130,9 +127,7 @@ def _timings(life: Life, now: datetime) -> str:
     closed = [attempt for attempt in life.attempts if attempt.finished_at]
     if closed:
         ran = sum(
-            (attempt.finished_at - attempt.started_at).total_seconds()
-            for attempt in closed
-            if attempt.finished_at
+            (attempt.finished_at - attempt.started_at).total_seconds() for attempt in closed if attempt.finished_at
         )
         parts.append(f"ran {duration(ran)}" + (f" in {len(closed)} attempts" if len(closed) > 1 else ""))
     if job.state is State.RUNNING and job.started_at:
@@ -153,9 +148,7 @@ def _print_family(console: Console, life: Life, now: datetime) -> None:
     this = Text("this job", style="bold")
     if life.job.parent_id:
         known = (
-            _member(life.parent, now)
-            if life.parent
-            else Text(f"{one_line(life.job.parent_id)} (not in the ledger)")
+            _member(life.parent, now) if life.parent else Text(f"{one_line(life.job.parent_id)} (not in the ledger)")
         )
         tree = Tree(known, guide_style="dim")
         branch = tree.add(this)
@@ -165,7 +158,7 @@ def _print_family(console: Console, life: Life, now: datetime) -> None:
         branch.add(_member(child, now))
     if len(life.children) > SHOWN_CHILDREN:
         branch.add(Text("and more; --json has all", style="dim"))
-    console.print(tree)
+    console.print(Padding(tree, (0, 0, 0, 2)))
 
 
 def _member(row: JobRow, now: datetime) -> Text:
@@ -173,32 +166,28 @@ def _member(row: JobRow, now: datetime) -> Text:
 
 
 def _print_error(console: Console, job: JobRow) -> None:
-    if not job.error_type:
+    if not job.error_type or job.state is State.SUCCEEDED:
         return
-    _heading(console, "error")
-    message = printable(f"{job.error_type}: {job.error_message or ''}")
-    console.print(Text(f"  {message}", style="red"), soft_wrap=True)
-    if job.error_fingerprint:
-        fingerprint = job.error_fingerprint
+    _print_block(console, "error", f"{job.error_type}: {job.error_message or ''}", style="red")
+    fingerprint = job.error_fingerprint
+    if fingerprint:
         hint = f"  fingerprint {fingerprint}; `jobs list --error {fingerprint}` finds its like"
         console.print(Text(hint, style="dim"), soft_wrap=True)
     if job.error_traceback:
         _print_block(console, "traceback", job.error_traceback, from_end=True)
 
 
-def _print_block(console: Console, title: str, text: str, from_end: bool = False) -> None:
+def _print_block(console: Console, title: str, text: str, style: str = "", from_end: bool = False) -> None:
     """``text`` indented; what is too long is cut, and says so. Of a traceback the end is what matters."""
     _heading(console, title)
     text = printable(text).rstrip()
     bounded = text[-SHOWN_CHARACTERS:] if from_end else text[:SHOWN_CHARACTERS]
     lines = bounded.splitlines()
     kept = lines[-SHOWN_LINES:] if from_end else lines[:SHOWN_LINES]
-    parts = [Text("\n".join(f"  {line}" for line in kept))]
+    parts = [Text("\n".join(f"  {line}" for line in kept), style=style)]
     if len(kept) < len(lines) or len(bounded) < len(text):
-        note = (
-            f"  … cut: {len(text):,} characters in {counted(text.count(chr(10)) + 1, 'line')}; --json has all"
-        )
-        parts.insert(0 if from_end else 1, Text(note, style="dim"))
+        size = f"{len(text):,} characters in {counted(len(text.splitlines()), 'line')}"
+        parts.insert(0 if from_end else 1, Text(f"  … cut: {size}; --json has all", style="dim"))
     for part in parts:
         console.print(part, soft_wrap=True)
 
@@ -207,9 +196,7 @@ def _print_audit(console: Console, entries: list[AuditRow], zone: tzinfo) -> Non
     if entries:
         _heading(console, f"audit ({zone})")
     for entry in entries:
-        details = (
-            f" {json.dumps(entry.details, ensure_ascii=False, default=json_form)}" if entry.details else ""
-        )
+        details = f" {json.dumps(entry.details, ensure_ascii=False, default=json_form)}" if entry.details else ""
         event = one_line(f"{entry.action} by {entry.actor}{details}")
         console.print(Text(f"  {entry.at.astimezone(zone):%Y-%m-%d %H:%M:%S}  {event}"), soft_wrap=True)
 

@@ -32,7 +32,7 @@ def replay_jobs(app: PenstockApp, given: Sequence[str]) -> None:
     rows = _find_each_once(app, given)
     problems = [problem for row in rows if (problem := _problem(app, row))]
     if problems:
-        raise PenstockError("\n".join([*problems, "nothing was submitted"]))
+        raise PenstockError("\n".join(["nothing was submitted:", *(f"  - {problem}" for problem in problems)]))
     require_redis(app.settings)
     for row in rows:
         new = str(uuid.uuid4())
@@ -54,9 +54,7 @@ def _problem(app: PenstockApp, row: JobRow) -> str | None:
     if task is None:
         return f"{row.id}: this app has no task {row.task}; use the app that has it (celery -A …)"
     if not isinstance(row.args, list) or not isinstance(row.kwargs, dict) or _is_text_only(row):
-        return (
-            f"{row.id}: the ledger has not its arguments, which were not JSON; submit it where they are known"
-        )
+        return f"{row.id}: the ledger has not its arguments, which were not JSON; submit it where they are known"
     return _misfit(task, row)
 
 

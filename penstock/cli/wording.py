@@ -10,30 +10,41 @@ from penstock.ledger.queries import JobRow
 # Everything that moves the cursor, changes colours or turns the direction of writing. A job's arguments and
 # errors come from anywhere, and may not operate the reader's terminal.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+SHORT_ID = 8
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+def short_id(id: str) -> str:
+    """The first digits of a UUID, as hashes are commonly shown; any other id as it is."""
+    return id[:SHORT_ID] if is_uuid(id) else id
+
+
+def is_uuid(id: str) -> bool:
+    """Whether an id has the form that clients make up, and was not chosen by somebody."""
+    return len(id) == 36 and all(character in "0123456789abcdef-" for character in id)
 
 
 def duration(seconds: float) -> str:
-    """A length of time, short: 4 ms, 1.25 s, 3 min 5 s, 2 h 10 min."""
+    """A length of time, short: 4ms, 1.25s, 3m 5s, 2h 10m."""
     if seconds < 0.9995:
-        return f"{max(seconds, 0) * 1000:.0f} ms"
+        return f"{max(seconds, 0) * 1000:.0f}ms"
     if seconds < 59.95:
-        return f"{seconds:.3g} s"
+        return f"{seconds:.3g}s"
     rest = round(seconds)
     parts = []
     for size, unit in _UNITS:
         count, rest = divmod(rest, size)
         if count:
-            parts.append(f"{count} {unit}")
+            parts.append(f"{count}{unit}")
     return " ".join(parts[:2])
 
 
 def distance(moment: datetime, now: datetime) -> str:
-    """A time as seen from now, in its largest unit: 5 s ago, 3 min ago, in 2 h."""
+    """A time as seen from now, in its largest unit: 5s ago, 3m ago, in 2h."""
     seconds = (now - moment).total_seconds()
     for size, unit in _UNITS:
         if abs(seconds) >= size:
-            count = f"{abs(seconds) // size:.0f} {unit}"
+            count = f"{abs(seconds) // size:.0f}{unit}"
             return f"{count} ago" if seconds > 0 else f"in {count}"
     return "now"
 

@@ -1,0 +1,125 @@
+"""Many jobs for people: a table that fits the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.text import Text
+
+from penstock.cli.output import COLOURS, GAP
+from penstock.cli.wording import counted, distance, duration, error_in_short, one_line, short_id
+from penstock.job import Reason, State
+from penstock.ledger.queries import JobRow
+
+HEADINGS = ("id", "task", "queue", "state", "tries", "started", "ran")
+TASK, TRIES, RAN = HEADINGS.index("task"), HEADINGS.index("tries"), HEADINGS.index("ran")
+NARROWEST_COLUMN = 8
+NARROWEST_TASK = 16
+NARROWEST_WHY = 40
+"""Columns that a long explanation needs to stand at the end of its job's line and not below it."""
+FULL_ID_WIDTH = 180
+"""Columns of a terminal from which on ids are shown in full."""
+UNSAID = (Reason.ERROR, Reason.REVOKED)
+"""Reasons that are the rule for their state."""
+
+
+def print_table(console: Console, rows: Sequence[JobRow], counts: dict[State, int]) -> None:
+    """A heading, the jobs, and how many there are in each state."""
+    now = datetime.now(UTC)
+    full = console.width >= FULL_ID_WIDTH or len({short_id(row.id) for row in rows}) < len(rows)
+    lines = [_cells(row, full, now) for row in rows]
+    widths = _widths(lines, console.width)
+    if rows:
+        console.print(_fitted([Text(heading, style="dim") for heading in HEADINGS], widths), soft_wrap=True)
+    for row, cells in zip(rows, lines, strict=True):
+        _print_job(console, _fitted(cells, widths), _why(row, now), below=widths[0] + GAP)
+    console.print(_summary(counts), soft_wrap=True)
+    if len(rows) < sum(counts.values()):
+        console.print(Text(f"the newest {len(rows):,} are shown, see --limit", "dim"), soft_wrap=True)
+
+
+def state_text(row: JobRow, now: datetime) -> Text:
+    """The state in its colour, with its reason or its due time."""
+    text, note = Text(row.state.value, style=COLOURS[row.state]), state_note(row, now)
+    return text.append(f" ({note})", style="not bold") if note else text
+
+
+def state_note(row: JobRow, now: datetime) -> str:
+    """What the state's name leaves open: the reason of an end, the time of the next attempt."""
+    if row.state is State.SCHEDULED and row.eta and row.eta > now:
+        return f"due {distance(row.eta, now)}"
+    return row.reason.value if row.reason and row.reason not in UNSAID else ""
+
+
+def _cells(row: JobRow, full_id: bool, now: datetime) -> list[Text]:
+    return [
+        Text(one_line(row.id if full_id else short_id(row.id))),
+        Text(one_line(row.task)),
+        Text(one_line(row.queue or ""), style="dim"),
+        Text(row.state.value, style=COLOURS[row.state]),
+        Text(str(row.attempts), style="yellow" if row.attempts > 1 else "dim"),
+        Text(distance(row.started_at, now) if row.started_at else "", style="dim"),
+        Text(duration(row.runtime) if row.runtime is not None else ""),
+    ]
+
+
+def _widths(lines: Sequence[Sequence[Text]], available: int) -> list[int]:
+    """As wide as the contents; when that is too much, tasks give way first, then whichever column is widest."""
+    widths = [
+        max([len(heading), *(line[column].cell_len for line in lines)]) for column, heading in enumerate(HEADINGS)
+    ]
+    excess = sum(widths) + GAP * (len(widths) - 1) - available
+    from_task = max(0, min(excess, widths[TASK] - NARROWEST_TASK))
+    widths[TASK] -= from_task
+    for _ in range(excess - from_task):
+        if max(widths) > NARROWEST_COLUMN:
+            widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def _why(row: JobRow, now: datetime) -> Text:
+    """The note on the state, and the error unless the job got over it."""
+    note = Text(state_note(row, now), style=COLOURS[row.state])
+    error = Text("" if row.state is State.SUCCEEDED else error_in_short(row), style="red")
+    return Text(": ").join(part for part in (note, error) if part)
+
+
+def _print_job(console: Console, line: Text, why: Text, below: int) -> None:
+    """Why the job is as it is stands in a column of its own, else where its line is empty, else below."""
+    if why and console.width - line.cell_len - GAP < min(why.cell_len, NARROWEST_WHY):
+        line.rstrip()
+        if console.width - line.cell_len - GAP < why.cell_len:
+            console.print(_cut(line, console.width), soft_wrap=True)
+            line = Text(" " * (below - GAP))
+    if why:
+        line.append(" " * GAP).append_text(why)
+    console.print(_cut(line, console.width), soft_wrap=True)
+
+
+def _fitted(cells: Sequence[Text], widths: Sequence[int]) -> Text:
+    fitted = []
+    for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+        if column == TASK and cell.cell_len > width:
+            # The end of a task's name says more than the packages that it lies in.
+            cell = Text("…" + cell.plain[1 - width :])
+        cell = cell.copy()
+        cell.align("right" if column in (TRIES, RAN) else "left", width)
+        fitted.append(cell)
+    return Text(" " * GAP).join(fitted)
+
+
+def _cut(line: Text, width: int) -> Text:
+    line.truncate(width, overflow="ellipsis")
+    line.rstrip()
+    return line
+
+
+def _summary(counts: dict[State, int]) -> Text:
+    """`312 jobs: 10 running, 290 succeeded, 12 failed`."""
+    total = sum(counts.values())
+    if not total:
+        return Text("no jobs match", style="dim")
+    states = [Text(f"{counts[state]:,} {state}", COLOURS[state]) for state in State if counts.get(state)]
+    return Text(f"{counted(total, 'job')}: ").append_text(Text(", ").join(states))
