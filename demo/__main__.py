@@ -1,0 +1,87 @@
+"""`make demo`: submits a few hundred real jobs, waits for them, and accounts for every single one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from demo import pictures
+from demo.plan import Planned, plan
+from demo.progress import TooSlow, watch
+from demo.reconcile import Balance, reconcile, report, rows_of
+from demo.stage import Stage, running_system
+from penstock.errors import PenstockError
+
+PATIENCE = 150.0
+SETTLING = 30.0
+PICTURES = "DEMO_PICTURES"
+"""Environment variable: folder for pictures of Flower's pages; none are taken without it."""
+
+
+def main() -> int:
+    """Runs the demo; exit code 0 only when everything is accounted for."""
+    console = Console()
+    try:
+        with running_system() as stage:
+            balance = _play(stage, console)
+    except (PenstockError, TooSlow, pictures.Unpictured) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    report(balance)
+    return 0 if balance.is_even else 1
+
+
+def _play(stage: Stage, console: Console) -> Balance:
+    jobs = plan(stage.site.address)
+    console.print(f"submitting {len(jobs)} jobs to workers that Flower shows at {stage.flower} …")
+    cancelled = [id for planned in jobs if (id := _submit(stage, planned)) and planned.is_cancelled]
+    _cancel(cancelled)
+    accepted = stage.accounts.accepted()
+    ids = [job.id for job in accepted]
+    watch(accepted, lambda: list(rows_of(stage.settings.database_url, ids)), console, PATIENCE)
+    balance = _settled(stage)
+    _show_reports(stage.folder / "reports", console)
+    if folder := os.environ.get(PICTURES):
+        pictures.take(stage, accepted, Path(folder))
+    return balance
+
+
+def _submit(stage: Stage, planned: Planned) -> str:
+    job = planned.submit()
+    stage.accounts.accept(job.id, planned)
+    return job.id
+
+
+def _cancel(ids: list[str]) -> None:
+    """As an operator does it."""
+    command = [sys.executable, "-m", "celery", "-A", "workers", "jobs", "cancel", *ids]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PenstockError(f"jobs cancel: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def _settled(stage: Stage) -> Balance:
+    """The balance once it is even: the last step of the workflow ends after the job that started it."""
+    deadline = time.monotonic() + SETTLING
+    while True:
+        balance = reconcile(stage.accounts, stage.settings.database_url)
+        if balance.is_even or time.monotonic() > deadline:
+            return balance
+        time.sleep(0.3)
+
+
+def _show_reports(folder: Path, console: Console) -> None:
+    for page in sorted(folder.rglob("*.html")):
+        shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page
+        console.print(f"report: {shown}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""The demo's system: the one that `make up` runs, on data of its own and with its output in a file."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.accounts import Accounts
+from demo.reconcile import FOLDER
+from demo.sales_data import make_sales_database
+from demo.site import Site, running_site
+from penstock import Settings
+from penstock.embedded import Supervisor, prepared_system, system_processes
+from penstock.embedded.system import System
+from penstock.errors import EmbeddedServerError
+
+ROWS = 100_000
+FLOWER_PORT = 5555
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A running system.
+
+    Attributes:
+        folder: everything that this run leaves behind.
+        flower: address of Flower.
+    """
+
+    settings: Settings
+    folder: Path
+    accounts: Accounts
+    site: Site
+    flower: str
+    supervisor: Supervisor
+
+
+@contextmanager
+def running_system() -> Iterator[Stage]:
+    """Servers, workers, beat, Flower and the local site; at the end nothing of them is left running.
+
+    Raises:
+        PenstockError: the environment is broken, a server does not answer, or a process ended at once.
+    """
+    with ExitStack() as stack:
+        system = stack.enter_context(prepared_system())
+        if system.announcement:
+            print(system.announcement, flush=True)
+        folder = _empty_folder(system.settings.var)
+        accounts = Accounts(folder)
+        secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        site = stack.enter_context(running_site(accounts, secret))
+        environment = system.environment | _task_settings(folder, site, secret) | _flower_port()
+        print(f"making a sales database of {ROWS:,} rows …", flush=True)
+        make_sales_database(folder / "sales.db", ROWS)
+        # This process submits, and loads the same app: from here on it sees what the workers see.
+        os.environ.update(environment)
+        log = stack.enter_context((folder / "processes.log").open("w"))
+        supervisor = stack.enter_context(_supervisor(system, environment, log))
+        stage = Stage(
+            system.settings, folder, accounts, site, f"http://127.0.0.1:{environment['FLOWER_PORT']}", supervisor
+        )
+        _wait_until_ready(stage)
+        yield stage
+
+
+def _supervisor(system: System, environment: Mapping[str, str], log: object) -> Supervisor:
+    from workers import app  # reads the environment that was just made
+
+    processes = system_processes("workers", app.profiles, system.settings)
+    return Supervisor(processes, environment, output=log, trouble=system.trouble)  # type: ignore[arg-type]
+
+
+def _empty_folder(var: Path) -> Path:
+    folder = var / FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _task_settings(folder: Path, site: Site, secret: str) -> dict[str, str]:
+    """What the demo's tasks may reach: the local site, the generated database, two harmless commands."""
+    return {
+        "TASKS_EGRESS_ALLOW": "127.0.0.0/8",
+        "TASKS_WEBHOOK_SECRETS": f"default={secret}",
+        "TASKS_DATABASES": f"sales=sqlite:///{folder / 'sales.db'}",
+        "TASKS_REPORTS_FOLDER": str(folder / "reports"),
+        "TASKS_SALES_WEBHOOK": f"{site.address}/hooks",
+        "TASKS_SHELL_ALLOW": "uname,false",
+    }
+
+
+def _flower_port() -> dict[str, str]:
+    """Flower's usual port, or a free one where that is taken: the demo must not fail because `make up` runs."""
+    for port in (int(os.environ.get("FLOWER_PORT") or FLOWER_PORT), 0):
+        with socket.socket() as attempt:
+            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                attempt.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return {"FLOWER_PORT": str(attempt.getsockname()[1])}
+    raise EmbeddedServerError("no free port for Flower; set FLOWER_PORT")
+
+
+def _wait_until_ready(stage: Stage) -> None:
+    """Returns when every worker answers and Flower listens."""
+    from workers import app
+
+    deadline = time.monotonic() + START_SECONDS
+    missing = {profile.name for profile in app.profiles}
+    while missing or not _listens(stage.flower):
+        if trouble := stage.supervisor.trouble():
+            raise EmbeddedServerError(f"{trouble}; its output is in {stage.folder / 'processes.log'}")
+        if time.monotonic() > deadline:
+            raise EmbeddedServerError(
+                f"not ready after {START_SECONDS:g} s (no answer from: {', '.join(sorted(missing)) or 'Flower'}); "
+                f"see {stage.folder / 'processes.log'}"
+            )
+        for answer in app.control.ping(timeout=0.5):
+            missing -= {name.partition("@")[0] for name in answer}
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.removeprefix("http://").partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,158 @@
+"""The Celery app: a twin for every declared task, plain Celery tasks beside it, checks before anything starts."""
+
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from penstock.app import PenstockApp
+from penstock.client import HARD_LIMIT_GRACE
+from penstock.errors import ArgumentError, DeclarationError
+from penstock.profile import Profile
+from penstock.scheduler.beat import beat_entries
+from penstock.scheduler.schedule import Cron, Every, Schedule, timetable
+from tests import jobs
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_declared_task_has_a_twin_with_its_options(app: PenstockApp) -> None:
+    twin = app.tasks["tests.jobs.overrun"]
+    assert (twin.queue, twin.soft_time_limit, twin.time_limit) == ("default", 0.5, 0.5 + HARD_LIMIT_GRACE)
+
+
+def test_a_task_that_is_declared_later_gets_its_twin_too(app: PenstockApp) -> None:
+    from penstock import task
+
+    app.finalize()
+    name = f"tests.late.{uuid.uuid4()}"
+    task(name=name)(declared_late)
+    assert name in app.tasks
+
+
+def declared_late() -> None: ...
+
+
+def test_plain_celery_tasks_live_in_the_same_app(app: PenstockApp, broker: redis.Redis) -> None:
+    app.tasks["tests.plain"].delay(1, 2)
+    assert broker.llen("default") == 1
+
+
+def test_celerys_delay_refuses_arguments_that_do_not_fit(app: PenstockApp, broker: redis.Redis) -> None:
+    with pytest.raises(ArgumentError, match=r"tests\.jobs\.add"):
+        app.tasks["tests.jobs.add"].delay(1, 2, 3)
+    assert broker.llen("default") == 0
+
+
+def test_a_twin_waits_on_its_declared_queue(app: PenstockApp, broker: redis.Redis) -> None:
+    app.tasks["tasks.webhooks.check_url"].delay("http://localhost")
+    assert broker.llen("web") == 1
+
+
+def test_making_an_app_connects_to_nothing() -> None:
+    """The address leads nowhere; importing the app and looking at its tasks must not care."""
+    code = "import workers; print(len(workers.app.tasks) > 5)"
+    environment = {
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+        "DATABASE_URL": "postgresql://127.0.0.1:1/x",
+        "PATH": "/usr/bin",
+    }
+    command = [sys.executable, "-c", code]
+    output = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize("command", ["worker", "beat", "flower", "check", "jobs list"])
+def test_a_broken_environment_is_one_message_and_no_traceback(command: str) -> None:
+    ended = run_celery(command, {"REDIS_URL": "amqp://x", "PENSTOCK_DRAIN_SECOND": "1", "TASKS_SHELL_ALLOW": "/none"})
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("penstock: 3 problems in the settings:")
+    assert "did you mean PENSTOCK_DRAIN_SECONDS?" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["worker", "beat"])
+def test_a_redis_that_is_down_is_one_message_and_no_traceback(command: str, tmp_path: Path) -> None:
+    ended = run_celery(command, {"REDIS_URL": "redis://127.0.0.1:1/0", "PENSTOCK_VAR": str(tmp_path)})
+    assert ended.returncode == 1
+    assert "Redis at redis://127.0.0.1:1/0 does not answer" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["worker", "beat"])
+def test_a_database_that_is_down_is_one_message_and_no_traceback(command: str, broker_url: str) -> None:
+    ended = run_celery(command, {"REDIS_URL": broker_url, "DATABASE_URL": "postgresql://127.0.0.1:1/x"})
+    assert ended.returncode == 1
+    assert "does not answer" in ended.stderr
+    assert "DATABASE_URL" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def run_celery(command: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "workers", *command.split()],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def schedule(**changes: Any) -> Schedule:
+    return Schedule(
+        **{"name": "sums", "task": jobs.add, "when": Every(5), "kwargs": {"left": 1, "right": 2}, **changes}
+    )
+
+
+def test_schedules_become_celerys_own_entries() -> None:
+    entry = beat_entries([schedule(when=Cron("30 2 * * 1-5"))])["sums"]
+    assert entry["task"] == "tests.jobs.add"
+    assert entry["kwargs"] == {"left": 1, "right": 2}
+    assert (entry["schedule"].minute, entry["schedule"].hour) == ({30}, {2})
+    assert entry["schedule"].day_of_week == {1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"kwargs": {"left": 1}}, r"schedule 'sums': tests\.jobs\.add.*missing a required argument: 'right'"),
+        ({"kwargs": {"left": 1, "right": object()}}, "which is not JSON"),
+    ],
+)
+def test_a_schedule_whose_arguments_do_not_fit_its_task_is_refused(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(DeclarationError, match=complaint):
+        timetable((schedule(**changes),))
+
+
+def test_two_schedules_cannot_have_one_name() -> None:
+    with pytest.raises(DeclarationError, match="'sums' is declared twice"):
+        timetable((schedule(),), (schedule(),))
+
+
+@pytest.mark.parametrize("expression", ["", "* * * *", "@daily", "* * * * * *"])
+def test_a_cron_expression_that_has_not_five_fields_is_refused(expression: str) -> None:
+    with pytest.raises(DeclarationError, match="five fields"):
+        Cron(expression)
+
+
+@pytest.mark.parametrize("expression", ["61 * * * *", "* 25 * * *", "x * * * *"])
+def test_a_cron_field_out_of_bounds_is_refused_by_name(expression: str) -> None:
+    with pytest.raises(DeclarationError, match="schedule 'sums'"):
+        beat_entries([schedule(when=Cron(expression))])
+
+
+def test_an_interval_of_no_time_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="more than 0"):
+        Every(0)
+
+
+@pytest.mark.parametrize("changes", [{"queues": ()}, {"children": 0}])
+def test_a_profile_that_serves_nothing_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(DeclarationError, match="at least one queue and one child"):
+        Profile(**{"name": "p", "queues": ("q",), "children": 1, **changes})
