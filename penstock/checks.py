@@ -80,9 +80,7 @@ def check_queues(queue_of_task: Mapping[str, str], profiles: Iterable[Profile]) 
     if not orphans:
         return Finding("queues", True, f"{len(queue_of_task)} tasks, served on {', '.join(sorted(served))}")
     listed = ", ".join(f"{task} waits on {queue!r}" for task, queue in orphans.items())
-    return Finding(
-        "queues", False, f"{listed}, which no profile serves; add the queue to workers/profiles.py"
-    )
+    return Finding("queues", False, f"{listed}, which no profile serves; add the queue to workers/profiles.py")
 
 
 def check_schedules(schedules: Iterable[Schedule]) -> Finding:
@@ -168,16 +166,12 @@ def _newest_schema(database_url: str) -> str:
 
 def _redis_unavailable(settings: Settings, cause: str) -> BrokerUnavailable:
     shown = _redis_address(settings)
-    return BrokerUnavailable(
-        f"Redis at {shown} does not answer ({cause.rstrip('.')}); start it or correct REDIS_URL"
-    )
+    return BrokerUnavailable(f"Redis at {shown} does not answer ({cause.rstrip('.')}); start it or correct REDIS_URL")
 
 
 def _ledger_silent(settings: Settings) -> LedgerUnavailable:
     shown = address(settings.database_url)
-    return LedgerUnavailable(
-        f"the ledger at {shown} does not answer (silent); start it or correct DATABASE_URL"
-    )
+    return LedgerUnavailable(f"the ledger at {shown} does not answer (silent); start it or correct DATABASE_URL")
 
 
 def _redis_address(settings: Settings) -> str:

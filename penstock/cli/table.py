@@ -35,9 +35,9 @@ def print_table(console: Console, rows: Sequence[JobRow], counts: dict[State, in
         console.print(_fitted([Text(heading, style="dim") for heading in HEADINGS], widths), soft_wrap=True)
     for row, cells in zip(rows, lines, strict=True):
         _print_job(console, _fitted(cells, widths), _why(row, now), below=widths[0] + GAP)
-    console.print(_summary(counts), soft_wrap=True)
+    console.print(_summary(counts))
     if len(rows) < sum(counts.values()):
-        console.print(Text(f"the newest {len(rows):,} are shown, see --limit", "dim"), soft_wrap=True)
+        console.print(Text(f"the newest {len(rows):,} are shown, see --limit", "dim"))
 
 
 def state_text(row: JobRow, now: datetime) -> Text:

@@ -1,0 +1,117 @@
+import json
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from penstock.cli.jobs import jobs
+from penstock.job import Reason, State
+from penstock.ledger import queries
+from penstock.ledger.queries import JobRow, Outcome
+from penstock.ledger.session import writing
+from penstock.ledger.tables import jobs as table
+from tests.cli.conftest import Ledger, Run
+
+
+def listed(run: Run, *options: str) -> list[str]:
+    """Ids that `jobs list` prints with these options."""
+    result = run(jobs, "list", *options)
+    assert result.exit_code == 0, result.stderr
+    return [line.split("\t")[0] for line in result.stdout.splitlines()]
+
+
+def test_a_pipe_gets_one_line_of_tab_separated_columns_per_job(run: Run, ledger: Ledger) -> None:
+    ledger.fail("one", "line one\nline\ttwo", reason=Reason.TIMEOUT, queue="web")
+    (line,) = run(jobs, "list").stdout.splitlines()
+    id, task, queue, state, reason, attempts, started, runtime, error = line.split("\t")
+    assert (id, task, queue, state, reason, attempts) == ("one", "tests.jobs.add", "web", "failed", "timeout", "1")
+    assert datetime.fromisoformat(started).tzinfo
+    assert float(runtime) >= 0
+    assert error == "ValueError: line one line two"
+
+
+def test_what_is_not_known_of_a_job_is_an_empty_column(run: Run, ledger: Ledger) -> None:
+    delivery = queries.Delivery(id="one", task="tests.jobs.add")
+    ledger.end(delivery, Outcome(state=State.CANCELLED, reason=Reason.EXPIRED))
+    assert run(jobs, "list").stdout == "one\ttests.jobs.add\t\tcancelled\texpired\t0\t\t\t\n"
+
+
+def test_the_most_recently_changed_job_comes_first(run: Run, ledger: Ledger) -> None:
+    first = ledger.start("first")
+    ledger.succeed("second")
+    ledger.end(first, Outcome(state=State.SUCCEEDED))
+    assert listed(run) == ["first", "second"]
+
+
+def test_each_filter_keeps_only_what_it_names(run: Run, ledger: Ledger) -> None:
+    ledger.succeed("good", task="tests.jobs.echo", queue="web", schedule="nightly")
+    ledger.fail("bad", "connection reset")
+    ledger.start("busy")
+    assert listed(run, "--state", "failed") == ["bad"]
+    assert set(listed(run, "--state", "failed", "--state", "running")) == {"bad", "busy"}
+    assert listed(run, "--task", "tests.jobs.echo") == ["good"]
+    assert listed(run, "--queue", "web") == ["good"]
+    assert listed(run, "--schedule", "nightly") == ["good"]
+    assert listed(run, "--error", "connection") == ["bad"]
+    assert listed(run, "--error", "ValueError") == ["bad"]
+    assert listed(run, "--error", "0123456789ab") == ["bad"]
+    assert listed(run, "--state", "failed", "--queue", "web") == []
+
+
+@pytest.mark.parametrize(
+    ("since", "expected"),
+    [
+        ("30m", ["new"]),
+        ("3h", ["new", "old"]),
+        ("1d", ["new", "old"]),
+        ((datetime.now(UTC) - timedelta(hours=1)).isoformat(), ["new"]),
+        # Without a zone it is read in the deployment's own, which is UTC here.
+        ((datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M"), ["new"]),
+    ],
+)
+def test_since_takes_an_age_or_a_time(run: Run, ledger: Ledger, since: str, expected: list[str]) -> None:
+    ledger.succeed("old")
+    with writing(ledger.url) as connection:
+        connection.execute(update(table).values(updated_at=datetime.now(UTC) - timedelta(hours=2)))
+    ledger.succeed("new")
+    assert listed(run, "--since", since) == expected
+
+
+def test_the_limit_bounds_the_list(run: Run, ledger: Ledger) -> None:
+    for number in range(4):
+        ledger.succeed(f"job-{number}")
+    assert listed(run, "--limit", "2") == ["job-3", "job-2"]
+
+
+def test_json_is_one_array_with_every_column_and_the_runtime(run: Run, ledger: Ledger) -> None:
+    ledger.succeed("one", result={"sum": 3}, enqueued_at=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    (job,) = json.loads(run(jobs, "list", "--json").stdout)
+    assert set(job) == {field.name for field in fields(JobRow)} | {"runtime"}
+    assert job["state"] == "succeeded"
+    assert job["result"] == {"sum": 3}
+    assert job["enqueued_at"] == "2026-03-01T12:00:00+00:00"
+    assert isinstance(job["runtime"], float)
+
+
+def test_json_without_jobs_is_an_empty_array(run: Run, ledger: Ledger) -> None:
+    assert json.loads(run(jobs, "list", "--json").stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("--since", "yesterday", "neither an age"),
+        ("--since", "99999999999d", "neither an age"),
+        ("--since", "99999999d", "neither an age"),
+        ("--state", "done", "is not one of"),
+        ("--limit", "0", "is not in the range"),
+        ("--task", "", "is empty"),
+        ("--error", "\udcff", "cannot be printed"),
+    ],
+)
+def test_a_bad_option_is_refused_with_what_is_allowed(run: Run, option: str, value: str, complaint: str) -> None:
+    result = run(jobs, "list", option, value)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+    assert result.stdout == ""
