@@ -47,12 +47,13 @@ class Worker:
             *options,
         ]
         self._log = log
+        self._folder = folder
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as output:
             self.process = subprocess.Popen(
-                self._command, env=self._environment, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+                self._command, env=self._environment, cwd=self._folder, stdout=output, stderr=subprocess.STDOUT
             )
         wait_for(lambda: self._is_ready() or self._has_ended(), "the worker is ready", 30)
         assert self._is_ready(), self.log
