@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ def _commands(text: str) -> Mapping[str, Path]:
         if found is None:
             raise ValueError(f"there is no executable {word!r}; install it or give its path")
         # Symbolic links are kept: a program such as busybox looks at the name that it was called by.
-        path = Path(os.path.normpath(Path(found).absolute()))
+        path = Path(found).absolute()
         if commands.setdefault(path.name, path) != path:
             raise ValueError(f"{commands[path.name]} and {path} have the same name; allow one of them")
     return commands

@@ -134,9 +134,7 @@ def parse(url: str) -> Target:
             "the URL carries credentials, which would be kept with the job; leave out what is before the @"
         )
     if port == 0 or parts.netloc.endswith(":"):
-        raise EgressRefused(
-            "the URL's port is missing or 0; leave out the colon or name a port from 1 to 65535"
-        )
+        raise EgressRefused("the URL's port is missing or 0; leave out the colon or name a port from 1 to 65535")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(parts.scheme, _host(parts), port or DEFAULT_PORTS[parts.scheme], path)
 
@@ -186,9 +184,7 @@ def _ipv4_literal(host: str) -> ipaddress.IPv4Address:
     try:
         return ipaddress.IPv4Address(host)
     except ValueError:
-        raise EgressRefused(
-            f"{host!r} is not a plain IPv4 address; write four decimal numbers from 0 to 255"
-        ) from None
+        raise EgressRefused(f"{host!r} is not a plain IPv4 address; write four decimal numbers from 0 to 255") from None
 
 
 def _addresses(target: Target) -> list[Address]:

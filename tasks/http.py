@@ -111,9 +111,13 @@ def open_pool() -> PoolManager:
     with _lock:
         if _pool is None:
             import urllib3
+            from urllib3.util.ssl_ import create_urllib3_context
 
+            # One context for all: loading the authorities takes longer than a request.
+            context = create_urllib3_context()
+            context.load_default_certs()
             timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
-            _pool = urllib3.PoolManager(num_pools=HOSTS_KEPT_OPEN, timeout=timeout, retries=False)
+            _pool = urllib3.PoolManager(HOSTS_KEPT_OPEN, timeout=timeout, retries=False, ssl_context=context)
         return _pool
 
 

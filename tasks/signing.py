@@ -51,8 +51,4 @@ def message_id(job_id: str) -> str:
 
     A dot would make two different messages sign alike.
     """
-    return (
-        job_id
-        if _SAFE_ID.fullmatch(job_id)
-        else hashlib.sha256(job_id.encode("utf-8", "replace")).hexdigest()
-    )
+    return job_id if _SAFE_ID.fullmatch(job_id) else hashlib.sha256(job_id.encode("utf-8", "replace")).hexdigest()

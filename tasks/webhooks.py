@@ -115,9 +115,7 @@ def check_url(url: str, expect: list[int] | None = None) -> dict[str, Any]:
     answer = http.fetch(url, TaskSettings.load().egress_allow)
     if answer.status not in (expect or range(200, 300)):
         expected = " or ".join(map(str, expect)) if expect else "2xx"
-        raise UnexpectedStatus(
-            f"{answer.url} answered {answer.status}, expected {expected}: {_shown(answer)}"
-        )
+        raise UnexpectedStatus(f"{answer.url} answered {answer.status}, expected {expected}: {_shown(answer)}")
     return {
         "status": answer.status,
         "elapsed_ms": _milliseconds(answer),
@@ -130,9 +128,7 @@ def check_url(url: str, expect: list[int] | None = None) -> dict[str, Any]:
 def _key(settings: TaskSettings, name: str) -> bytes:
     if name not in settings.webhook_secrets:
         known = ", ".join(sorted(settings.webhook_secrets)) or "none"
-        raise UnknownSecret(
-            f"there is no webhook secret {name!r} (known: {known}); add it to TASKS_WEBHOOK_SECRETS"
-        )
+        raise UnknownSecret(f"there is no webhook secret {name!r} (known: {known}); add it to TASKS_WEBHOOK_SECRETS")
     return signing.key_of(settings.webhook_secrets[name])
 
 

@@ -2,6 +2,7 @@
 
 import sys
 
+import workers.lifecycle  # noqa: F401  connects itself to Celery's signals
 from penstock.app import make_app
 from penstock.config import Settings, load
 from penstock.errors import PenstockError

@@ -36,9 +36,7 @@ class Request:
 class Site:
     """Answers from ``replies`` in turn, or by path, and keeps what it was asked."""
 
-    def __init__(
-        self, address: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None
-    ) -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None) -> None:
         self.replies: list[Reply] = []
         self.by_path: dict[str, Reply] = {}
         self.requests: list[Request] = []
@@ -77,9 +75,7 @@ class Site:
 
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                site.requests.append(
-                    Request(self.command, self.path, self.headers, body, self.client_address[1])
-                )
+                site.requests.append(Request(self.command, self.path, self.headers, body, self.client_address[1]))
                 reply = site._reply(self.path)
                 if reply.send:
                     self.close_connection = True

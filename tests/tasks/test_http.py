@@ -59,9 +59,7 @@ def test_tls_verifies_the_name_and_not_the_address(secure_site: Site, names: Nam
     assert len(secure_site.requests) == 1
 
 
-def test_an_untrusted_certificate_is_refused(
-    secure_site: Site, names: Names, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_untrusted_certificate_is_refused(secure_site: Site, names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
     names.answers["shop.example"] = [["127.0.0.1"]]
     with pytest.raises(Unreachable, match="self-signed certificate"):

@@ -42,9 +42,7 @@ def verified(request: Request, secret: str = SECRET) -> object:
     return Webhook(secret).verify(request.body, dict(request.headers))
 
 
-def test_a_webhook_carries_a_signature_that_the_official_library_verifies(
-    site: Site, job: RunningJob
-) -> None:
+def test_a_webhook_carries_a_signature_that_the_official_library_verifies(site: Site, job: RunningJob) -> None:
     result = deliver(site.url("/hook"), "invoice.paid", {"id": 7, "name": "Zoë"})
     (request,) = site.requests
     assert verified(request) == {
@@ -184,9 +182,7 @@ def test_an_unknown_secret_is_refused_before_anything_is_sent(site: Site) -> Non
     "secret",
     ["hunter2", "whsec_", "whsec_!!!!", "whsec_c2hvcnQ=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwbm9yZGVy"],
 )
-def test_a_malformed_secret_is_refused_and_not_shown(
-    site: Site, monkeypatch: pytest.MonkeyPatch, secret: str
-) -> None:
+def test_a_malformed_secret_is_refused_and_not_shown(site: Site, monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
     monkeypatch.setenv("TASKS_WEBHOOK_SECRETS", f"default={secret}")
     with pytest.raises(SettingsError, match="the secret 'default' is not whsec_") as caught:
         deliver(site.url(), "x", 1)
