@@ -10,6 +10,7 @@ from typing import Any
 import celery
 from celery import signals
 from celery.exceptions import TaskPredicate
+from kombu import Exchange, Queue
 
 from penstock import client
 from penstock.checks import require_servers
@@ -73,6 +74,11 @@ def make_app(
     app = PenstockApp(name, settings=settings, profiles=profiles, schedules=schedules)
     app.config_from_object(config)
     app.conf.beat_schedule = beat_entries(schedules)
+    # Named, so that a worker without -Q serves them all and Flower's broker page lists them all.
+    app.conf.task_queues = [
+        Queue(name, Exchange(name), routing_key=name)
+        for name in dict.fromkeys(queue for profile in profiles for queue in profile.queues)
+    ]
     client.configure(settings)
 
     def add_twin(declared: Task[..., Any]) -> None:
