@@ -221,9 +221,20 @@ def end_attempt(connection: Connection, delivery: Delivery, outcome: Outcome) ->
     ).returning(jobs.c.attempts)
     number = connection.execute(upsert).scalar_one_or_none()
     if number is None:
+        _complete(connection, delivery)
         return False
     _close_attempt(connection, clip(delivery.id), number, outcome, now)
     return True
+
+
+def _complete(connection: Connection, delivery: Delivery) -> None:
+    """Adds what the message says to the row of a job that was cancelled before a worker had seen its message.
+
+    Celery writes that row when it hears the request, and knows no more than the id. The missing queue is its mark.
+    """
+    if delivery.queue is not None:
+        known = {name: value for name, value in delivery.columns().items() if name != "id"}
+        connection.execute(update(jobs).where(jobs.c.id == clip(delivery.id), jobs.c.queue.is_(None)).values(**known))
 
 
 def _close_attempt(connection: Connection, id: str, number: int, outcome: Outcome, now: datetime) -> None:
