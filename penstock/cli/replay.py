@@ -50,6 +50,8 @@ def _problem(app: PenstockApp, row: JobRow) -> str | None:
     """Why a job cannot be replayed."""
     if not row.state.is_final:
         return f"{row.id} has not ended, it is {row.state}; wait for it, or cancel it first"
+    if row.queue is None and row.args is None:
+        return f"{row.id} was cancelled before a worker saw its message; retry it when it has left its queue"
     task = app.tasks.get(row.task)
     if task is None:
         return f"{row.id}: this app has no task {row.task}; use the app that has it (celery -A …)"

@@ -1,0 +1,43 @@
+"""What `jobs cancel` refuses; no worker runs here."""
+
+import time
+
+from sqlalchemy import func, select
+
+from penstock.cli.jobs import jobs
+from penstock.ledger.session import reading
+from penstock.ledger.tables import audit
+from tests.cli.conftest import Ledger, Run, run_with
+from tests.conftest import producer
+
+
+def entries(ledger: Ledger) -> int:
+    """Rows of the audit."""
+    with reading(ledger.url) as connection:
+        return connection.execute(select(func.count()).select_from(audit)).scalar_one()
+
+
+def test_a_job_that_has_ended_is_refused(run: Run, ledger: Ledger) -> None:
+    ledger.succeed("one")
+    result = run(jobs, "cancel", "one")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "one has already ended: succeeded" in result.stderr
+    assert entries(ledger) == 0
+
+
+def test_a_request_that_no_worker_hears_is_a_failure_with_its_remedy(run: Run, ledger: Ledger) -> None:
+    result = run(jobs, "cancel", "never-seen")
+    assert result.exit_code == 1
+    assert "no worker heard" in result.stderr
+    assert "start a worker" in result.stderr
+    assert entries(ledger) == 0
+
+
+def test_without_redis_the_refusal_is_quick(ledger: Ledger, environment: dict[str, str]) -> None:
+    begun = time.monotonic()
+    with producer({**environment, "REDIS_URL": "redis://127.0.0.1:1/0"}) as app:
+        result = run_with(app, jobs, "cancel", "one")
+    assert result.exit_code == 1
+    assert "REDIS_URL" in result.stderr
+    assert time.monotonic() - begun < 6

@@ -1,0 +1,152 @@
+"""`jobs retry` and `jobs cancel` with a real worker: what the ledger says afterwards."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from penstock.cli.jobs import jobs
+from penstock.client import Job
+from penstock.job import Reason, State
+from penstock.ledger import queries
+from penstock.ledger.queries import JobRow
+from penstock.ledger.session import reading
+from tests import jobs as tasks
+from tests.cli.conftest import run_with
+from tests.conftest import Live
+from tests.live import wait_for
+
+pytestmark = pytest.mark.slow
+
+
+def row(live: Live, id: str) -> JobRow | None:
+    with reading(live.database_url) as connection:
+        return queries.find_job(connection, id)
+
+
+def ended(live: Live, id: str) -> JobRow:
+    """The job's row once it is final."""
+
+    def final() -> JobRow | None:
+        found = row(live, id)
+        return found if found and found.state.is_final else None
+
+    found = wait_for(final, f"{id} ends")
+    assert found is not None
+    return found
+
+
+def actions(live: Live, id: str) -> list[str]:
+    with reading(live.database_url) as connection:
+        return [entry.action for entry in queries.audit_of(connection, id)]
+
+
+@contextmanager
+def occupied(live: Live, folder: Path, children: int = 2) -> Iterator[list[Job[int]]]:
+    """Every child of the worker is busy, so that what is submitted now waits; ended by force."""
+    marks = [folder / uuid.uuid4().hex for _ in range(children)]
+    busy = [tasks.sleep.enqueue(60, str(mark)) for mark in marks]
+    wait_for(lambda: all(mark.exists() for mark in marks), "all children are busy")
+    wait_for(lambda: all(row(live, job.id) for job in busy), "their starts are recorded")
+    yield busy
+    live.app.control.revoke([job.id for job in busy], terminate=True, signal="SIGTERM")
+    for job in busy:
+        ended(live, job.id)
+
+
+def test_a_retried_job_runs_anew_under_an_id_of_its_own(live: Live) -> None:
+    old = tasks.add.options(priority=3).enqueue(2, right=3)
+    before = ended(live, old.id)
+    result = run_with(live.app, jobs, "retry", old.id)
+    assert result.exit_code == 0, result.stderr
+    new = ended(live, result.stdout.split()[-1])
+    assert new.id != old.id
+    assert new.replay_of == old.id
+    assert (new.task, new.args, new.kwargs, new.queue, new.priority) == (
+        before.task,
+        before.args,
+        before.kwargs,
+        before.queue,
+        before.priority,
+    )
+    assert new.result == 5
+    assert row(live, old.id) == before
+    assert actions(live, old.id) == ["retry"]
+
+
+def test_a_retry_of_a_retry_names_the_one_before_it(live: Live) -> None:
+    first = ended(live, tasks.fail.enqueue("no").id)
+    second = run_with(live.app, jobs, "retry", first.id).stdout.split()[-1]
+    ended(live, second)
+    third = run_with(live.app, jobs, "retry", second).stdout.split()[-1]
+    assert ended(live, third).replay_of == second
+
+
+def test_a_plain_celery_task_can_be_retried(live: Live) -> None:
+    old = ended(live, live.app.send_task("tests.plain", (1, 2)).id)
+    result = run_with(live.app, jobs, "retry", old.id)
+    assert result.exit_code == 0, result.stderr
+    assert ended(live, result.stdout.split()[-1]).replay_of == old.id
+
+
+def test_a_waiting_job_without_a_row_is_cancelled_and_never_starts(live: Live, tmp_path: Path) -> None:
+    with occupied(live, tmp_path):
+        waiting = tasks.add.enqueue(1, 2)
+        assert row(live, waiting.id) is None
+        result = run_with(live.app, jobs, "cancel", waiting.id)
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout == f"{waiting.id}: 1 worker heard it; it will not start\n"
+    wait_for(lambda: ended(live, waiting.id).task == tasks.add.name, "its message has been seen")
+    found = ended(live, waiting.id)
+    assert (found.state, found.reason, found.attempts) == (State.CANCELLED, Reason.REVOKED, 0)
+    assert actions(live, waiting.id) == ["cancel"]
+
+
+def test_a_job_that_was_cancelled_while_it_waited_can_be_retried(live: Live, tmp_path: Path) -> None:
+    with occupied(live, tmp_path):
+        waiting = tasks.add.enqueue(1, right=2)
+        assert run_with(live.app, jobs, "cancel", waiting.id).exit_code == 0
+        result = run_with(live.app, jobs, "retry", waiting.id)
+        assert result.exit_code == 1
+        assert "before a worker saw its message" in result.stderr
+    wait_for(lambda: ended(live, waiting.id).task == tasks.add.name, "the message has told the rest")
+    result = run_with(live.app, jobs, "retry", waiting.id)
+    assert result.exit_code == 0, result.stderr
+    assert ended(live, result.stdout.split()[-1]).result == 3
+
+
+def test_terminate_stops_a_running_job(live: Live, tmp_path: Path) -> None:
+    mark = tmp_path / "started"
+    job = tasks.sleep.enqueue(60, str(mark))
+    wait_for(mark.exists, "the job runs")
+    result = run_with(live.app, jobs, "cancel", "--terminate", job.id[:8])
+    assert result.exit_code == 0, result.stderr
+    assert "is being stopped" in result.stdout
+    found = ended(live, job.id)
+    assert (found.state, found.reason) == (State.CANCELLED, Reason.REVOKED)
+    assert actions(live, job.id) == ["cancel"]
+
+
+def test_without_terminate_a_running_job_goes_on_to_its_end(live: Live, tmp_path: Path) -> None:
+    until = tmp_path / "until"
+    job = live.app.send_task("tests.progressing", (str(until),))
+    wait_for(lambda: row(live, job.id), "the job runs")
+    result = run_with(live.app, jobs, "cancel", job.id)
+    assert result.exit_code == 0, result.stderr
+    assert "--terminate stops it" in result.stdout
+    until.touch()
+    assert ended(live, job.id).state is State.SUCCEEDED
+
+
+def test_of_several_the_ended_one_is_refused_and_the_others_are_cancelled(live: Live, tmp_path: Path) -> None:
+    over = ended(live, tasks.add.enqueue(1, 2).id)
+    mark = tmp_path / "started"
+    running = tasks.sleep.enqueue(60, str(mark))
+    wait_for(mark.exists, "the job runs")
+    result = run_with(live.app, jobs, "cancel", "--terminate", over.id, running.id)
+    assert result.exit_code == 1
+    assert f"{over.id} has already ended: succeeded" in result.stderr
+    assert ended(live, running.id).state is State.CANCELLED
+    assert actions(live, over.id) == []

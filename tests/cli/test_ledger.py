@@ -1,0 +1,116 @@
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from penstock.app import make_app
+from penstock.cli.ledger import ledger as command
+from penstock.config import Settings
+from penstock.ledger import schema
+from penstock.ledger.session import writing
+from tests.cli.conftest import Ledger, Run, run_with
+
+NEWEST = schema.newest_revision()
+
+
+def app_at(url: str):  # type: ignore[no-untyped-def]
+    """An app whose ledger is at this address; its Redis is never asked."""
+    return make_app(
+        "tests", settings=Settings.load({"REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": url}), config={}
+    )
+
+
+def test_upgrade_creates_the_tables_and_says_so(run: Run, ledger: Ledger) -> None:
+    schema.downgrade(ledger.url, "base")
+    result = run(command, "upgrade")
+    assert result.exit_code == 0, result.stderr
+    assert f"is at revision {NEWEST} now; it had no tables" in result.stdout
+    assert schema.revision_of(ledger.url) == NEWEST
+
+
+def test_a_second_upgrade_changes_nothing_and_says_so(run: Run, ledger: Ledger) -> None:
+    ledger.succeed("one")
+    result = run(command, "upgrade")
+    assert result.exit_code == 0, result.stderr
+    assert "nothing to do" in result.stdout
+    assert json.loads(run(command, "status", "--json").stdout)["states"]["succeeded"] == 1
+
+
+def test_upgrade_makes_the_folder_and_the_file_of_sqlite(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "ledger.db"
+    assert run_with(app_at(f"sqlite:///{path}"), command, "upgrade").exit_code == 0
+    assert schema.revision_of(f"sqlite:///{path}") == NEWEST
+
+
+def test_upgrade_refuses_tables_of_a_version_that_it_does_not_know(run: Run, ledger: Ledger) -> None:
+    with writing(ledger.url) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    result = run(command, "upgrade")
+    assert result.exit_code == 1
+    assert "9999, which this version does not know" in result.stderr
+    assert schema.revision_of(ledger.url) == "9999"
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "status"])
+def test_a_database_that_does_not_answer_is_one_sentence(verb: str) -> None:
+    result = run_with(app_at("postgresql://ada:secret@127.0.0.1:1/ledger"), command, verb)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("penstock: the ledger at postgresql")
+    assert "correct DATABASE_URL" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert "secret" not in result.stderr
+
+
+def test_status_tells_what_the_ledger_holds(run: Run, ledger: Ledger) -> None:
+    begun = datetime.now(UTC)
+    ledger.succeed("first")
+    ledger.fail("second")
+    result = run(command, "status", "--json")
+    assert result.exit_code == 0, result.stderr
+    status = json.loads(result.stdout)
+    assert (status["revision"], status["needed"], status["up_to_date"]) == (NEWEST, NEWEST, True)
+    assert status["states"] == {
+        "queued": 0,
+        "scheduled": 0,
+        "running": 0,
+        "succeeded": 1,
+        "failed": 1,
+        "cancelled": 0,
+    }
+    oldest, newest = (datetime.fromisoformat(status[name]) for name in ("oldest", "newest"))
+    assert begun <= oldest < newest <= begun + timedelta(minutes=1)
+    assert status["bytes"] > 8192
+    assert status["server"][0].isdigit()
+
+
+def test_status_for_people_has_the_same(run: Run, ledger: Ledger) -> None:
+    ledger.succeed("first")
+    ledger.fail("second")
+    lines = {line.split()[0]: line for line in run(command, "status").stdout.splitlines()}
+    assert f"{NEWEST}, the newest" in lines["revision"]
+    assert lines["jobs"].endswith("2: 1 succeeded, 1 failed")
+    assert "MB" in lines["size"]
+    assert {"database", "oldest", "newest"} <= set(lines)
+
+
+def test_status_of_an_empty_ledger(run: Run, ledger: Ledger) -> None:
+    status = json.loads(run(command, "status", "--json").stdout)
+    assert (status["oldest"], status["newest"]) == (None, None)
+    assert sum(status["states"].values()) == 0
+
+
+def test_status_without_tables_fails_with_the_remedy(run: Run, ledger: Ledger) -> None:
+    schema.downgrade(ledger.url, "base")
+    result = run(command, "status")
+    assert result.exit_code == 1
+    assert f"none, needed is {NEWEST}" in result.stdout
+    assert "ledger upgrade" in result.stderr
+
+
+def test_status_creates_no_sqlite_file(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "ledger.db"
+    assert run_with(app_at(f"sqlite:///{path}"), command, "status").exit_code == 1
+    assert not path.parent.exists()
