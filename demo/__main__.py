@@ -78,7 +78,7 @@ def _settled(stage: Stage) -> Balance:
 
 
 def _show_reports(folder: Path, console: Console) -> None:
-    for page in sorted(folder.rglob("*.html")):
+    for page in (*folder.glob("*.html"), *folder.rglob("index.html")):
         shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page
         console.print(f"report: {shown}", soft_wrap=True)
 

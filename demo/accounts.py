@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from demo.plan import Effect, Planned
 from penstock import State
@@ -73,7 +74,7 @@ class Accounts:
             stream.write(json.dumps(line) + "\n")
 
 
-def _lines(file: Path) -> Iterator[dict[str, str]]:
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
     if file.exists():
         for line in file.read_text().splitlines():
             yield json.loads(line)

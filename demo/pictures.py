@@ -31,11 +31,13 @@ class Page:
         name: of the picture.
         path: of the page.
         shows: what must be readable on it.
+        search: what to type into the page's search field.
     """
 
     name: str
     path: str
     shows: tuple[str, ...]
+    search: str = ""
 
 
 def take(stage: Stage, accepted: Sequence[Accepted], folder: Path) -> None:
@@ -55,8 +57,10 @@ def take(stage: Stage, accepted: Sequence[Accepted], folder: Path) -> None:
             view = context.new_page()
             for page in _pages(accepted):
                 view.goto(stage.flower + page.path, wait_until="load")
+                if page.search:
+                    view.get_by_role("searchbox").first.fill(page.search)
                 for text in page.shows:
-                    view.get_by_text(text).first.wait_for(timeout=15_000)
+                    view.get_by_text(text).filter(visible=True).first.wait_for(timeout=15_000)
                 view.screenshot(path=folder / f"{page.name}.png")
             browser.close()
     except Error as error:
@@ -70,7 +74,7 @@ def _pages(accepted: Sequence[Accepted]) -> list[Page]:
     return [
         Page("workers", "/workers", ("main@", "web@")),
         Page("broker", "/broker", ("default", "web")),
-        Page("jobs", f"/tasks?search={workflow.id}", (workflow.id,)),
+        Page("jobs", "/tasks", (failed.id, "FAILURE"), search="state:FAILURE name:check_url"),
         Page("job-succeeded", f"/task/{succeeded.id}", (succeeded.id, "SUCCESS")),
         Page("job-failed", f"/task/{failed.id}", (failed.id, "FAILURE")),
         Page("job-workflow", f"/task/{workflow.id}", (workflow.id, "SUCCESS")),

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from typing import Any
 
+from demo.sales_data import LAST_DAY
 from penstock import Job, State
 from tasks import reports, sales, shell, webhooks
 
@@ -42,7 +45,7 @@ class Planned:
     """
 
     label: str
-    submit: Callable[[], Job[object]]
+    submit: Callable[[], Job[Any]]
     ends: State
     effect: Effect
     page: str = ""
@@ -70,7 +73,7 @@ def _cancelled(site: str) -> Iterator[Planned]:
         page = f"/later/{number}"
         yield Planned(
             "URL checks, cancelled",
-            lambda url=site + page: webhooks.check_url.options(delay=CANCELLED_DELAY).enqueue(url),  # type: ignore[misc]
+            partial(webhooks.check_url.options(delay=CANCELLED_DELAY).enqueue, site + page),
             State.CANCELLED,
             Effect.PAGE,
             page=page,
@@ -79,14 +82,16 @@ def _cancelled(site: str) -> Iterator[Planned]:
 
 
 def _sales() -> Planned:
-    return Planned("nightly sales", sales.nightly.enqueue, State.SUCCEEDED, Effect.WORKFLOW)
+    return Planned(
+        "nightly sales", partial(sales.nightly.enqueue, LAST_DAY.isoformat()), State.SUCCEEDED, Effect.WORKFLOW
+    )
 
 
 def _overview() -> Planned:
     statement = "SELECT product, SUM(quantity) AS sold FROM sales GROUP BY product ORDER BY sold DESC"
     return Planned(
         "report",
-        lambda: reports.query.enqueue("sales", statement, "Sold by product", "sold-by-product"),
+        partial(reports.query.enqueue, "sales", statement, "Sold by product", "sold-by-product"),
         State.SUCCEEDED,
         Effect.REPORT,
     )
@@ -100,22 +105,21 @@ def _pages(site: str) -> Iterator[Planned]:
 
 
 def _page(site: str, page: str, label: str, ends: State) -> Planned:
-    return Planned(label, lambda: webhooks.check_url.enqueue(site + page), ends, Effect.PAGE, page=page)
+    return Planned(label, partial(webhooks.check_url.enqueue, site + page), ends, Effect.PAGE, page=page)
 
 
 def _hooks(site: str) -> Iterator[Planned]:
     for number in range(HOOKS):
-        payload = {"order": number}
         yield Planned(
             "webhooks",
-            lambda payload=payload: webhooks.deliver.enqueue(f"{site}/hooks", "order.paid", payload),  # type: ignore[misc]
+            partial(webhooks.deliver.enqueue, f"{site}/hooks", "order.paid", {"order": number}),
             State.SUCCEEDED,
             Effect.HOOK,
         )
     for _ in range(GONE_HOOKS):
         yield Planned(
             "webhooks, endpoint gone",
-            lambda: webhooks.deliver.enqueue(f"{site}/gone", "order.paid", {}),
+            partial(webhooks.deliver.enqueue, f"{site}/gone", "order.paid", {}),
             State.FAILED,
             Effect.HOOK,
         )
@@ -123,6 +127,6 @@ def _hooks(site: str) -> Iterator[Planned]:
 
 def _commands() -> Iterator[Planned]:
     for _ in range(COMMANDS):
-        yield Planned("commands", lambda: shell.run.enqueue("uname", ["-s"]), State.SUCCEEDED, Effect.NONE)
+        yield Planned("commands", partial(shell.run.enqueue, "uname", ["-s"]), State.SUCCEEDED, Effect.NONE)
     for _ in range(FAILING_COMMANDS):
-        yield Planned("commands, failing", lambda: shell.run.enqueue("false"), State.FAILED, Effect.NONE)
+        yield Planned("commands, failing", partial(shell.run.enqueue, "false"), State.FAILED, Effect.NONE)

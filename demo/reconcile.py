@@ -102,7 +102,8 @@ def _explain_hooks(accepted: Mapping[str, Accepted], taken: Effects, database_ur
     roots = {row.id: row.root_id for row in rows_of(database_url, strange) if row.state is State.SUCCEEDED}
     problems = []
     for key in strange:
-        if (root := roots.get(key)) in accepted:
+        root = roots.get(key)
+        if root and root in accepted:
             taken[Effect.WORKFLOW, root] += 1
         else:
             problems.append(f"webhook {key}: took effect, and nobody submitted it")

@@ -31,7 +31,9 @@ class Worker:
         *options: str,
         app: str = "tests.worker_app",
         children: int = 2,
+        folder: Path = ROOT,
     ) -> None:
+        self._folder = folder
         self._environment = environment
         self._command = [
             sys.executable,
@@ -47,7 +49,6 @@ class Worker:
             *options,
         ]
         self._log = log
-        self._folder = folder
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
