@@ -92,7 +92,7 @@ def _problems(job: Accepted, row: JobRow | None, taken: Effects, requests: Effec
     key = (job.effect, job.page or job.id)
     if taken[key] != expected:
         yield f"took effect {taken[key]} times outside, must be {expected}"
-    if job.effect is not Effect.WORKFLOW and requests[key] != row.attempts:
+    elif job.effect is not Effect.WORKFLOW and requests[key] != row.attempts:
         yield f"made {requests[key]} requests, and the ledger has {row.attempts} attempts"
 
 

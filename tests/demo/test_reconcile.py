@@ -96,21 +96,17 @@ def test_a_deleted_effect_is_noticed(live: Run, tmp_path: Path) -> None:
 def test_a_deleted_row_is_noticed(live: Run) -> None:
     (job, *_) = Accounts(live.folder).accepted()
     with writing(live.database_url) as connection:
-        kept = connection.execute(text("SELECT * FROM jobs WHERE id = :id"), {"id": job.id}).mappings().one()
         connection.execute(text("DELETE FROM jobs WHERE id = :id"), {"id": job.id})
     balance = live.balance()
     assert not balance.is_even
     assert balance.unaccounted == [f"{job.label} {job.id}: the ledger has no row"]
-    assert kept["id"] == job.id
 
 
 def test_a_changed_outcome_is_noticed(live: Run) -> None:
-    job = next(
-        job for job in Accounts(live.folder).accepted() if job.effect is Effect.PAGE and not job.ends.value == "failed"
-    )
+    job = next(job for job in Accounts(live.folder).accepted() if job.label == "URL checks")
     with writing(live.database_url) as connection:
         connection.execute(text("UPDATE jobs SET state = 'failed' WHERE id = :id"), {"id": job.id})
-    assert any(f"{job.id}: is failed, must be {job.ends}" in problem for problem in live.balance().unaccounted)
+    assert any(f"{job.id}: is failed, must be succeeded" in problem for problem in live.balance().unaccounted)
 
 
 def test_an_effect_that_nobody_submitted_is_noticed(live: Run, tmp_path: Path) -> None:
