@@ -34,12 +34,13 @@ demo: $(STAMP)  ## The whole system, a few hundred jobs, and a reconciliation of
 test: $(STAMP)  ## All tests, on SQLite and PostgreSQL
 	@python -m pytest $(ARGS)
 
-check: $(STAMP)  ## Style, types, import contract, locks in step
+check: $(STAMP)  ## Style, types, import contract, locks in step, the docs' code
 	@ruff format --check .
 	@ruff check .
 	@mypy
 	@lint-imports
 	@$(MAKE) --no-print-directory locks-in-step
+	@python -m pytest -q tests/docs
 
 fresh: $(STAMP)  ## README's own commands in an empty clone with an empty environment, with pictures
 	@python .ci/fresh.py

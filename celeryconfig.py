@@ -21,9 +21,9 @@ task_acks_late = True
 task_store_errors_even_if_ignored = True
 worker_deduplicate_successful_tasks = True
 worker_prefetch_multiplier = 1
+# Redis hands the jobs of a lost connection to other workers; without this they would run twice at the same time.
 worker_cancel_long_running_tasks_on_connection_loss = True
 worker_soft_shutdown_timeout = _settings.drain_seconds
-worker_enable_soft_shutdown_on_idle = True
 
 task_default_queue = "default"
 timezone = _settings.timezone
