@@ -133,9 +133,9 @@ def show_job(context: click.Context, /, id: str, as_json: bool) -> None:
 def retry_jobs(context: click.Context, /, ids: tuple[str, ...]) -> None:
     """Submits ended jobs anew, with the same task, arguments, queue and priority.
 
-    Each becomes a new job with an id of its own, whose row names the old one (replay_of). What followed the
-    old job (the rest of a chain, the body of a chord) is not repeated. Either all IDs are submitted or, when
-    one of them is refused, none.
+    Each becomes a new job with an id of its own, whose row names the old one (replay_of); both ids are printed.
+    What followed the old job (the rest of a chain, the body of a chord) is not repeated. Either all IDs are
+    submitted or, when one of them is refused, none.
 
     \b
     Example:

@@ -115,7 +115,7 @@ def _end(attempt: AttemptRow) -> Text:
     outcome = attempt.outcome or "ended"
     end = Text(f"attempt {attempt.number} ").append(outcome, style=OUTCOME_COLOURS.get(outcome, ""))
     if attempt.error_type:
-        error = one_line(f"{attempt.error_type}: {attempt.error_message or ''}")
+        error = one_line(f"{attempt.error_type.rpartition('.')[2]}: {attempt.error_message or ''}")
         end.append(f": {error[:SHOWN_ERROR]}{'…' if len(error) > SHOWN_ERROR else ''}", style="red")
     return end
 

@@ -37,7 +37,7 @@ def replay_jobs(app: PenstockApp, given: Sequence[str]) -> None:
     for row in rows:
         new = str(uuid.uuid4())
         _replay(app, row, new)
-        click.echo(f"{row.id} is retried as {new}")
+        click.echo(f"{row.id} → {new}")
 
 
 def _find_each_once(app: PenstockApp, given: Sequence[str]) -> list[JobRow]:

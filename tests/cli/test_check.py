@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from penstock import checks
 from penstock.app import PenstockApp, make_app
-from penstock.checks import PATIENCE, require_redis, require_servers
+from penstock.checks import require_redis, require_servers
 from penstock.cli.check import check
 from penstock.config import Settings
 from penstock.errors import BrokerUnavailable, LedgerOutdated, PenstockError
@@ -74,14 +75,21 @@ def test_servers_that_are_down_are_both_named_with_their_remedies() -> None:
     assert "secret" not in result.output
 
 
-def test_servers_that_are_silent_are_reported_together_in_time(silent_port: int) -> None:
+def test_servers_that_are_silent_are_reported_together_in_time(
+    silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "PATIENCE", 1.0)
     address = f"127.0.0.1:{silent_port}"
     app = deployed({"REDIS_URL": f"redis://{address}/0", "DATABASE_URL": f"postgresql://ada:secret@{address}/ledger"})
     begun = time.monotonic()
     found = findings(app)
-    assert time.monotonic() - begun < PATIENCE + 2
+    assert time.monotonic() - begun < 3
     assert not found["redis"]["passed"]
     assert not found["ledger"]["passed"]
+
+
+def test_nobody_waits_much_longer_than_five_seconds() -> None:
+    assert checks.PATIENCE + checks.GRACE <= 6
 
 
 def test_a_ledger_without_tables_is_told_how_to_get_them(environment: dict[str, str]) -> None:

@@ -1,14 +1,23 @@
 """What `jobs cancel` refuses; no worker runs here."""
 
 import time
+from collections.abc import Iterator
 
+import pytest
 from sqlalchemy import func, select
 
 from penstock.cli.jobs import jobs
 from penstock.ledger.session import reading
 from penstock.ledger.tables import audit
 from tests.cli.conftest import Ledger, Run, run_with
-from tests.conftest import producer
+from tests.conftest import NewLedger, producer
+
+
+@pytest.fixture
+def database_url(new_ledger: NewLedger) -> Iterator[str]:
+    """One database will do: what the ledger says of a cancellation is tested with a worker, on each."""
+    with new_ledger("sqlite") as url:
+        yield url
 
 
 def entries(ledger: Ledger) -> int:

@@ -1,6 +1,7 @@
 """What `jobs retry` refuses, and what it puts on the queue; no worker runs here."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import redis
@@ -15,10 +16,17 @@ from penstock.ledger.tables import audit
 from penstock.ledger.tables import jobs as table
 from tests import jobs as tasks
 from tests.cli.conftest import Ledger, Run, run_with
-from tests.conftest import producer
+from tests.conftest import NewLedger, producer
 
 A_UUID = "3f2a91c0-5b1e-4c59-9a53-0c7d1f0e8a11"
 TASK = tasks.add.name
+
+
+@pytest.fixture
+def database_url(new_ledger: NewLedger) -> Iterator[str]:
+    """One database will do: what the ledger says of a retry is tested with a worker, on each."""
+    with new_ledger("sqlite") as url:
+        yield url
 
 
 def audited(ledger: Ledger) -> list[AuditRow]:
@@ -50,7 +58,7 @@ def test_a_retry_is_a_new_message_that_names_the_old_job(run: Run, ledger: Ledge
     assert headers["replay_of"] == "old"
     assert headers["task"] == TASK
     assert headers["id"] != "old"
-    assert result.stdout == f"old is retried as {headers['id']}\n"
+    assert result.stdout == f"old → {headers['id']}\n"
 
 
 def test_a_retry_waits_where_the_old_job_waited(run: Run, ledger: Ledger, broker: redis.Redis) -> None:
