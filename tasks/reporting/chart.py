@@ -7,6 +7,7 @@ telephone has text that nobody can read.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -17,6 +18,7 @@ WIDE, NARROW = 760, 340
 MAX_BARS, MAX_SERIES, MAX_LABEL = 30, 6, 40
 CHARACTER = 6.6
 ROW, BAR, LINES_HEIGHT = 30, 16, 280
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 TOP, RIGHT, BOTTOM, VALUE_ROOM = 10, 18, 46, 50
 
 
@@ -64,6 +66,11 @@ def draw(chart: Chart) -> str:
     return f'<div class="wide">{one(chart, WIDE)}</div><div class="narrow">{one(chart, NARROW)}</div>'
 
 
+def escaped(text: str) -> str:
+    """Text from outside as markup has it; control characters, which it has no place for, become U+FFFD."""
+    return escape(_CONTROL.sub("\ufffd", text), quote=True)
+
+
 def compact(value: float) -> str:
     """A number for an axis: 950, 12.5k, 3M."""
     for bound, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -91,7 +98,7 @@ def _bars(chart: Chart, width: int) -> str:
         middle = TOP + height * index + (ROW / 2 if beside else ROW - 4)
         end, zero = scale.at(value), scale.at(0)
         parts += [
-            f"<g><title>{escape(f'{label}: {value:,.10g}')}</title>",
+            f"<g><title>{escaped(f'{label}: {value:,.10g}')}</title>",
             _label(label, left - 8, middle + 4, "end", longest)
             if beside
             else _label(label, left + 6, middle - 14, "start", MAX_LABEL),
@@ -103,7 +110,7 @@ def _bars(chart: Chart, width: int) -> str:
 
 
 def _label(text: str, x: float, y: float, anchor: str, length: int) -> str:
-    return f'<text class="label" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(_short(text, length))}</text>'
+    return f'<text class="label" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escaped(_short(text, length))}</text>'
 
 
 def _lines(chart: Chart, width: int) -> str:
@@ -114,7 +121,7 @@ def _lines(chart: Chart, width: int) -> str:
     scale = _Scale.over(known, bottom, TOP + 22, 5)
     left = max(len(compact(tick)) for tick in scale.ticks) * CHARACTER + 12
     places = _places(len(chart.labels), left + 6, width - RIGHT)
-    parts = [f'<text class="axis" x="0" y="{TOP + 4}">{escape(_short(chart.axis, MAX_LABEL))}</text>']
+    parts = [f'<text class="axis" x="0" y="{TOP + 4}">{escaped(_short(chart.axis, MAX_LABEL))}</text>']
     for tick in scale.ticks:
         y = scale.at(tick)
         kind = "zero" if tick == 0 else "grid"
@@ -126,7 +133,7 @@ def _lines(chart: Chart, width: int) -> str:
         parts.append(f'<path class="line s{number}" d="{_path([(x, value) for _, value, x in points], scale)}"/>')
         for label, value, x in points:
             if value is not None:
-                text = escape(f"{one.name}, {label}: {value:,.10g}")
+                text = escaped(f"{one.name}, {label}: {value:,.10g}")
                 dot = f'<circle class="dot s{number}" cx="{x:.1f}" cy="{scale.at(value):.1f}" r="3"/>'
                 parts.append(f"<g><title>{text}</title>{dot}</g>")
     return _svg(chart, width, bottom + BOTTOM - 14, parts)
@@ -147,7 +154,7 @@ class _Scale:
         low, high = min([0.0, *values]), max([0.0, *values])
         step = _round_step((high - low) / count) if high > low else 1.0
         first, last = math.floor(low / step), max(math.ceil(high / step), 1 if high == low else -math.inf)
-        ticks = tuple(round(number * step, 10) for number in range(first, int(last) + 1))
+        ticks = tuple(float(f"{number * step:.12g}") for number in range(first, int(last) + 1))
         return cls(ticks[0], ticks[-1], low_at, high_at, ticks)
 
     def at(self, value: float) -> float:
@@ -208,7 +215,7 @@ def _label_row(labels: Sequence[str], places: Sequence[float], bottom: float, ro
     parts = []
     for index in range(len(labels) - 1, -1, -every):
         anchor = "end" if index == len(labels) - 1 and len(labels) > 1 else "middle"
-        text = escape(_short(_day(labels[index]), int(room / CHARACTER)))
+        text = escaped(_short(_day(labels[index]), int(room / CHARACTER)))
         parts.append(
             f'<text class="tick" x="{places[index]:.1f}" y="{bottom + 20:.1f}" text-anchor="{anchor}">{text}</text>'
         )
@@ -224,11 +231,11 @@ def _day(label: str) -> str:
 
 
 def _axis_name(name: str, x: float, y: float) -> str:
-    return f'<text class="axis" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{escape(_short(name, MAX_LABEL))}</text>'
+    return f'<text class="axis" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{escaped(_short(name, MAX_LABEL))}</text>'
 
 
 def _svg(chart: Chart, width: int, height: float, parts: Sequence[str]) -> str:
-    description = escape(f"{chart.title}; {chart.axis}", quote=True)
+    description = escaped(f"{chart.title}; {chart.axis}")
     return f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-label="{description}">' + "".join(parts) + "</svg>"
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from tasks.reporting import chart as charts
-from tasks.reporting.chart import Chart
+from tasks.reporting.chart import Chart, escaped
 from tasks.reporting.sheet import is_number, plain_text
 
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
@@ -56,13 +55,13 @@ class Page:
 
 def render(page: Page) -> str:
     """The whole file. Everything that came from outside is escaped, and the page may load and run nothing."""
-    title = _text(page.title)
+    title = escaped(page.title)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none';style-src 'unsafe-inline'\">"
         f"<title>{title}</title><style>\n{STYLE}</style></head>\n<body><main>"
-        f'<h1>{title}</h1><p class="lead">{_text(page.lead)}</p>'
+        f'<h1>{title}</h1><p class="lead">{escaped(page.lead)}</p>'
         f"{_figures(page.figures)}{''.join(_chart(one) for one in page.charts)}{_table(page.table)}"
         "</main></body></html>\n"
     )
@@ -88,8 +87,8 @@ def _figures(figures: Sequence[Figure]) -> str:
     if not figures:
         return ""
     cells = "".join(
-        f"<div><dt>{_text(figure.label)}</dt><dd>{_text(figure.value)}"
-        + (f"<small>{_text(figure.remark)}</small>" if figure.remark else "")
+        f"<div><dt>{escaped(figure.label)}</dt><dd>{escaped(figure.value)}"
+        + (f"<small>{escaped(figure.remark)}</small>" if figure.remark else "")
         + "</dd></div>"
         for figure in figures
     )
@@ -97,21 +96,24 @@ def _figures(figures: Sequence[Figure]) -> str:
 
 
 def _chart(chart: Chart) -> str:
-    names = "".join(f'<li><i class="s{at}"></i>{_text(name)}</li>' for at, name in enumerate(chart.legend, 1))
+    names = "".join(f'<li><i class="s{at}"></i>{escaped(name)}</li>' for at, name in enumerate(chart.legend, 1))
     legend = f'<ul class="legend">{names}</ul>' if names else ""
     return (
-        f'<figure class="card"><figcaption>{_text(chart.title)}</figcaption>{legend}{charts.draw(chart)}'
+        f'<figure class="card"><figcaption>{escaped(chart.title)}</figcaption>{legend}{charts.draw(chart)}'
         f"{_note(chart.note)}</figure>"
     )
 
 
 def _table(table: Table) -> str:
     numeric = [_is_numeric(table.rows, index) for index in range(len(table.columns))]
-    head = "".join(_cell("th", _text(heading(name)), right) for name, right in zip(table.columns, numeric, strict=True))
+    head = "".join(
+        _cell("th", escaped(heading(name)), right) for name, right in zip(table.columns, numeric, strict=True)
+    )
     body = "".join(f"<tr>{_row(row, numeric)}</tr>" for row in table.rows)
     return (
-        f'<section class="card"><h2>{_text(table.title)}</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody>{_foot(table, numeric)}</table></div>{_note(table.note)}</section>"
+        f'<section class="card"><h2>{escaped(table.title)}</h2><div class="scroll"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>{_foot(table, numeric)}"
+        f"</table></div>{_note(table.note)}</section>"
     )
 
 
@@ -136,10 +138,10 @@ def _value(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, Link):
-        return f'<a href="{escape(value.name, quote=True)}">{_text(value.text)}</a>'
+        return f'<a href="{escaped(value.name)}">{escaped(value.text)}</a>'
     if is_number(value):
         return number(value)
-    return _text(plain_text(value))
+    return escaped(plain_text(value))
 
 
 def _is_numeric(rows: Sequence[Sequence[Any]], index: int) -> bool:
@@ -148,9 +150,4 @@ def _is_numeric(rows: Sequence[Sequence[Any]], index: int) -> bool:
 
 
 def _note(text: str) -> str:
-    return f'<p class="note">{_text(text)}</p>' if text else ""
-
-
-def _text(text: str) -> str:
-    """Escaped, and without what HTML has no place for."""
-    return escape(text.replace("\x00", "\ufffd"), quote=True)
+    return f'<p class="note">{escaped(text)}</p>' if text else ""

@@ -2,12 +2,19 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
+from demo.sales_data import make_sales_database
+from penstock import Settings, client
 from tasks import http
+from tests.conftest import NewLedger
+from tests.conftest import deployment as describe_deployment
+from tests.live import Worker
 from tests.tasks.site import Site
 
 #: Of the scheme's own form; signs nothing outside of these tests.
@@ -58,3 +65,39 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     made = Names()
     monkeypatch.setattr(socket, "getaddrinfo", made.look_up)
     return made
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A running worker of `workers`, on both queues, and what belongs to it."""
+
+    worker: Worker
+    site: Site
+    sales: Path
+    reports: Path
+    database_url: str
+
+
+@pytest.fixture(scope="module")
+def deployment(
+    live_broker_url: str, new_ledger: NewLedger, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """A worker for all tests of a module, with Valkey, SQLite, a sales database and an endpoint on loopback."""
+    folder = tmp_path_factory.mktemp("deployment")
+    make_sales_database(folder / "sales.db", rows=20_000)
+    with new_ledger("sqlite") as url, Site().running() as site, redis.Redis.from_url(live_broker_url) as connection:
+        connection.flushdb()
+        variables = describe_deployment(live_broker_url, url, folder) | {
+            "TASKS_EGRESS_ALLOW": "127.0.0.0/8",
+            "TASKS_WEBHOOK_SECRETS": f"default={SECRET}",
+            "TASKS_DATABASES": f"sales=sqlite:///{folder}/sales.db",
+            "TASKS_REPORTS_FOLDER": str(folder / "reports"),
+            "TASKS_SALES_WEBHOOK": site.url("/sales"),
+            "TASKS_SHELL_ALLOW": "sh",
+        }
+        with Worker(variables, folder / "worker.log", "-Q", "default,web", app="workers") as worker:
+            client_before = client._publisher
+            client.configure(Settings.load(variables))
+            yield Deployment(worker, site, folder / "sales.db", folder / "reports", url)
+            client._publisher = client_before
+        connection.flushdb()

@@ -20,6 +20,8 @@ class Reply:
     body: bytes = b"fine"
     send: Callable[[BaseHTTPRequestHandler], None] | None = None
     """Writes to the connection itself instead."""
+    meet: threading.Barrier | None = None
+    """Where it waits before it answers."""
 
 
 @dataclass
@@ -77,6 +79,8 @@ class Site:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 site.requests.append(Request(self.command, self.path, self.headers, body, self.client_address[1]))
                 reply = site._reply(self.path)
+                if reply.meet:
+                    reply.meet.wait(20)
                 if reply.send:
                     self.close_connection = True
                     with suppress(ConnectionError):
