@@ -49,7 +49,7 @@ VIOLATIONS: list[tuple[Rule, str, Change]] = [
     (rules.has_one_beat, "a worker with beat", lambda s: _say(s["worker-web"], " worker ", " worker -B ")),
     (rules.names_versions, "the latest", lambda s: s["redis"].update(image="redis:latest")),
     (rules.names_versions, "no version", lambda s: s["postgres"].update(image="postgres")),
-    (rules.drains_before_it_is_killed, "a short grace", lambda s: s["worker-web"].update(stop_grace_period="60s")),
+    (rules.drains_before_it_is_killed, "a short grace", lambda s: s["worker-web"].update(stop_grace_period="30s")),
     (rules.drains_before_it_is_killed, "no end", lambda s: s["worker-web"]["environment"].pop("REMAP_SIGTERM")),
     (rules.starts_in_order, "no wait", lambda s: s["beat"].update(depends_on={"redis": {"condition": rules.HEALTHY}})),
     (rules.starts_in_order, "no migration", lambda s: _say(s["migrate"], "upgrade", "status")),
