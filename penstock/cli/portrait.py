@@ -166,7 +166,7 @@ def _member(row: JobRow, now: datetime) -> Text:
 
 
 def _print_error(console: Console, job: JobRow) -> None:
-    if not job.error_type or job.state is State.SUCCEEDED:
+    if not job.error_type:
         return
     _print_block(console, "error", f"{job.error_type}: {job.error_message or ''}", style="red")
     fingerprint = job.error_fingerprint

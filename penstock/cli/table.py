@@ -80,9 +80,9 @@ def _widths(lines: Sequence[Sequence[Text]], available: int) -> list[int]:
 
 
 def _why(row: JobRow, now: datetime) -> Text:
-    """The note on the state, and the error unless the job got over it."""
+    """The note on the state, and the error."""
     note = Text(state_note(row, now), style=COLOURS[row.state])
-    error = Text("" if row.state is State.SUCCEEDED else error_in_short(row), style="red")
+    error = Text(error_in_short(row), style="red")
     return Text(": ").join(part for part in (note, error) if part)
 
 

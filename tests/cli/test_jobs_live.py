@@ -91,30 +91,23 @@ def test_a_plain_celery_task_can_be_retried(live: Live) -> None:
     assert ended(live, result.stdout.split()[-1]).replay_of == old.id
 
 
-def test_a_waiting_job_without_a_row_is_cancelled_and_never_starts(live: Live, tmp_path: Path) -> None:
+def test_a_waiting_job_is_cancelled_before_it_starts_and_can_be_retried_later(live: Live, tmp_path: Path) -> None:
     with occupied(live, tmp_path):
-        waiting = tasks.add.enqueue(1, 2)
+        waiting = tasks.add.enqueue(1, right=2)
         assert row(live, waiting.id) is None
         result = run_with(live.app, jobs, "cancel", waiting.id)
         assert result.exit_code == 0, result.stderr
         assert result.stdout == f"{waiting.id}: 1 worker heard it; it will not start\n"
+        too_early = run_with(live.app, jobs, "retry", waiting.id)
+        assert too_early.exit_code == 1
+        assert "before a worker saw its message" in too_early.stderr
     wait_for(lambda: ended(live, waiting.id).task == tasks.add.name, "its message has been seen")
     found = ended(live, waiting.id)
     assert (found.state, found.reason, found.attempts) == (State.CANCELLED, Reason.REVOKED, 0)
-    assert actions(live, waiting.id) == ["cancel"]
-
-
-def test_a_job_that_was_cancelled_while_it_waited_can_be_retried(live: Live, tmp_path: Path) -> None:
-    with occupied(live, tmp_path):
-        waiting = tasks.add.enqueue(1, right=2)
-        assert run_with(live.app, jobs, "cancel", waiting.id).exit_code == 0
-        result = run_with(live.app, jobs, "retry", waiting.id)
-        assert result.exit_code == 1
-        assert "before a worker saw its message" in result.stderr
-    wait_for(lambda: ended(live, waiting.id).task == tasks.add.name, "the message has told the rest")
-    result = run_with(live.app, jobs, "retry", waiting.id)
-    assert result.exit_code == 0, result.stderr
-    assert ended(live, result.stdout.split()[-1]).result == 3
+    retried = run_with(live.app, jobs, "retry", waiting.id)
+    assert retried.exit_code == 0, retried.stderr
+    assert ended(live, retried.stdout.split()[-1]).result == 3
+    assert actions(live, waiting.id) == ["cancel", "retry"]
 
 
 def test_terminate_stops_a_running_job(live: Live, tmp_path: Path) -> None:
@@ -127,6 +120,16 @@ def test_terminate_stops_a_running_job(live: Live, tmp_path: Path) -> None:
     found = ended(live, job.id)
     assert (found.state, found.reason) == (State.CANCELLED, Reason.REVOKED)
     assert actions(live, job.id) == ["cancel"]
+
+
+def test_a_chosen_id_is_never_completed_to_that_of_another_job(live: Live, tmp_path: Path) -> None:
+    until = tmp_path / "until"
+    live.app.send_task("tests.progressing", (str(until),), task_id="nightly-10")
+    wait_for(lambda: row(live, "nightly-10"), "the job runs")
+    result = run_with(live.app, jobs, "cancel", "--terminate", "nightly-1")
+    assert result.stdout.startswith("nightly-1: ")
+    until.touch()
+    assert ended(live, "nightly-10").state is State.SUCCEEDED
 
 
 def test_without_terminate_a_running_job_goes_on_to_its_end(live: Live, tmp_path: Path) -> None:

@@ -94,13 +94,6 @@ def test_an_empty_table_says_so(quick_ledger: Ledger) -> None:
     assert shown(quick_ledger, 80) == ["no jobs match"]
 
 
-def test_the_error_of_an_earlier_attempt_is_not_shown_beside_a_success(quick_ledger: Ledger) -> None:
-    delivery = quick_ledger.start("one")
-    quick_ledger.end(delivery, Outcome(state=State.SCHEDULED, failure=value_error("busy")))
-    quick_ledger.succeed("one")
-    assert "busy" not in "\n".join(shown(quick_ledger, 140))
-
-
 def test_an_error_cannot_operate_the_terminal(quick_ledger: Ledger) -> None:
     quick_ledger.fail("one", "\x1b[2J\x1b]0;owned\x07 gone")
     text = "\n".join(shown(quick_ledger, 140))
