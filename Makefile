@@ -31,8 +31,9 @@ up: $(STAMP)  ## The whole system in the foreground; Ctrl-C drains it
 demo: $(STAMP)  ## The whole system, a few hundred jobs, and a reconciliation of all of them
 	@python -m demo
 
+# More processes than cores: most tests wait for other processes. One module stays in one process, as its servers do.
 test: $(STAMP)  ## All tests, on SQLite and PostgreSQL
-	@python -m pytest $(ARGS)
+	@python -m pytest --numprocesses 3 --dist loadscope $(ARGS)
 
 check: $(STAMP)  ## Style, types, import contract, locks in step, the docs' code
 	@ruff format --check .

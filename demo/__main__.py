@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -40,9 +39,12 @@ def main() -> int:
 
 def _play(stage: Stage, console: Console) -> Balance:
     jobs = plan(stage.site.address)
+    cancelled = [planned for planned in jobs if planned.is_cancelled]
     console.print(f"submitting {len(jobs)} jobs to workers that Flower shows at {stage.flower} …")
-    cancelled = [id for planned in jobs if (id := _submit(stage, planned)) and planned.is_cancelled]
-    _cancel(cancelled)
+    _cancel([_submit(stage, planned) for planned in cancelled])
+    for planned in jobs:
+        if not planned.is_cancelled:
+            _submit(stage, planned)
     accepted = stage.accounts.accepted()
     ids = [job.id for job in accepted]
     watch(accepted, lambda: list(rows_of(stage.settings.database_url, ids)), console, PATIENCE)
@@ -60,11 +62,10 @@ def _submit(stage: Stage, planned: Planned) -> str:
 
 
 def _cancel(ids: list[str]) -> None:
-    """As an operator does it."""
-    command = [sys.executable, "-m", "celery", "-A", "workers", "jobs", "cancel", *ids]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PenstockError(f"jobs cancel: {done.stderr.strip() or done.stdout.strip()}")
+    """Tells every worker, as `celery -A workers jobs cancel` does, while the jobs wait for their time."""
+    from workers import app
+
+    app.control.revoke(ids, reply=True, timeout=2)
 
 
 def _settled(stage: Stage) -> Balance:

@@ -20,7 +20,7 @@ from penstock.message import ENQUEUED_AT
 from penstock.profile import Profile
 from penstock.scheduler.beat import beat_entries
 from penstock.scheduler.schedule import Schedule
-from penstock.task import RunningJob, Task, on_declared, running
+from penstock.task import RunningJob, Task, declared_tasks, on_declared, running
 
 
 class PenstockApp(celery.Celery):
@@ -79,6 +79,7 @@ def make_app(
         Queue(name, Exchange(name), routing_key=name)
         for name in dict.fromkeys(queue for profile in profiles for queue in profile.queues)
     ]
+    app.conf.task_routes = (route_declared,)
     client.configure(settings)
 
     def add_twin(declared: Task[..., Any]) -> None:
@@ -91,6 +92,12 @@ def make_app(
     # Made when Celery finalizes the app: making a twin reads the configuration, and importing must stay cheap.
     app.on_after_finalize.connect(add_twins, weak=False)
     return app
+
+
+def route_declared(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
+    """A Celery router for sends by name, as by `celery call`: a declared task waits on its declared queue."""
+    declared = declared_tasks().get(name)
+    return {"queue": declared.defaults.queue} if declared else None
 
 
 class TaskTwin(celery.Task):

@@ -66,13 +66,15 @@ def _valkey(tmp_path_factory: pytest.TempPathFactory) -> ValkeyServer:
     return ValkeyServer(port=port, data_dir=tmp_path_factory.mktemp("valkey"), save="", appendonly="no")
 
 
-def _empty_database_of(url: str) -> str:
+def _empty_database_of(url: str, place: int = 0) -> str:
+    """A database number that is nobody's: each process of a parallel run has two of its own."""
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     base = url.rsplit("/", 1)[0] if url.count("/") > 2 else url
-    for number in range(15, 0, -1):
-        with redis.Redis.from_url(f"{base}/{number}") as connection:
-            if connection.dbsize() == 0:
-                return f"{base}/{number}"
-    pytest.exit("REDIS_URL: none of the databases 1 to 15 is empty; give the tests a Redis of their own", 2)
+    chosen = f"{base}/{15 - 2 * process - place}"
+    with redis.Redis.from_url(chosen) as connection:
+        if connection.dbsize():
+            pytest.exit(f"{chosen} is not empty; give the tests a Redis whose databases 1 to 15 are empty", 2)
+    return chosen
 
 
 @pytest.fixture
@@ -121,11 +123,11 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgresql_template(postgresql_server: str) -> Iterator[str]:
     """Name of a migrated, empty PostgreSQL ledger to copy."""
     name = f"penstock_template_{uuid.uuid4().hex[:8]}"
-    _administer(postgresql_server, f"CREATE DATABASE {name}")
-    schema.upgrade(_database(postgresql_server, name))
+    administer(postgresql_server, f"CREATE DATABASE {name}")
+    schema.upgrade(database_of(postgresql_server, name))
     session.close_all()
     yield name
-    _administer(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
+    administer(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -141,22 +143,22 @@ def new_ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
             return
         server = request.getfixturevalue("postgresql_server")
         name = f"penstock_test_{uuid.uuid4().hex[:12]}"
-        _administer(server, f"CREATE DATABASE {name} TEMPLATE {request.getfixturevalue('postgresql_template')}")
-        yield _database(server, name)
+        administer(server, f"CREATE DATABASE {name} TEMPLATE {request.getfixturevalue('postgresql_template')}")
+        yield database_of(server, name)
         session.close_all()
-        _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+        administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
     return make
 
 
-def _administer(server: str, statement: str) -> None:
+def administer(server: str, statement: str) -> None:
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(statement))
     engine.dispose()
 
 
-def _database(server: str, name: str) -> str:
+def database_of(server: str, name: str) -> str:
     return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
@@ -219,7 +221,7 @@ def live(
 @pytest.fixture(scope="session")
 def live_broker_url(redis_server: str) -> str:
     """A second database number, which the emptying of ``broker_url`` does not touch."""
-    return _empty_database_of(redis_server)
+    return _empty_database_of(redis_server, place=1)
 
 
 def deployment(broker_url: str, database_url: str, folder: Path) -> dict[str, str]:

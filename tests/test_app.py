@@ -15,6 +15,7 @@ from penstock.errors import ArgumentError, DeclarationError
 from penstock.profile import Profile
 from penstock.scheduler.beat import beat_entries
 from penstock.scheduler.schedule import Cron, Every, Schedule, timetable
+from tasks import webhooks
 from tests import jobs
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +50,12 @@ def test_celerys_delay_refuses_arguments_that_do_not_fit(app: PenstockApp, broke
 
 
 def test_a_twin_waits_on_its_declared_queue(app: PenstockApp, broker: redis.Redis) -> None:
-    app.tasks["tasks.webhooks.check_url"].delay("http://localhost")
+    app.tasks[webhooks.check_url.name].delay("http://localhost")
+    assert broker.llen("web") == 1
+
+
+def test_a_task_that_is_sent_by_its_name_waits_on_its_declared_queue(app: PenstockApp, broker: redis.Redis) -> None:
+    app.send_task("tasks.webhooks.check_url", ["http://localhost"])
     assert broker.llen("web") == 1
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import ArgumentError
@@ -16,10 +16,12 @@ LIMIT = 1_000_000
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
 )
 
 
-@given(args=st.lists(values), kwargs=st.dictionaries(st.text(), values))
+@settings(max_examples=50, deadline=None)
+@given(args=st.lists(values, max_size=3), kwargs=st.dictionaries(st.text(), values, max_size=3))
 def test_any_json_arrives_as_it_was_sent(args: list[Any], kwargs: dict[str, Any]) -> None:
     assert json.loads(f"[{encode_arguments('task', args, kwargs, LIMIT)}]") == [args, kwargs]
 

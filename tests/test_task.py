@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock import Retry, current_job, task
@@ -114,6 +114,7 @@ def test_options_of_one_call_are_checked_as_well(options: dict[str, Any], compla
         jobs.add.options(**options)
 
 
+@settings(deadline=None)
 @given(attempt=st.integers(1, 10_000), base=st.floats(0.01, 100), cap=st.floats(100, 10_000))
 def test_no_pause_exceeds_its_cap_or_falls_below_half_of_the_plan(attempt: int, base: float, cap: float) -> None:
     for backoff in ("exponential", "linear", "constant"):

@@ -104,9 +104,9 @@ def _make_engine(url: str) -> Engine:
         if database and database != ":memory:":
             Path(database).parent.mkdir(parents=True, exist_ok=True)
         return engine
-    return create_engine(
-        url, pool_pre_ping=True, pool_size=1, connect_args={"connect_timeout": CONNECT_SECONDS}, **options
-    )
+    # Named, because a database made as SQL_ASCII would otherwise hand out bytes.
+    arguments = {"connect_timeout": CONNECT_SECONDS, "client_encoding": "utf8"}
+    return create_engine(url, pool_pre_ping=True, pool_size=1, connect_args=arguments, **options)
 
 
 def encode_json(value: Any) -> str:

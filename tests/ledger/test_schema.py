@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import uuid
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -10,8 +11,9 @@ from sqlalchemy import exc, inspect, text
 
 from penstock.errors import LedgerOutdated, LedgerUnavailable
 from penstock.ledger import queries, schema
-from penstock.ledger.session import engine_for, reading, writing
+from penstock.ledger.session import close_all, engine_for, reading, writing
 from penstock.ledger.tables import metadata
+from tests.conftest import administer, database_of
 from tests.live import ROOT
 
 
@@ -60,6 +62,17 @@ def test_a_database_that_is_down_gives_one_clear_error_without_its_password() ->
     with pytest.raises(LedgerUnavailable, match="start it or correct DATABASE_URL") as raised:
         schema.require_newest(url)
     assert "geheim" not in str(raised.value)
+
+
+def test_a_database_without_an_encoding_of_its_own_is_served_as_well(postgresql_server: str) -> None:
+    name = f"penstock_ascii_{uuid.uuid4().hex[:8]}"
+    make = f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    administer(postgresql_server, make)
+    url = database_of(postgresql_server, name)
+    schema.upgrade(url)
+    schema.require_newest(url)
+    close_all()
+    administer(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.mark.slow
