@@ -153,9 +153,9 @@ def retry_jobs(context: click.Context, /, ids: tuple[str, ...]) -> None:
 def cancel_jobs(context: click.Context, /, ids: tuple[str, ...], terminate: bool) -> None:
     """Cancels jobs: one that waits will not start, one that runs is stopped with --terminate.
 
-    The workers that run now keep the request in mind; the row changes when the job reaches one of them. A
-    job that waits has no row yet, so any full ID is accepted. When one of several has ended, the others are
-    cancelled all the same.
+    The workers that run now keep the request in mind, and a waiting job is recorded as cancelled at once. It has
+    no row before that, so any full ID is accepted. When one of several has ended, the others are cancelled all
+    the same.
 
     \b
     Example:
