@@ -113,9 +113,7 @@ class RunningProcess:
         """Asks it to end, at first politely, with each call more firmly. Only its leader, which knows its children."""
         number, patience = next(self._steps)
         self._next_step_at = time.monotonic() + patience
-        if number == signal.SIGKILL:
-            self.was_killed = True
-            self._kill_others()
+        self.was_killed = number == signal.SIGKILL
         os.kill(self._popen.pid, number)
 
     def is_overdue(self) -> bool:

@@ -37,8 +37,9 @@ class Supervisor:
         trouble: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._processes = processes
-        # Celery's banner goes through a buffered standard output, and would be seen when the worker ends.
-        self._environment = {**environment, "PYTHONUNBUFFERED": "1"}
+        # Celery's banner goes through a buffered standard output, and would be seen when the worker ends. With the
+        # remap, SIGTERM would put running jobs back instead of letting them finish.
+        self._environment = {**environment, "PYTHONUNBUFFERED": "1", "REMAP_SIGTERM": ""}
         self._output = LabelledOutput(output, [LABEL, *(process.name for process in processes)])
         self._trouble = trouble
         self._running: list[RunningProcess] = []

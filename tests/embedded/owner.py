@@ -57,9 +57,17 @@ class Owner:
         wait_for(lambda: text in self.output or self._process.poll() is not None, f"{text!r} is printed", 30)
         assert text in self.output, self.output
 
+    def press_ctrl_c(self) -> None:
+        """What a terminal does: it signals the whole process group."""
+        os.killpg(self._process.pid, signal.SIGINT)
+
     def send(self, number: signal.Signals) -> None:
         """Sends a signal to this process alone."""
         self._process.send_signal(number)
+
+    def has_ended(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
 
     def wait_for_end(self, timeout: float = 30) -> int:
         """Waits for its end and returns its exit code."""

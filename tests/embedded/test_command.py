@@ -45,7 +45,7 @@ app = make_app("app", settings=Settings.load(), profiles=[Profile(name="main", q
 def environment(tmp_path: Path) -> dict[str, str]:
     """A deployment that names no servers, with a port of its own for Flower."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        return variables(tmp_path, FLOWER_PORT=str(free.getsockname()[1]))
+        return variables(tmp_path, FLOWER_PORT=str(free.getsockname()[1]), REMAP_SIGTERM="SIGQUIT")
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def job(system: Owner, environment: dict[str, str], tmp_path: Path) -> RunningJo
 def test_ctrl_c_lets_a_running_job_finish_and_leaves_nothing(system: Owner, job: RunningJob, tmp_path: Path) -> None:
     running = " ".join(commands_of(tmp_path / "var"))
     assert all(word in running for word in ("worker", "beat", "flower", "valkey-server")), running
-    system.send(signal.SIGINT)
+    system.press_ctrl_c()
     system.wait_until_printed("Warm shutdown")
     job.finish.touch()
     assert system.wait_for_end() == 0, system.output
@@ -100,9 +100,9 @@ def test_ctrl_c_lets_a_running_job_finish_and_leaves_nothing(system: Owner, job:
 
 @pytest.mark.slow
 def test_a_second_ctrl_c_puts_a_running_job_back(system: Owner, job: RunningJob, tmp_path: Path) -> None:
-    system.send(signal.SIGINT)
+    system.press_ctrl_c()
     system.wait_until_printed("Warm shutdown")
-    system.send(signal.SIGINT)
+    system.press_ctrl_c()
     assert system.wait_for_end() == 0, system.output
     assert job.state is not State.SUCCEEDED
     assert not commands_of(tmp_path / "var")

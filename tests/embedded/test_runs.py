@@ -3,15 +3,16 @@
 import shutil
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import redis
 
 from penstock.config import Settings
-from penstock.embedded import prepared_system
+from penstock.embedded import marked, prepared_system
 from penstock.errors import EmbeddedServerError
-from tests.embedded.owner import Owner, commands_of, processes_of, variables
+from tests.embedded.owner import COMMAND, Owner, commands_of, processes_of, variables
 from tests.live import wait_for
 
 SLEEP = ("--", sys.executable, "-c", "import time; print('sleeping', flush=True); time.sleep(600)")
@@ -25,14 +26,14 @@ def sleeping(environment: dict[str, str], folder: Path, command: tuple[str, ...]
     return owner
 
 
-def test_a_second_start_ends_at_once_and_says_who_runs(tmp_path: Path) -> None:
+def test_a_second_start_is_refused_and_says_who_runs(tmp_path: Path) -> None:
     environment = variables(tmp_path)
     with sleeping(environment, tmp_path) as first:
-        with Owner(environment, tmp_path / "second.log", "--", "echo", "started") as second:
-            assert second.wait_for_end() == 1
-            assert f"a system already runs in {tmp_path / 'var'} (process {first.pid}, since" in second.output
-            assert "use that one, stop it, or set PENSTOCK_VAR" in second.output
-            assert "started" not in second.output
+        with pytest.raises(EmbeddedServerError) as refused, prepared_system(environment):
+            pass
+        message = str(refused.value)
+        assert f"a system already runs in {tmp_path / 'var'} (process {first.pid}, since" in message
+        assert "use that one, stop it, or set PENSTOCK_VAR" in message
         with redis.Redis.from_url(Settings.load(environment).redis_url) as connection:
             assert connection.ping()
 
@@ -45,6 +46,16 @@ def test_a_second_start_in_the_same_process_is_refused_as_well(tmp_path: Path) -
         assert Settings.load(environment).redis_url
 
 
+def test_of_two_that_start_at_once_one_runs(tmp_path: Path) -> None:
+    environment, go = variables(tmp_path), tmp_path / "go"
+    wait = ("--", "sh", "-c", f"while [ ! -e {go} ]; do sleep 0.05; done")
+    with ExitStack() as stack:
+        owners = [stack.enter_context(Owner(environment, tmp_path / f"{n}.log", *wait)) for n in range(2)]
+        wait_for(lambda: any(owner.has_ended() for owner in owners), "one is refused")
+        go.touch()
+        assert sorted(owner.wait_for_end() for owner in owners) == [0, 1]
+
+
 def test_two_folders_have_a_system_each(tmp_path: Path) -> None:
     one, two = variables(tmp_path / "one"), variables(tmp_path / "two")
     with prepared_system(one) as first, prepared_system(two) as second:
@@ -53,8 +64,9 @@ def test_two_folders_have_a_system_each(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [SLEEP, DEFY], ids=["one that ends when asked", "one that does not"])
 def test_after_a_kill_the_next_start_ends_the_leftovers_and_keeps_the_jobs(
-    tmp_path: Path, command: tuple[str, ...]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
+    monkeypatch.setattr(marked, "PATIENCE", 0.5)
     environment = variables(tmp_path)
     with sleeping(environment, tmp_path, command) as owner:
         with redis.Redis.from_url(Settings.load(environment).redis_url) as connection:
@@ -67,6 +79,29 @@ def test_after_a_kill_the_next_start_ends_the_leftovers_and_keeps_the_jobs(
             assert not set(leftovers) & set(processes_of(tmp_path / "var"))
             assert connection.lrange("default", 0, -1) == [b"waiting"]
             assert Settings.load(environment).redis_url == system.settings.redis_url
+
+
+def test_leftovers_may_finish_what_they_do(tmp_path: Path) -> None:
+    """As a worker lets its children finish, which themselves would end at once if they were asked."""
+    done = tmp_path / "done"
+    work = f"trap 'wait; exit' TERM; (echo sleeping; sleep 1; touch {done}) & wait"
+    environment = variables(tmp_path)
+    with sleeping(environment, tmp_path, ("--", "sh", "-c", work)) as owner:
+        owner.send(signal.SIGKILL)
+        owner.wait_for_end()
+        with prepared_system(environment):
+            assert done.exists()
+
+
+def test_a_start_from_a_leftover_does_not_end_that(tmp_path: Path) -> None:
+    """A shell that was run beside a system which was killed, for instance."""
+    environment = variables(tmp_path)
+    again = f"unset REDIS_URL; {' '.join(COMMAND)} -- echo started again"
+    shell = f"echo sleeping; while kill -0 $PPID; do sleep 0.05; done 2>/dev/null; {again}; echo and survived"
+    with sleeping(environment, tmp_path, ("--", "sh", "-c", shell)) as owner:
+        owner.send(signal.SIGKILL)
+        owner.wait_for_end()
+        wait_for(lambda: "started again\nand survived" in owner.output, "the shell goes on")
 
 
 def test_the_leftovers_of_another_folder_are_left_alone(tmp_path: Path) -> None:

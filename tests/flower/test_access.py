@@ -36,7 +36,7 @@ def test_oauth_needs_no_password(settings: Settings) -> None:
     assert Access.load(settings, {"FLOWER_AUTH": ".*@example.org"}).basic_auth == ()
 
 
-def test_a_password_is_made_once_and_only_its_user_can_read_it(settings: Settings) -> None:
+def test_a_password_is_made_once_and_kept_where_only_its_user_can_read_it(settings: Settings) -> None:
     first = Access.load(settings, {})
     assert first.credentials == settings.var / "flower-credentials"
     assert first.credentials.stat().st_mode & 0o777 == 0o600

@@ -3,7 +3,6 @@
 import base64
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -49,10 +48,6 @@ class Flower:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
 
     def _is_up(self) -> bool:
         try:
@@ -111,11 +106,3 @@ def test_no_page_shows_the_brokers_password(flower: Flower, system: System, cred
     assert password not in flower.get("/broker", credentials)[1]
     assert password not in flower.get("/workers", credentials)[1]
     assert password not in (system.settings.var / "flower.log").read_text()
-
-
-def test_the_password_survives_a_restart(flower: Flower, system: System, credentials: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    second = Flower(system.environment | {"FLOWER_PORT": str(port)}, system.settings.var / "second.log", port)
-    assert second.get("/broker", credentials)[0] == 200
-    assert second.stop() == 0
