@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -94,6 +95,17 @@ def make_app(
     return app
 
 
+@contextmanager
+def exit_with_sentence() -> Iterator[None]:
+    """Around the making of an app that the command line imports: what a person can mend ends the process with its
+    sentences, where Celery would show an import error with its whole traceback.
+    """
+    try:
+        yield
+    except PenstockError as error:
+        raise SystemExit(f"penstock: {error}") from None
+
+
 def route_declared(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
     """A Celery router for sends by name, as by `celery call`: a declared task waits on its declared queue."""
     declared = declared_tasks().get(name)
@@ -160,7 +172,5 @@ def _stop_unless_ready(app: celery.Celery) -> None:
     """Ends the process with one message before anything is half-started; afterwards outages are waited out."""
     if not isinstance(app, PenstockApp):
         return
-    try:
+    with exit_with_sentence():
         require_servers(app.settings)
-    except PenstockError as error:
-        raise SystemExit(f"penstock: {error}") from None

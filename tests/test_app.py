@@ -1,5 +1,6 @@
 """The Celery app: a twin for every declared task, plain Celery tasks beside it, checks before anything starts."""
 
+import shutil
 import subprocess
 import sys
 import uuid
@@ -98,16 +99,29 @@ def test_a_database_that_is_down_is_one_message_and_no_traceback(command: str, b
     assert "Traceback" not in ended.stderr
 
 
-def run_celery(command: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+def run_celery(command: str, environment: dict[str, str], folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "celery", "-A", "workers", *command.split()],
-        cwd=ROOT,
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
+
+
+def test_a_schedule_with_wrong_arguments_is_one_message_and_no_traceback(tmp_path: Path) -> None:
+    for name in ("tasks", "schedules", "workers"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "celeryconfig.py", tmp_path)
+    wrong = (tmp_path / "schedules" / "housekeeping.py").read_text().replace("days_by_task", "days_per_task")
+    (tmp_path / "schedules" / "housekeeping.py").write_text(wrong)
+    for command in ("check", "beat"):
+        ended = run_celery(command, {"REDIS_URL": "redis://127.0.0.1:1/0"}, tmp_path)
+        assert ended.returncode == 1
+        assert ended.stderr.startswith("penstock: schedule 'retention': tasks.housekeeping.retain")
+        assert "Traceback" not in ended.stderr
 
 
 def schedule(**changes: Any) -> Schedule:

@@ -51,10 +51,19 @@ def require_newest(url: str) -> None:
     found, needed = revision_of(url), newest_revision()
     if found == needed:
         return
+    if found and found not in _known_revisions():
+        raise LedgerOutdated(
+            f"the ledger at {address(url)} is at revision {found}, which this version does not know (its newest is "
+            f"{needed}); run the version of Penstock that made it, or a newer one"
+        )
     state = f"is at revision {found}" if found else "has no tables yet"
     raise LedgerOutdated(
         f"the ledger at {address(url)} {state}, this version needs {needed}; run `celery -A workers ledger upgrade`"
     )
+
+
+def _known_revisions() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def _config() -> Config:

@@ -69,6 +69,11 @@ def _translated(url: str) -> Iterator[None]:
         raise
     except (exc.InterfaceError, exc.TimeoutError) as error:
         raise _unavailable(url, error) from error
+    except exc.DatabaseError as error:
+        # What is left of this class is a constraint or a value that does not fit, and a file that is no database.
+        if type(error) is exc.DatabaseError:
+            raise _unavailable(url, error) from error
+        raise
     except exc.StatementError as error:
         # encode_json's own error: one driver calls it inside a statement and wraps it, the other does not.
         if isinstance(error.orig, UnserialisableResult):
@@ -102,11 +107,20 @@ def _make_engine(url: str) -> Engine:
         event.listen(engine, "begin", _begin_immediately)
         database = engine.url.database
         if database and database != ":memory:":
-            Path(database).parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(Path(database).parent)
         return engine
     # Named, because a database made as SQL_ASCII would otherwise hand out bytes.
     arguments = {"connect_timeout": CONNECT_SECONDS, "client_encoding": "utf8"}
     return create_engine(url, pool_pre_ping=True, pool_size=1, connect_args=arguments, **options)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerUnavailable(
+            f"the ledger's folder {folder} cannot be made ({error}); correct DATABASE_URL"
+        ) from error
 
 
 def encode_json(value: Any) -> str:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -44,6 +45,25 @@ def test_a_missing_migration_names_the_remedy(database_url: str) -> None:
         reading(database_url) as connection,
     ):
         queries.find_job(connection, "any")
+
+
+def test_a_ledger_of_a_newer_version_is_not_told_to_upgrade(database_url: str) -> None:
+    with writing(database_url) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(LedgerOutdated, match="run the version of Penstock that made it, or a newer one"):
+        schema.require_newest(database_url)
+
+
+def test_a_file_that_is_no_database_gives_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_text("not a database, but long enough to look like one" * 50)
+    with pytest.raises(LedgerUnavailable, match="not a database"):
+        schema.require_newest(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+def test_a_folder_that_cannot_be_made_gives_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LedgerUnavailable, match="cannot be made"):
+        schema.require_newest(f"sqlite:///{tmp_path / 'file' / 'ledger.db'}")
 
 
 @pytest.mark.parametrize(
