@@ -39,7 +39,7 @@ def ended(deployment: Deployment, id: str) -> JobRow | None:
 def test_the_nightly_report_runs_from_the_parts_to_the_signed_webhook(deployment: Deployment) -> None:
     """A chord whose body is a chain; the endpoint is in trouble at first."""
     deployment.site.requests.clear()
-    deployment.site.replies = [Reply(503, {"Retry-After": "1"})]
+    deployment.site.replies = [Reply(503, {"Retry-After": "0"})]
     started = sales.nightly.enqueue(DAY).result(timeout=20)
     final = Job[dict[str, object]](started["final_job"], "tasks.sales.announce").result(timeout=30)
 
