@@ -42,9 +42,10 @@ class LabelledOutput:
                 self.broken = True
 
     def copy(self, label: str, source: IO[bytes]) -> None:
-        """Writes the lines of a source until it ends. It goes on when nobody reads, or the source would block."""
-        while line := source.readline(LONGEST_LINE):
-            self.write(label, line.decode(errors="replace").rstrip("\r\n"))
+        """Writes the lines of a source until it ends, and closes it. Goes on when nobody reads, or it would block."""
+        with source:
+            while line := source.readline(LONGEST_LINE):
+                self.write(label, line.decode(errors="replace").rstrip("\r\n"))
 
 
 def _coloured(text: str, colour: int) -> str:

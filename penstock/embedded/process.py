@@ -95,13 +95,7 @@ class RunningProcess:
         self._leader = psutil.Process(self._popen.pid)
         self._reader = threading.Thread(target=output.copy, args=(process.name, self._popen.stdout), daemon=True)
         self._reader.start()
-        self._steps = iter(
-            [
-                (signal.SIGTERM, process.patience),
-                (signal.SIGQUIT, QUIT_SECONDS),
-                (signal.SIGKILL, math.inf),
-            ]
-        )
+        self._steps = iter([(signal.SIGTERM, process.patience), (signal.SIGQUIT, QUIT_SECONDS)])
         self._next_step_at = math.inf
         self.was_killed = False
 
@@ -111,7 +105,7 @@ class RunningProcess:
 
     def ask(self) -> None:
         """Asks it to end, at first politely, with each call more firmly. Only its leader, which knows its children."""
-        number, patience = next(self._steps)
+        number, patience = next(self._steps, (signal.SIGKILL, math.inf))
         self._next_step_at = time.monotonic() + patience
         self.was_killed = number == signal.SIGKILL
         os.kill(self._popen.pid, number)
