@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from demo.accounts import Accepted
-from penstock.ledger.queries import JobRow
+from penstock.ledger.rows import JobRow
 
 TICK = 0.3
 LINE_EVERY = 5.0

@@ -15,7 +15,7 @@ from demo.plan import Effect
 from penstock import Settings, State
 from penstock.errors import PenstockError
 from penstock.ledger import queries
-from penstock.ledger.queries import JobRow
+from penstock.ledger.rows import JobRow
 from penstock.ledger.session import reading
 
 FOLDER = "demo"

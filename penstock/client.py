@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kombu import Connection
     from kombu.connection import ConnectionPool
 
-    from penstock.ledger.queries import JobRow
+    from penstock.ledger.rows import JobRow
 
 R = TypeVar("R")
 HARD_LIMIT_GRACE = 5.0

@@ -19,7 +19,7 @@ from penstock.app import PenstockApp
 from penstock.errors import BrokerUnavailable, JobFailed, LedgerUnavailable
 from penstock.job import Reason, State
 from penstock.ledger import queries
-from penstock.ledger.queries import Delivery, Outcome
+from penstock.ledger.rows import Delivery, Failure, Outcome
 from penstock.ledger.session import writing
 from tests import jobs
 
@@ -143,7 +143,7 @@ def test_waiting_for_a_result_ends_when_time_is_up(app: PenstockApp) -> None:
 
 def test_the_result_of_a_failed_job_raises_its_error(app: PenstockApp, database_url: str) -> None:
     job = jobs.add.enqueue(1, 2)
-    failure = queries.Failure(type="ValueError", message="no", exception={})
+    failure = Failure(type="ValueError", message="no", exception={})
     outcome = Outcome(state=State.FAILED, reason=Reason.ERROR, failure=failure)
     with writing(database_url) as connection:
         queries.end_attempt(connection, Delivery(id=job.id, task=job.task), outcome)

@@ -18,7 +18,7 @@ from penstock.cli.wording import SHORT_ID, counted, distance, is_uuid
 from penstock.errors import BrokerUnavailable, NotCancellable
 from penstock.job import State
 from penstock.ledger import queries
-from penstock.ledger.queries import JobRow
+from penstock.ledger.rows import JobRow
 from penstock.ledger.session import reading, writing
 
 REPLY_SECONDS = 2.0

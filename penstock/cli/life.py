@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from penstock.cli.listing import job_as_json
 from penstock.cli.lookup import find_job
 from penstock.ledger import queries
-from penstock.ledger.queries import AttemptRow, AuditRow, JobRow
+from penstock.ledger.rows import AttemptRow, AuditRow, JobRow
 
 
 @dataclass(frozen=True)

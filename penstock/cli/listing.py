@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from penstock.cli.wording import error_in_short, one_line
-from penstock.ledger.queries import JobRow
+from penstock.ledger.rows import JobRow
 
 
 def job_as_json(row: JobRow) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from penstock.errors import JobNotFound
 from penstock.ledger import queries
-from penstock.ledger.queries import JobRow
+from penstock.ledger.rows import JobRow
 
 CANDIDATES = 5
 

@@ -17,7 +17,7 @@ from penstock.cli.output import COLOURS, json_form, print_rows
 from penstock.cli.table import state_text
 from penstock.cli.wording import counted, distance, duration, one_line, printable, short_id
 from penstock.job import State
-from penstock.ledger.queries import AttemptRow, AuditRow, JobRow
+from penstock.ledger.rows import AttemptRow, AuditRow, JobRow
 
 SHOWN_CHILDREN = 20
 SHOWN_ATTEMPTS = 20

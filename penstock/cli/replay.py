@@ -16,7 +16,7 @@ from penstock.cli.command import actor
 from penstock.cli.lookup import find_job
 from penstock.errors import BrokerUnavailable, LedgerUnavailable, PenstockError
 from penstock.ledger import queries
-from penstock.ledger.queries import JobRow
+from penstock.ledger.rows import JobRow
 from penstock.ledger.session import reading, writing
 from penstock.message import REPLAY_OF
 

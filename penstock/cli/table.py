@@ -11,7 +11,7 @@ from rich.text import Text
 from penstock.cli.output import COLOURS, GAP
 from penstock.cli.wording import counted, distance, duration, error_in_short, one_line, short_id
 from penstock.job import Reason, State
-from penstock.ledger.queries import JobRow
+from penstock.ledger.rows import JobRow
 
 HEADINGS = ("id", "task", "queue", "state", "tries", "started", "ran")
 TASK, TRIES, RAN = HEADINGS.index("task"), HEADINGS.index("tries"), HEADINGS.index("ran")

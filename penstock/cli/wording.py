@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from penstock.ledger.queries import JobRow
+from penstock.ledger.rows import JobRow
 
 # Everything that moves the cursor, changes colours or turns the direction of writing. A job's arguments and
 # errors come from anywhere, and may not operate the reader's terminal.

@@ -23,8 +23,8 @@ from penstock.errors import UnserialisableResult
 from penstock.job import Reason, State
 from penstock.ledger import queries
 from penstock.ledger.failure import describe, reason_for
-from penstock.ledger.queries import Delivery, JobRow, Outcome
 from penstock.ledger.recorder import Recorder
+from penstock.ledger.rows import Delivery, Failure, JobRow, Outcome
 from penstock.ledger.session import address, encode_json, reading, writing
 from penstock.message import ENQUEUED_AT, REPLAY_OF, SCHEDULE
 
@@ -145,7 +145,7 @@ class LedgerBackend(BaseBackend):
         failure = self._failure(error, traceback) if isinstance(error, BaseException) else None
         return Outcome(state=State.SCHEDULED, failure=failure)
 
-    def _failure(self, error: BaseException, traceback: Any) -> queries.Failure:
+    def _failure(self, error: BaseException, traceback: Any) -> Failure:
         exception = self.prepare_exception(error, serializer="json")
         try:
             encode_json(exception)

@@ -9,7 +9,7 @@ from typing import Any
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 
 from penstock.job import Reason
-from penstock.ledger.queries import Failure
+from penstock.ledger.rows import Failure
 
 _FRAME = re.compile(r'^  File "(?P<file>[^"]*)", line \d+, in (?P<function>.*)$', re.MULTILINE)
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from penstock.errors import LedgerOutdated, LedgerUnavailable, UnserialisableResult
 from penstock.ledger import queries
-from penstock.ledger.queries import Delivery, Outcome
+from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.session import writing
 
 T = TypeVar("T")

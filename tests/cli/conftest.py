@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from penstock.app import PenstockApp
 from penstock.job import Reason, State
 from penstock.ledger import queries
-from penstock.ledger.queries import Delivery, Failure, Outcome
+from penstock.ledger.rows import Delivery, Failure, Outcome
 from penstock.ledger.session import writing
 from tests.conftest import NewLedger
 

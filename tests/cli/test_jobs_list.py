@@ -9,8 +9,7 @@ from sqlalchemy import update
 from penstock.app import PenstockApp
 from penstock.cli.jobs import jobs
 from penstock.job import Reason, State
-from penstock.ledger import queries
-from penstock.ledger.queries import JobRow, Outcome
+from penstock.ledger.rows import Delivery, JobRow, Outcome
 from penstock.ledger.session import writing
 from penstock.ledger.tables import jobs as table
 from tests.cli.conftest import Ledger, Run, run_with
@@ -34,7 +33,7 @@ def test_a_pipe_gets_one_line_of_tab_separated_columns_per_job(run: Run, ledger:
 
 
 def test_what_is_not_known_of_a_job_is_an_empty_column(run: Run, ledger: Ledger) -> None:
-    delivery = queries.Delivery(id="one", task="tests.jobs.add")
+    delivery = Delivery(id="one", task="tests.jobs.add")
     ledger.end(delivery, Outcome(state=State.CANCELLED, reason=Reason.EXPIRED))
     assert run(jobs, "list").stdout == "one\ttests.jobs.add\t\tcancelled\texpired\t0\t\t\t\n"
 

@@ -11,7 +11,7 @@ from penstock.cli.jobs import jobs
 from penstock.client import Job
 from penstock.job import Reason, State
 from penstock.ledger import queries
-from penstock.ledger.queries import JobRow
+from penstock.ledger.rows import JobRow
 from penstock.ledger.session import reading
 from tests import jobs as tasks
 from tests.cli.conftest import run_with

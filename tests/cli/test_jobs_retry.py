@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from penstock.cli.command import actor
 from penstock.cli.jobs import jobs
 from penstock.job import Reason, State
-from penstock.ledger.queries import AuditRow, Delivery, Outcome
+from penstock.ledger.rows import AuditRow, Delivery, Outcome
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import audit
 from penstock.ledger.tables import jobs as table

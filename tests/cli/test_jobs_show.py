@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from penstock.cli.jobs import jobs
 from penstock.job import State
 from penstock.ledger import queries
-from penstock.ledger.queries import JobRow, Outcome
+from penstock.ledger.rows import JobRow, Outcome
 from penstock.ledger.session import writing
 from tests.cli.conftest import Ledger, Run, value_error
 

@@ -12,7 +12,7 @@ from penstock.cli.life import find_life
 from penstock.cli.portrait import SHOWN_CHILDREN, print_life
 from penstock.job import Reason, State
 from penstock.ledger import queries
-from penstock.ledger.queries import Outcome
+from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import jobs as table
 from tests.cli.conftest import Ledger, value_error
@@ -52,7 +52,7 @@ def test_an_attempt_without_an_end_before_another_one_is_called_dead(quick_ledge
 
 
 def test_a_job_that_was_cancelled_before_it_started_has_its_end_on_the_timeline(quick_ledger: Ledger) -> None:
-    delivery = queries.Delivery(id="one", task="tests.jobs.add", enqueued_at=datetime.now(UTC))
+    delivery = Delivery(id="one", task="tests.jobs.add", enqueued_at=datetime.now(UTC))
     quick_ledger.end(delivery, Outcome(state=State.CANCELLED, reason=Reason.EXPIRED))
     timeline = shown(quick_ledger, "one").split("timeline")[1]
     assert "cancelled (expired)" in timeline
@@ -124,7 +124,7 @@ def test_arguments_cannot_operate_the_terminal(quick_ledger: Ledger) -> None:
 
 def test_a_row_of_a_job_without_a_request_can_be_shown(quick_ledger: Ledger) -> None:
     """Celery reports some outcomes without the message, so that hardly anything is known."""
-    quick_ledger.end(queries.Delivery(id="one", task="(unknown)"), Outcome(state=State.FAILED, reason=Reason.CRASHED))
+    quick_ledger.end(Delivery(id="one", task="(unknown)"), Outcome(state=State.FAILED, reason=Reason.CRASHED))
     with writing(quick_ledger.url) as connection:
         connection.execute(update(table).values(args=None, kwargs=None))
     assert "(unknown)()" in shown(quick_ledger, "one")

@@ -10,7 +10,7 @@ from rich.console import Console
 from penstock.cli.table import print_table
 from penstock.job import Reason, State
 from penstock.ledger import queries
-from penstock.ledger.queries import Outcome
+from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.session import reading
 from tests.cli.conftest import Ledger, value_error
 
@@ -35,7 +35,7 @@ def mixed(quick_ledger: Ledger) -> Ledger:
     quick_ledger.succeed(A_UUID, task="tasks.reports.a_region_with_quite_a_long_name", queue="analytics")
     quick_ledger.fail("nightly-2026-11-22-emea", LONG, task="tasks.webhooks.deliver", queue="web")
     quick_ledger.start("running-日本語", task="tasks.webhooks.check_url")
-    expired = queries.Delivery(id="late", task="tasks.housekeeping.heartbeat", queue="default")
+    expired = Delivery(id="late", task="tasks.housekeeping.heartbeat", queue="default")
     quick_ledger.end(expired, Outcome(state=State.CANCELLED, reason=Reason.EXPIRED))
     due = datetime.now(UTC) + timedelta(minutes=10, seconds=5)
     retried = Outcome(state=State.SCHEDULED, failure=value_error("busy"), eta=due)

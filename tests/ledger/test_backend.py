@@ -15,7 +15,7 @@ from celery.result import AsyncResult
 from penstock import State
 from penstock.job import Reason
 from penstock.ledger import queries
-from penstock.ledger.queries import AttemptRow, JobRow
+from penstock.ledger.rows import AttemptRow, JobRow
 from penstock.ledger.session import reading
 from tests import jobs
 from tests.conftest import Live

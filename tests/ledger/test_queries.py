@@ -12,7 +12,8 @@ from sqlalchemy import Connection, update
 
 from penstock.job import FINAL, Reason, State
 from penstock.ledger import queries
-from penstock.ledger.queries import Delivery, Failure, JobFilter, Outcome
+from penstock.ledger.queries import JobFilter
+from penstock.ledger.rows import Delivery, Failure, JobRow, Outcome
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import jobs
 
@@ -37,7 +38,7 @@ def start(url: str, id: str = "1", **changes: object) -> int | None:
         return queries.start_attempt(connection, delivery(id, **changes))
 
 
-def found(url: str, id: str = "1") -> queries.JobRow:
+def found(url: str, id: str = "1") -> JobRow:
     with reading(url) as connection:
         row = queries.find_job(connection, id)
     assert row is not None

@@ -8,8 +8,8 @@ import pytest
 from penstock.errors import UnserialisableResult
 from penstock.job import State
 from penstock.ledger import queries, schema
-from penstock.ledger.queries import Delivery, Outcome
 from penstock.ledger.recorder import Recorder
+from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.session import reading
 from tests.live import wait_for
 

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 
 from penstock.job import Reason, State
 from penstock.ledger import queries
-from penstock.ledger.queries import Delivery, Failure, Outcome
+from penstock.ledger.rows import Delivery, Failure, Outcome
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import attempts, audit, jobs
 from tasks import housekeeping

@@ -15,7 +15,7 @@ from penstock import Job, State, client
 from penstock.errors import JobFailed
 from penstock.job import Reason
 from penstock.ledger import queries
-from penstock.ledger.queries import JobRow
+from penstock.ledger.rows import JobRow
 from penstock.ledger.session import reading
 from tasks import sales, shell, webhooks
 from tests.live import wait_for
