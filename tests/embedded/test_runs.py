@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -105,15 +106,16 @@ def test_a_start_from_a_leftover_does_not_end_that(tmp_path: Path) -> None:
 
 
 def test_the_leftovers_of_another_folder_are_left_alone(tmp_path: Path) -> None:
-    one, two = variables(tmp_path / "one"), variables(tmp_path / "two")
-    for folder in ("one", "two"):
-        (tmp_path / folder).mkdir()
-    with sleeping(one, tmp_path / "one"), sleeping(two, tmp_path / "two") as second:
-        second.send(signal.SIGKILL)
-        second.wait_for_end()
-        with prepared_system(two), redis.Redis.from_url(Settings.load(one).redis_url) as connection:
+    environment = variables(tmp_path)
+    with prepared_system(variables(tmp_path / "other")) as other, sleeping(environment, tmp_path) as owner:
+        client = subprocess.Popen(["sleep", "600"], env=other.environment)
+        owner.send(signal.SIGKILL)
+        owner.wait_for_end()
+        with prepared_system(environment), redis.Redis.from_url(other.settings.redis_url) as connection:
             assert connection.ping()
-            assert len(commands_of(tmp_path / "one/var")) == 3
+            assert client.poll() is None
+        client.kill()
+        client.wait()
 
 
 def test_a_start_in_a_copied_folder_ends_nothing_of_the_original(tmp_path: Path) -> None:
