@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from penstock import task
 from tasks.config import TaskSettings
@@ -19,6 +19,7 @@ LONGEST_SECONDS = 3600.0
 #: Between SIGTERM and SIGKILL; well within the five seconds that a worker leaves a body after its time limit.
 LAST_WORDS_SECONDS = 2.0
 KEPT_BYTES = 64 * 1024
+MOST_IN_A_PIPE = 1024 * 1024
 SHOWN_CHARACTERS = 2000
 #: All that a command finds in its environment, beside HOME. The worker's own holds addresses and passwords.
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
@@ -150,7 +151,8 @@ def _watch(process: subprocess.Popen[bytes], deadline: float, out: _Tail, err: _
     """
     with selectors.DefaultSelector() as selector:
         for pipe, tail in ((process.stdout, out), (process.stderr, err)):
-            _register(selector, pipe, tail)
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ, tail)
         while time.monotonic() < deadline:
             ended = _has_ended(process)
             _read_available(selector, 0 if ended else min(0.05, max(0.0, deadline - time.monotonic())))
@@ -159,26 +161,18 @@ def _watch(process: subprocess.Popen[bytes], deadline: float, out: _Tail, err: _
     return None
 
 
-def _register(selector: selectors.BaseSelector, pipe: IO[bytes] | None, tail: _Tail) -> None:
-    if pipe is not None:
-        os.set_blocking(pipe.fileno(), False)
-        selector.register(pipe, selectors.EVENT_READ, tail)
-
-
 def _read_available(selector: selectors.BaseSelector, patience: float) -> None:
     """Takes what the pipes hold, after waiting up to ``patience`` seconds for the first of it."""
     if not selector.get_map():
         time.sleep(patience)
         return
     for key, _ in selector.select(patience):
-        with suppress(BlockingIOError):
-            # At most one pipe's worth a turn: a command that writes without end must not outlast its deadline.
-            for _turn in range(16):
-                data = os.read(key.fd, 64 * 1024)
-                if not data:
-                    selector.unregister(key.fileobj)
-                    break
-                key.data.add(data)
+        # One read takes all that a pipe holds, and no more than that: what is written without end waits its turn.
+        data = os.read(key.fd, MOST_IN_A_PIPE)
+        if data:
+            key.data.add(data)
+        else:
+            selector.unregister(key.fileobj)
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
