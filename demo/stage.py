@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from demo.accounts import Accounts
 from demo.reconcile import FOLDER
@@ -73,11 +74,11 @@ def running_system() -> Iterator[Stage]:
         yield stage
 
 
-def _supervisor(system: System, environment: Mapping[str, str], log: object) -> Supervisor:
+def _supervisor(system: System, environment: Mapping[str, str], log: TextIO) -> Supervisor:
     from workers import app  # reads the environment that was just made
 
     processes = system_processes("workers", app.profiles, system.settings)
-    return Supervisor(processes, environment, output=log, trouble=system.trouble)  # type: ignore[arg-type]
+    return Supervisor(processes, environment, output=log, trouble=system.trouble)
 
 
 def _empty_folder(var: Path) -> Path:
