@@ -90,7 +90,7 @@ def _bars(chart: Chart, width: int) -> str:
     longest = min(max((len(label) for label in labels), default=0), int(width * 0.34 / CHARACTER))
     # Where there is no room beside the bars, the labels stand above them.
     beside = width == WIDE
-    left, height = (longest * CHARACTER + 14, ROW) if beside else (4, ROW + 14)
+    left, height = (longest * CHARACTER + 14, ROW) if beside else (18 if min(values, default=0) < 0 else 4, ROW + 14)
     scale = _Scale.over(values, left, width - RIGHT - VALUE_ROOM, 6 if beside else 4)
     bottom = TOP + height * len(values)
     parts = _upright_grid(scale, bottom)
