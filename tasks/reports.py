@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_TITLE = 200
 MAX_CHARTS = 3
+MAX_DRAWN = 1e300
 TIMEOUT = 300
 #: A database that restarts is back by then.
 PATIENCE = Retry(attempts=5, base=5, cap=60, on=(SourceUnavailable,))
@@ -115,12 +116,17 @@ def _charts(sheet: Sheet) -> list[Chart]:
             title=f"{heading(name)} by {heading(naming).lower()}",
             axis=heading(name),
             labels=labels,
-            series=[Series(name, [None if value is None else float(value) for value in sheet.column(name)])],
+            series=[Series(name, [_drawable(value) for value in sheet.column(name)])],
             kind=kind,
             rows=sheet.rows,
         )
         for name in [name for name in sheet.sums if name != naming][:MAX_CHARTS]
     ]
+
+
+def _drawable(value: Any) -> float | None:
+    """A value as charts take it; a gap where there is none, or one that no axis can reach."""
+    return None if value is None or abs(value) > MAX_DRAWN else float(value)
 
 
 def _naming_column(sheet: Sheet) -> str:

@@ -4,6 +4,7 @@ from penstock.app import exit_with_sentence, make_app
 from penstock.config import Settings, load
 
 with exit_with_sentence():
+    import workers.lifecycle  # noqa: F401  connects itself to Celery's signals
     from schedules import TIMETABLE
     from tasks.config import TaskSettings
     from workers.profiles import PROFILES

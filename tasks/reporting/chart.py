@@ -17,6 +17,7 @@ from typing import Literal
 WIDE, NARROW = 760, 340
 MAX_BARS, MAX_SERIES, MAX_LABEL = 30, 6, 40
 CHARACTER = 6.6
+NEGLIGIBLE = 1e-300
 ROW, BAR, LINES_HEIGHT = 30, 16, 280
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 TOP, RIGHT, BOTTOM, VALUE_ROOM = 10, 18, 46, 50
@@ -152,9 +153,10 @@ class _Scale:
     @classmethod
     def over(cls, values: Sequence[float], low_at: float, high_at: float, count: int) -> _Scale:
         low, high = min([0.0, *values]), max([0.0, *values])
-        step = _round_step((high - low) / count) if high > low else 1.0
-        first, last = math.floor(low / step), max(math.ceil(high / step), 1 if high == low else -math.inf)
-        ticks = tuple(float(f"{number * step:.12g}") for number in range(first, int(last) + 1))
+        # A range that floating point can hardly tell from nothing is drawn like one that is nothing.
+        step = _round_step((high - low) / count) if high - low > NEGLIGIBLE else 1.0
+        first, last = math.floor(low / step), math.ceil(high / step)
+        ticks = tuple(float(f"{number * step:.12g}") for number in range(first, max(last, first + 1) + 1))
         return cls(ticks[0], ticks[-1], low_at, high_at, ticks)
 
     def at(self, value: float) -> float:

@@ -39,8 +39,9 @@ class Sheet:
 
     @property
     def totals(self) -> dict[str, int | float]:
-        """The sum of each column of numbers over all rows, as JSON has numbers."""
-        return {name: value if isinstance(value, int) else float(value) for name, value in self.sums.items()}
+        """The sum of each column of numbers over all rows, where JSON has a number for it."""
+        sums = {name: value if isinstance(value, int) else float(value) for name, value in self.sums.items()}
+        return {name: value for name, value in sums.items() if isinstance(value, int) or math.isfinite(value)}
 
 
 def write(file: IO[str], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Sheet:

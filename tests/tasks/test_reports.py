@@ -84,6 +84,14 @@ def test_what_is_left_out_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert "The CSV holds 6 rows and leaves 4 out." in page
 
 
+def test_numbers_beyond_every_axis_are_listed_and_not_drawn(folder: Path) -> None:
+    sql = "SELECT page, CASE visits WHEN 1 THEN 1.5e308 WHEN 2 THEN -1.5e308 ELSE visits END AS much FROM visits"
+    assert query("web", sql, "Much")["rows"] == 10
+    assert "inf" not in re.findall(r"<svg.*</svg>", (folder / "much.html").read_text(), re.DOTALL)[0].replace(
+        "info", ""
+    )
+
+
 def test_a_query_without_rows_gives_a_report_that_says_so(folder: Path) -> None:
     assert query("web", SQL, "Visits", parameters={"least": 99})["rows"] == 0
     assert "The query gave no rows." in (folder / "visits.html").read_text()

@@ -9,10 +9,13 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
-from demo.sales_data import make_sales_database
+from demo.sales_data import TABLE, make_sales_database
 from tasks import sales
 from tasks.reports import QueryRefused, UnknownDatabase
+from tests.conftest import NewLedger
 from tests.tasks.conftest import SECRET
 from tests.tasks.site import Site
 
@@ -69,6 +72,22 @@ def test_a_part_knows_its_last_thirty_days(database: Path) -> None:
     assert part["trend"][-1] == part["totals"]["amount_cents"]
 
 
+def test_postgresql_with_real_dates_gives_the_same_parts(
+    database: Path, new_ledger: NewLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [sales.region(name, DAY) for name in REGIONS]
+    rows = sqlite3.connect(database).execute("SELECT * FROM sales WHERE day > '2026-05-01'").fetchall()
+    names = ("id", "day", "region", "product", "quantity", "amount_cents")
+    with new_ledger("postgresql") as url:
+        with create_engine(url, poolclass=NullPool).begin() as connection:
+            connection.execute(text(TABLE.replace("day TEXT", "day DATE").replace("cents INTEGER", "cents BIGINT")))
+            columns = ", ".join(f":{name}" for name in names)
+            insert = text(f"INSERT INTO sales VALUES ({columns})")
+            connection.execute(insert, [dict(zip(names, row, strict=True)) for row in rows])
+        monkeypatch.setenv("TASKS_DATABASES", f"sales={url}")
+        assert [sales.region(name, DAY) for name in REGIONS] == expected
+
+
 def test_the_archive_holds_every_file_with_its_sum(folder: Path) -> None:
     report = all_steps()
     data = (folder / str(report["archive"])).read_bytes()
@@ -80,7 +99,8 @@ def test_the_archive_holds_every_file_with_its_sum(folder: Path) -> None:
         assert sorted([*names, "manifest.json"]) == sorted(packed.namelist())
         for entry in manifest["files"]:
             assert hashlib.sha256(packed.read(entry["name"])).hexdigest() == entry["sha256"]
-        assert all(info.external_attr >> 16 == 0o644 for info in packed.infolist())
+        for info in packed.infolist():
+            assert (info.external_attr >> 16, info.date_time) == (0o644, (1980, 1, 1, 0, 0, 0))
     assert {"index.html", "all.csv", "region-north.html", "region-north.csv"} < set(names)
 
 

@@ -59,6 +59,11 @@ def test_a_column_with_nan_has_no_total() -> None:
     assert made.totals == {"y": 2}
 
 
+def test_a_sum_that_json_has_no_number_for_is_left_out() -> None:
+    made, _ = written(["x", "y"], [(1.5e308, Decimal("1e308")), (1.5e308, Decimal("9e308"))])
+    assert made.totals == {}
+
+
 def test_rows_beyond_the_bound_are_counted_and_summed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sheet, "MAX_ROWS", 10)
     monkeypatch.setattr(sheet, "KEPT_ROWS", 4)
