@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -14,25 +15,27 @@ from demo.plan import Planned, plan
 from demo.progress import TooSlow, watch
 from demo.reconcile import Balance, reconcile, report, rows_of
 from demo.stage import Stage, running_system
+from penstock.embedded import signals
 from penstock.errors import PenstockError
 
 PATIENCE = 150.0
 SETTLING = 30.0
+SIGNALLED = 128
 PICTURES = "DEMO_PICTURES"
 """Environment variable: folder for pictures of Flower's pages; none are taken without it."""
 
 
 def main() -> int:
-    """Runs the demo; exit code 0 only when everything is accounted for."""
+    """Runs the demo; exit code 0 only when everything is accounted for, 128 and its number after a signal."""
     console = Console()
     try:
-        with running_system() as stage:
+        with signals.handled(signals.interrupt), running_system() as stage:
             balance = _play(stage, console)
     except (PenstockError, TooSlow, pictures.Unpictured) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as interrupt:
+        return SIGNALLED + signal.Signals[str(interrupt) or "SIGINT"]
     report(balance)
     return 0 if balance.is_even else 1
 
