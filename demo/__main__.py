@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def _play(stage: Stage, console: Console) -> Balance:
-    jobs = plan(stage.site.address)
+    jobs = plan(stage.site.address, stage.accounts.effects_file)
     cancelled = [planned for planned in jobs if planned.is_cancelled]
     console.print(f"submitting {len(jobs)} jobs to workers that Flower shows at {stage.flower} …")
     _cancel([_submit(stage, planned) for planned in cancelled])
@@ -52,7 +52,7 @@ def _play(stage: Stage, console: Console) -> Balance:
     ids = [job.id for job in accepted]
     watch(accepted, lambda: list(rows_of(stage.settings.database_url, ids)), console, PATIENCE)
     balance = _settled(stage)
-    _show_reports(stage.folder / "reports", console)
+    _show_reports(stage.accounts.reports, console)
     if folder := os.environ.get(PICTURES):
         pictures.take(stage, accepted, Path(folder))
     return balance

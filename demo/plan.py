@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from demo.sales_data import LAST_DAY
@@ -15,6 +16,8 @@ from tasks import reports, sales, shell, webhooks
 PAGES, MISSING_PAGES = 200, 8
 HOOKS, GONE_HOOKS = 60, 4
 COMMANDS, FAILING_COMMANDS = 10, 4
+NOTE, FAILS = "note", "false"
+"""The commands that jobs run: the demo's own (see `accounts.py`), and one that leaves nothing behind."""
 CANCELLED = 12
 CANCELLED_DELAY = 6.0
 """Seconds that the jobs to be cancelled wait, so that there is something left to cancel."""
@@ -25,7 +28,9 @@ class Effect(StrEnum):
 
     PAGE = "page"
     HOOK = "hook"
+    COMMAND = "command"
     REPORT = "report"
+    """Files in the folder of reports."""
     WORKFLOW = "workflow"
     """A webhook that a job of the same workflow delivers in the end."""
     NONE = "none"
@@ -40,7 +45,8 @@ class Planned:
         submit: enqueues it.
         ends: the state in which it must end.
         effect: what it must leave behind if it succeeds.
-        page: the page that it requests, when its effect is one.
+        key: what its effect is noted under; empty for the job's id.
+        error: type of the error with which it must end when it must fail.
         is_cancelled: whether it is cancelled while it waits.
     """
 
@@ -48,15 +54,17 @@ class Planned:
     submit: Callable[[], Job[Any]]
     ends: State
     effect: Effect
-    page: str = ""
+    key: str = ""
+    error: str = ""
     is_cancelled: bool = False
 
 
-def plan(site: str) -> list[Planned]:
+def plan(site: str, effects: Path) -> list[Planned]:
     """All jobs, in the order in which they are submitted.
 
     Args:
         site: address of the local site.
+        effects: the file to which the commands append theirs.
     """
     return [
         *_cancelled(site),
@@ -64,7 +72,7 @@ def plan(site: str) -> list[Planned]:
         _overview(),
         *_pages(site),
         *_hooks(site),
-        *_commands(),
+        *_commands(effects),
     ]
 
 
@@ -76,7 +84,7 @@ def _cancelled(site: str) -> Iterator[Planned]:
             partial(webhooks.check_url.options(delay=CANCELLED_DELAY).enqueue, site + page),
             State.CANCELLED,
             Effect.PAGE,
-            page=page,
+            key=page,
             is_cancelled=True,
         )
 
@@ -99,13 +107,14 @@ def _overview() -> Planned:
 
 def _pages(site: str) -> Iterator[Planned]:
     for number in range(PAGES):
-        yield _page(site, f"/page/{number}", "URL checks", State.SUCCEEDED)
+        page = f"/page/{number}"
+        submit = partial(webhooks.check_url.enqueue, site + page)
+        yield Planned("URL checks", submit, State.SUCCEEDED, Effect.PAGE, key=page)
     for number in range(MISSING_PAGES):
-        yield _page(site, f"/missing/{number}", "URL checks, page missing", State.FAILED)
-
-
-def _page(site: str, page: str, label: str, ends: State) -> Planned:
-    return Planned(label, partial(webhooks.check_url.enqueue, site + page), ends, Effect.PAGE, page=page)
+        page = f"/missing/{number}"
+        submit = partial(webhooks.check_url.enqueue, site + page)
+        error = "tasks.webhooks.UnexpectedStatus"
+        yield Planned("URL checks, page missing", submit, State.FAILED, Effect.PAGE, key=page, error=error)
 
 
 def _hooks(site: str) -> Iterator[Planned]:
@@ -122,11 +131,14 @@ def _hooks(site: str) -> Iterator[Planned]:
             partial(webhooks.deliver.enqueue, f"{site}/gone", "order.paid", {}),
             State.FAILED,
             Effect.HOOK,
+            error="tasks.webhooks.EndpointGone",
         )
 
 
-def _commands() -> Iterator[Planned]:
-    for _ in range(COMMANDS):
-        yield Planned("commands", partial(shell.run.enqueue, "uname", ["-s"]), State.SUCCEEDED, Effect.NONE)
+def _commands(effects: Path) -> Iterator[Planned]:
+    for number in range(COMMANDS):
+        submit = partial(shell.run.enqueue, NOTE, [str(effects), str(number)])
+        yield Planned("commands", submit, State.SUCCEEDED, Effect.COMMAND, key=str(number))
     for _ in range(FAILING_COMMANDS):
-        yield Planned("commands, failing", partial(shell.run.enqueue, "false"), State.FAILED, Effect.NONE)
+        submit = partial(shell.run.enqueue, FAILS)
+        yield Planned("commands, failing", submit, State.FAILED, Effect.NONE, error="tasks.shell.CommandFailed")

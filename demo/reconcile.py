@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from demo.accounts import Accepted, Accounts
 from demo.plan import Effect
@@ -54,11 +55,12 @@ def reconcile(accounts: Accounts, database_url: str) -> Balance:
     rows = {row.id: row for row in rows_of(database_url, [*accepted])}
     effects = accounts.effects()
     taken = Counter((effect.effect, effect.key) for effect in effects if effect.counts)
-    requests = Counter((effect.effect, effect.key) for effect in effects)
+    runs = Counter((effect.effect, effect.key) for effect in effects)
     problems = _explain_hooks(accepted, taken, database_url)
     by_state: Counter[State] = Counter()
     for job in accepted.values():
-        found = list(_problems(job, rows.get(job.id), taken, requests))
+        row = rows.get(job.id)
+        found = ["the ledger has no row"] if row is None else [*_misfits(job, row, accounts.reports, taken, runs)]
         problems += [f"{job.label} {job.id}: {problem}" for problem in found]
         if not found:
             by_state[job.ends] += 1
@@ -75,25 +77,34 @@ def rows_of(database_url: str, ids: Sequence[str]) -> Iterator[JobRow]:
 Effects = Counter[tuple[Effect, str]]
 
 
-def _problems(job: Accepted, row: JobRow | None, taken: Effects, requests: Effects) -> Iterator[str]:
+def _misfits(job: Accepted, row: JobRow, reports: Path, taken: Effects, runs: Effects) -> Iterator[str]:
     """What does not add up about one accepted job."""
-    if row is None:
-        yield "the ledger has no row"
-        return
     if row.state != job.ends:
         yield f"is {row.state.value}, must be {job.ends.value} ({row.error_message or row.reason})"
-    expected = 1 if job.ends is State.SUCCEEDED else 0
+    elif job.error and row.error_type != job.error:
+        yield f"failed with {row.error_type}, must fail with {job.error} ({row.error_message})"
     if job.effect is Effect.REPORT:
-        if not row.result:
-            yield "has no report"
+        yield from _missing_files(row, reports)
+    elif job.effect is not Effect.NONE:
+        yield from _wrong_counts(job, row, taken, runs)
+
+
+def _missing_files(row: JobRow, reports: Path) -> Iterator[str]:
+    if not row.result:
+        yield "has no report"
         return
-    if job.effect is Effect.NONE:
-        return
-    key = (job.effect, job.page or job.id)
+    for kind in ("html", "csv"):
+        if not (reports / row.result[kind]).is_file():
+            yield f"its report {row.result[kind]} is missing"
+
+
+def _wrong_counts(job: Accepted, row: JobRow, taken: Effects, runs: Effects) -> Iterator[str]:
+    key = (job.effect, job.key)
+    expected = 1 if job.ends is State.SUCCEEDED else 0
     if taken[key] != expected:
         yield f"took effect {taken[key]} times outside, must be {expected}"
-    elif job.effect is not Effect.WORKFLOW and requests[key] != row.attempts:
-        yield f"made {requests[key]} requests, and the ledger has {row.attempts} attempts"
+    elif job.effect is not Effect.WORKFLOW and runs[key] != row.attempts:
+        yield f"was seen {runs[key]} times outside, and the ledger has {row.attempts} attempts"
 
 
 def _explain_hooks(accepted: Mapping[str, Accepted], taken: Effects, database_url: str) -> list[str]:

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from demo.accounts import Accounts
+from demo.accounts import Accounts, write_note_command
+from demo.plan import FAILS
 from demo.reconcile import FOLDER
 from demo.sales_data import make_sales_database
 from demo.site import Site, running_site
 from penstock import Settings
 from penstock.embedded import Supervisor, prepared_system, system_processes
 from penstock.embedded.system import System
-from penstock.errors import EmbeddedServerError
+from penstock.errors import EmbeddedServerError, SettingsError
 
 ROWS = 100_000
 FLOWER_PORT = 5555
@@ -60,7 +61,7 @@ def running_system() -> Iterator[Stage]:
         accounts = Accounts(folder)
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
         site = stack.enter_context(running_site(accounts, secret))
-        environment = system.environment | _task_settings(folder, site, secret) | _flower_port()
+        environment = system.environment | _task_settings(folder, accounts, site, secret) | _flower_port()
         print(f"making a sales database of {ROWS:,} rows …", flush=True)
         make_sales_database(folder / "sales.db", ROWS)
         # This process submits, and loads the same app: from here on it sees what the workers see.
@@ -88,15 +89,25 @@ def _empty_folder(var: Path) -> Path:
     return folder
 
 
-def _task_settings(folder: Path, site: Site, secret: str) -> dict[str, str]:
-    """What the demo's tasks may reach: the local site, the generated database, two harmless commands."""
+def _task_settings(folder: Path, accounts: Accounts, site: Site, secret: str) -> dict[str, str]:
+    """What the demo's tasks may reach: the local site, the generated database, two harmless commands.
+
+    Raises:
+        SettingsError: a comma in the folder's path would end an entry of a list.
+    """
+    # Relative, as the workers run in this process's folder: what stands above it may contain anything.
+    near = os.path.relpath(folder)
+    if "," in near:
+        raise SettingsError(
+            [f"PENSTOCK_VAR: the demo cannot use {near} because of the comma; set it to another folder"]
+        )
     return {
         "TASKS_EGRESS_ALLOW": "127.0.0.0/8",
         "TASKS_WEBHOOK_SECRETS": f"default={secret}",
-        "TASKS_DATABASES": f"sales=sqlite:///{folder / 'sales.db'}",
-        "TASKS_REPORTS_FOLDER": str(folder / "reports"),
+        "TASKS_DATABASES": f"sales=sqlite:///{near}/sales.db",
+        "TASKS_REPORTS_FOLDER": str(accounts.reports),
         "TASKS_SALES_WEBHOOK": f"{site.address}/hooks",
-        "TASKS_SHELL_ALLOW": "uname,false",
+        "TASKS_SHELL_ALLOW": f"{os.path.relpath(write_note_command(folder))},{FAILS}",
     }
 
 

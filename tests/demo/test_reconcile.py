@@ -87,10 +87,39 @@ def test_the_report_is_where_the_demo_says(live: Run) -> None:
 
 
 def test_a_deleted_effect_is_noticed(live: Run, tmp_path: Path) -> None:
-    for kind in ('"page"', '"hook"'):
+    for kind in ('"page"', '"hook"', '"command"'):
         balance = reconcile(live.tampered_accounts(tmp_path / kind[1:-1], kind), live.database_url)
         assert not balance.is_even
         assert len(balance.unaccounted) == 1
+
+
+def test_a_deleted_report_is_noticed(live: Run, tmp_path: Path) -> None:
+    shutil.copytree(live.folder, tmp_path / "copy")
+    for kind in ("html", "csv"):
+        (tmp_path / f"copy/reports/sold-by-product.{kind}").unlink()
+    problems = reconcile(Accounts(tmp_path / "copy"), live.database_url).unaccounted
+    assert [problem.rpartition(": ")[2] for problem in problems] == [
+        "its report sold-by-product.html is missing",
+        "its report sold-by-product.csv is missing",
+    ]
+
+
+def test_a_command_that_ran_twice_is_noticed(live: Run, tmp_path: Path) -> None:
+    shutil.copytree(live.folder, tmp_path / "copy")
+    with (tmp_path / "copy" / "effects.jsonl").open("a") as effects:
+        effects.write('{"effect": "command", "key": "3", "counts": true}\n')
+    (problem,) = reconcile(Accounts(tmp_path / "copy"), live.database_url).unaccounted
+    assert problem.endswith("took effect 2 times outside, must be 1")
+
+
+def test_a_job_that_failed_otherwise_than_planned_is_noticed(live: Run) -> None:
+    job = next(job for job in Accounts(live.folder).accepted() if job.label == "commands, failing")
+    change = text("UPDATE jobs SET error_type = :error WHERE id = :id")
+    for error, noticed in (("builtins.OSError", True), (job.error, False)):
+        with writing(live.database_url) as connection:
+            connection.execute(change, {"id": job.id, "error": error})
+        complaint = f"{job.id}: failed with builtins.OSError, must fail with tasks.shell.CommandFailed"
+        assert any(complaint in problem for problem in live.balance().unaccounted) is noticed
 
 
 def test_a_deleted_row_is_noticed(live: Run) -> None:
