@@ -10,13 +10,14 @@ from typing import Any
 
 import celery
 from celery import signals
-from celery.exceptions import TaskPredicate
+from celery.exceptions import Ignore, TaskPredicate
 from kombu import Exchange, Queue
 
 from penstock import client
 from penstock.checks import require_servers
 from penstock.config import Settings
 from penstock.errors import PenstockError
+from penstock.ledger.backend import ATTEMPT, ENDED
 from penstock.message import ENQUEUED_AT
 from penstock.profile import Profile
 from penstock.scheduler.beat import beat_entries
@@ -127,6 +128,9 @@ class TaskTwin(celery.Task):
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the body and repeats it as the task's Retry says."""
+        if getattr(self.request, ATTEMPT, None) == ENDED:
+            raise Ignore
+        self.declared.check_arguments(args, kwargs)
         retry = self.declared.defaults.retry
         attempt = self.request.retries + 1
         job = RunningJob(id=self.request.id, task=self.name, attempt=attempt, enqueued_at=_enqueued_at(self.request))

@@ -28,9 +28,19 @@ from penstock.ledger import schema, session
 from tests.live import Worker
 
 ROOT = Path(__file__).parent.parent
-# Taken out of the environment at once: no test can reach a server of the machine by accident.
-GIVEN_REDIS = os.environ.pop("REDIS_URL", "")
-GIVEN_DATABASE = os.environ.pop("DATABASE_URL", "")
+
+
+def _given(variable: str) -> str:
+    """Takes the address of a server out of the environment, so that no test can reach it by accident, and hands it on
+    under another name to the processes of a parallel run.
+    """
+    handed_on = f"TESTS_{variable}"
+    os.environ[handed_on] = os.environ.pop(variable, "") or os.environ.get(handed_on, "")
+    return os.environ[handed_on]
+
+
+GIVEN_REDIS = _given("REDIS_URL")
+GIVEN_DATABASE = _given("DATABASE_URL")
 DATABASES = ("sqlite", "postgresql")
 PORTS_TRIED = 5
 NewLedger = Callable[[str], AbstractContextManager[str]]
@@ -162,6 +172,13 @@ def database_of(server: str, name: str) -> str:
     return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
+@pytest.fixture
+def postgresql_url(new_ledger: NewLedger) -> Iterator[str]:
+    """An empty ledger on PostgreSQL."""
+    with new_ledger("postgresql") as url:
+        yield url
+
+
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, new_ledger: NewLedger) -> Iterator[str]:
     """An empty ledger, once on each database."""
@@ -258,6 +275,13 @@ def _note_database(request: pytest.FixtureRequest) -> None:
     if (call := getattr(request.node, "callspec", None)) is not None:
         names = {call.params.get(fixture) for fixture in ("database_url", "live")}
         request.node.user_properties += [("database", name) for name in DATABASES if name in names]
+
+
+def pytest_report_header() -> str:
+    """Says which servers the tests run on."""
+    redis_name = "the one of REDIS_URL" if GIVEN_REDIS else "an embedded Valkey"
+    database_name = "the one of DATABASE_URL" if GIVEN_DATABASE.startswith("postgres") else "one that comes along"
+    return f"servers: Redis is {redis_name}; PostgreSQL is {database_name}"
 
 
 _by_database: Counter[tuple[str, str]] = Counter()

@@ -1,5 +1,6 @@
 """The small tasks that tests run in real workers; declared as a user would declare them."""
 
+import math
 import os
 import signal
 import socket
@@ -137,6 +138,11 @@ def start_another() -> str:
 @shared_task(name="tests.plain")
 def plain(left: int, right: int) -> int:
     return left + right
+
+
+@shared_task(name="tests.isnan")
+def isnan(value: float) -> bool:
+    return math.isnan(value)
 
 
 @shared_task(name="tests.money")

@@ -56,8 +56,12 @@ class Worker:
             self.process = subprocess.Popen(
                 self._command, env=self._environment, cwd=self._folder, stdout=output, stderr=subprocess.STDOUT
             )
-        wait_for(lambda: self._is_ready() or self._has_ended(), "the worker is ready", 30)
-        assert self._is_ready(), self.log
+        try:
+            wait_for(lambda: self._is_ready() or self._has_ended(), "the worker is ready", 30)
+            assert self._is_ready(), self.log
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,16 +104,3 @@ class Worker:
 
     def _has_ended(self) -> bool:
         return self.process is not None and self.process.poll() is not None
-
-
-def open_sockets(pid: int) -> set[str]:
-    """The sockets that a process has open, by the kernel's own names for them."""
-    found = set()
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = str(entry.readlink())
-        except OSError:
-            continue
-        if target.startswith("socket:"):
-            found.add(target)
-    return found

@@ -9,7 +9,8 @@ taken from its signals.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import signals, states
@@ -29,6 +30,11 @@ from penstock.ledger.session import address, encode_json, reading, writing
 from penstock.message import ENQUEUED_AT, REPLAY_OF, SCHEDULE
 
 UNKNOWN_TASK = "(unknown)"
+ATTEMPT = "ledger_attempt"
+"""Attribute of a running request: its attempt's number, or ENDED."""
+ENDED = 0
+"""In place of a number: the ledger knows that the job has ended. It was cancelled, or this is a second delivery."""
+MAX_SMALL_INTEGER = 32767
 CELERY_STATES = {
     State.QUEUED: states.PENDING,
     State.SCHEDULED: states.RETRY,
@@ -118,7 +124,7 @@ class LedgerBackend(BaseBackend):
         delivery = describe_delivery(task_id, request)
         try:
             if state in states.READY_STATES or state == states.RETRY:
-                self._recorder.end(delivery, self._outcome(result, state, traceback))
+                self._recorder.end(delivery, self._outcome(result, state, traceback), getattr(request, ATTEMPT, None))
             else:
                 self._recorder.progress(task_id, {"state": state, "meta": self.prepare_value(result)})
         except UnserialisableResult as error:
@@ -160,6 +166,14 @@ class LedgerBackend(BaseBackend):
             row = queries.find_job(connection, task_id)
         return self.meta_from_decoded(_meta(row)) if row else {"status": states.PENDING, "result": None}
 
+    def _save_group(self, group_id: str, result: Any) -> Any:
+        raise NotImplementedError("GroupResult.save() is not kept by the ledger yet; keep the ids of the group's jobs")
+
+    def _restore_group(self, group_id: str) -> Any:
+        raise NotImplementedError(
+            "GroupResult.restore() is not served by the ledger yet; use the ids of the group's jobs"
+        )
+
     def _forget(self, task_id: str) -> None:
         with writing(self._database) as connection:
             queries.forget_job(connection, task_id)
@@ -170,8 +184,15 @@ class LedgerBackend(BaseBackend):
     # -- what Celery tells by signals only ----------------------------------------------------------------------
 
     def record_start(self, request: Any) -> None:
-        """Records that an attempt's body is about to run."""
-        self._recorder.start(describe_delivery(request.id, request))
+        """Records that an attempt's body is about to run, and notes its number on the request."""
+        number = self._recorder.start(describe_delivery(request.id, request))
+        request.update({ATTEMPT: number or ENDED})
+
+    def record_due(self, request: Any, when: Any) -> None:
+        """Records when a retry may start, which Celery tells as a time or as seconds from now."""
+        seconds = when if isinstance(when, (int, float)) else 0
+        due = when if isinstance(when, datetime) else datetime.now(UTC) + timedelta(seconds=seconds)
+        self._recorder.due(str(request.id), _time(due) or datetime.now(UTC))
 
     def record_silent_end(self, request: Any, state: str, retval: Any) -> None:
         """Records an attempt that ended by Ignore or Reject."""
@@ -180,14 +201,24 @@ class LedgerBackend(BaseBackend):
         elif getattr(retval, "requeue", False):
             outcome = Outcome(state=State.QUEUED)
         else:
-            outcome = Outcome(state=State.FAILED, reason=Reason.REJECTED)
-        self._recorder.end(describe_delivery(request.id, request), outcome)
+            outcome = Outcome(state=State.FAILED, reason=Reason.REJECTED, failure=self._rejection(retval))
+        self._recorder.end(describe_delivery(request.id, request), outcome, getattr(request, ATTEMPT, None))
+
+    def _rejection(self, reject: BaseException) -> Failure:
+        """What the task gave as its reason: an exception, or a text."""
+        reason = getattr(reject, "reason", None)
+        if isinstance(reason, BaseException):
+            return self._failure(reason, None)
+        return replace(self._failure(reject, None), message=str(reason or "rejected"))
 
 
-def describe_delivery(id: str, request: Any) -> Delivery:
-    """What a request of Celery's says of its job; a request may be missing, or be a bare signature."""
+def describe_delivery(id: Any, request: Any) -> Delivery:
+    """What a request of Celery's says of its job; a request may be missing, or be a bare signature.
+
+    Anyone may have written the message: a header of the wrong kind counts as absent, or as its text, and costs no row.
+    """
     if request is None:
-        return Delivery(id=id, task=UNKNOWN_TASK)
+        return Delivery(id=str(id), task=UNKNOWN_TASK)
     info = request.delivery_info or {}
     headers = request.headers or {}
 
@@ -195,22 +226,30 @@ def describe_delivery(id: str, request: Any) -> Delivery:
         return getattr(request, name, None) or headers.get(name)
 
     return Delivery(
-        id=id,
-        task=getattr(request, "task", None) or UNKNOWN_TASK,
-        queue=info.get("routing_key"),
-        priority=info.get("priority"),
+        id=str(id),
+        task=_text(getattr(request, "task", None)) or UNKNOWN_TASK,
+        queue=_text(info.get("routing_key")),
+        priority=_small_integer(info.get("priority")),
         args=_list(request.args),
         kwargs=request.kwargs,
-        retries=request.retries or 0,
-        worker=request.hostname,
+        retries=_small_integer(request.retries) or 0,
+        worker=_text(request.hostname),
         enqueued_at=_time(header(ENQUEUED_AT)),
         eta=_time(request.eta),
-        parent_id=request.parent_id,
-        root_id=request.root_id,
-        group_id=request.group,
-        replay_of=header(REPLAY_OF),
-        schedule=header(SCHEDULE),
+        parent_id=_text(request.parent_id),
+        root_id=_text(request.root_id),
+        group_id=_text(request.group),
+        replay_of=_text(header(REPLAY_OF)),
+        schedule=_text(header(SCHEDULE)),
     )
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def _small_integer(value: Any) -> int | None:
+    return value if isinstance(value, int) and 0 <= value <= MAX_SMALL_INTEGER else None
 
 
 def _list(args: Any) -> Any:
@@ -218,15 +257,12 @@ def _list(args: Any) -> Any:
 
 
 def _time(value: Any) -> datetime | None:
-    """A time from a header that anyone may have written; nonsense counts as absent."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    if not isinstance(value, datetime):
+    """A time in UTC; nonsense counts as absent."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError, AttributeError):
         return None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def _is_eager(request: Any, store_result: bool) -> bool:
@@ -272,6 +308,12 @@ def _on_prerun(task: Any = None, **_: Any) -> None:
     request: Context = task.request
     if isinstance(task.backend, LedgerBackend) and not request.is_eager:
         task.backend.record_start(request)
+
+
+@signals.task_retry.connect(weak=False)
+def _on_retry(sender: Any = None, request: Any = None, reason: Any = None, **_: Any) -> None:
+    if isinstance(sender.backend, LedgerBackend) and request is not None and not request.is_eager:
+        sender.backend.record_due(request, getattr(reason, "when", None))
 
 
 @signals.task_postrun.connect(weak=False)

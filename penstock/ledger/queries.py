@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -60,13 +60,18 @@ def start_attempt(connection: Connection, delivery: Delivery) -> int | None:
     return number
 
 
-def end_attempt(connection: Connection, delivery: Delivery, outcome: Outcome) -> bool:
-    """Writes what became of the job and closes its open attempt, if it has one.
+def end_attempt(connection: Connection, delivery: Delivery, outcome: Outcome, attempt: int | None = None) -> bool:
+    """Writes what became of the job and closes the attempt.
 
-    The guard is the state machine's own: a row whose state may not become ``outcome.state`` stays as it is.
+    The guard is the state machine's own: a row whose state may not become ``outcome.state`` stays as it is. Besides,
+    only the newest attempt may put its job back: a retry is on its way before the attempt that asked for it reports,
+    and may have started.
+
+    Args:
+        attempt: the attempt's number; the newest one if nobody knows it, as of a job cancelled while it waited.
 
     Returns:
-        False when the job had already ended otherwise, and nothing was changed.
+        False when the job had already ended or gone on otherwise, and nothing of it was changed.
     """
     now = datetime.now(UTC)
     changes: dict[str, Any] = {
@@ -75,7 +80,7 @@ def end_attempt(connection: Connection, delivery: Delivery, outcome: Outcome) ->
         "result": outcome.result,
         "updated_at": now,
         "finished_at": now if outcome.state.is_final else None,
-        "eta": outcome.eta or delivery.eta,
+        "eta": delivery.eta,
     }
     if outcome.failure:
         changes |= outcome.failure.columns()
@@ -85,14 +90,20 @@ def end_attempt(connection: Connection, delivery: Delivery, outcome: Outcome) ->
     upsert = upsert.on_conflict_do_update(
         index_elements=[jobs.c.id],
         set_=changes,
-        where=jobs.c.state.in_([state.value for state in may_become(outcome.state)]),
+        where=and_(*_may_end(outcome, attempt)),
     ).returning(jobs.c.attempts)
-    number = connection.execute(upsert).scalar_one_or_none()
-    if number is None:
+    newest = connection.execute(upsert).scalar_one_or_none()
+    if newest is None:
         _complete(connection, delivery)
-        return False
-    _close_attempt(connection, clip(delivery.id), number, outcome, now)
-    return True
+    if number := attempt or newest:
+        _close_attempt(connection, clip(delivery.id), number, outcome, now)
+    return newest is not None
+
+
+def _may_end(outcome: Outcome, attempt: int | None) -> Iterator[ColumnElement[bool]]:
+    yield jobs.c.state.in_([state.value for state in may_become(outcome.state)])
+    if attempt and not outcome.state.is_final:
+        yield jobs.c.attempts == attempt
 
 
 def _complete(connection: Connection, delivery: Delivery) -> None:
@@ -126,6 +137,11 @@ def record_progress(connection: Connection, id: str, progress: dict[str, Any]) -
         .where(jobs.c.id == clip(id), jobs.c.state == State.RUNNING.value)
         .values(progress=progress, updated_at=datetime.now(UTC))
     )
+
+
+def record_due(connection: Connection, id: str, due: datetime) -> None:
+    """Keeps when a retry may start; a job that is no longer waiting for it is left alone."""
+    connection.execute(update(jobs).where(jobs.c.id == clip(id), jobs.c.state == State.SCHEDULED.value).values(eta=due))
 
 
 def find_job(connection: Connection, id: str) -> JobRow | None:

@@ -6,8 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Connection
 
 from penstock.errors import LedgerOutdated, LedgerUnavailable, UnserialisableResult
@@ -28,42 +30,48 @@ class Recorder:
 
     def start(self, delivery: Delivery) -> int | None:
         """Records that an attempt starts; see :func:`queries.start_attempt`."""
-        try:
-            return self._patiently(lambda connection: queries.start_attempt(connection, delivery))
-        except UnserialisableResult:
-            shown = _without_arguments(delivery)
-            return self._patiently(lambda connection: queries.start_attempt(connection, shown))
+        return self._with_arguments(delivery, queries.start_attempt)
 
-    def end(self, delivery: Delivery, outcome: Outcome) -> bool:
+    def end(self, delivery: Delivery, outcome: Outcome, attempt: int | None = None) -> bool:
         """Records what became of an attempt; see :func:`queries.end_attempt`.
 
         Raises:
             UnserialisableResult: the result is not JSON; nothing was written.
         """
-        try:
-            return self._patiently(lambda connection: queries.end_attempt(connection, delivery, outcome))
-        except UnserialisableResult:
-            if outcome.result is not None:
-                raise
-            shown = _without_arguments(delivery)
-            return self._patiently(lambda connection: queries.end_attempt(connection, shown, outcome))
+
+        def write(connection: Connection, shown: Delivery) -> bool:
+            return queries.end_attempt(connection, shown, outcome, attempt)
+
+        return self._with_arguments(delivery, write)
 
     def progress(self, id: str, progress: dict[str, Any]) -> None:
         """Records what a running job says of itself."""
         self._patiently(lambda connection: queries.record_progress(connection, id, progress))
 
+    def due(self, id: str, due: datetime) -> None:
+        """Records when a retry may start."""
+        self._patiently(lambda connection: queries.record_due(connection, id, due))
+
+    def _with_arguments(self, delivery: Delivery, write: Callable[[Connection, Delivery], T]) -> T:
+        """Arguments that JSON has no form for (a stock producer may send NaN) are kept as their text."""
+        try:
+            return self._patiently(lambda connection: write(connection, delivery))
+        except UnserialisableResult:
+            shown = replace(delivery, args=[repr(delivery.args)], kwargs={"unserialisable": repr(delivery.kwargs)})
+            # If it was not the arguments, this raises again.
+            return self._patiently(lambda connection: write(connection, shown))
+
     def _patiently(self, write: Callable[[Connection], T]) -> T:
-        pause = FIRST_PAUSE
+        pause = 0.0
         while True:
             try:
+                time.sleep(pause)
                 with writing(self._url) as connection:
                     return write(connection)
             except (LedgerUnavailable, LedgerOutdated) as error:
                 logger.error("%s; this outcome is kept and written as soon as the ledger takes it", error)
-                time.sleep(pause)
-                pause = min(pause * 2, LAST_PAUSE)
-
-
-def _without_arguments(delivery: Delivery) -> Delivery:
-    """Arguments that JSON has no form for (a stock producer may send NaN) are kept as their text."""
-    return replace(delivery, args=[repr(delivery.args)], kwargs={"unserialisable": repr(delivery.kwargs)})
+                pause = min(max(pause * 2, FIRST_PAUSE), LAST_PAUSE)
+            except SoftTimeLimitExceeded:
+                # It is meant for the body, which has ended or has not begun, and must not cost the outcome. Writing
+                # again does no harm: a row that has ended stays as it is.
+                continue

@@ -62,8 +62,6 @@ class Outcome:
     reason: Reason | None = None
     result: Any = None
     failure: Failure | None = None
-    eta: datetime | None = None
-    """When the next attempt is due, after a retry."""
 
     @property
     def of_attempt(self) -> str:

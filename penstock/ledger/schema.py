@@ -8,10 +8,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
 
 from penstock.errors import LedgerOutdated
 from penstock.ledger.session import address, reading, writing
 
+MIGRATION_LOCK = 0x70656E73746F636B  # "penstock"
 SCRIPTS = Path(__file__).parent / "migrations"
 
 
@@ -22,9 +24,16 @@ def upgrade(url: str, revision: str = "head") -> None:
         LedgerUnavailable: the database does not answer.
     """
     with writing(url) as connection:
+        _wait_for_others(connection)
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+
+
+def _wait_for_others(connection: Connection) -> None:
+    """One migration at a time: on PostgreSQL by a lock that ends with the transaction; SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
 
 
 def downgrade(url: str, revision: str) -> None:

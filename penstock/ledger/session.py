@@ -17,6 +17,7 @@ from penstock.errors import LedgerOutdated, LedgerUnavailable, UnserialisableRes
 
 BUSY_SECONDS = 15
 CONNECT_SECONDS = 5
+NO_PRIVILEGE = "42501"
 _engines: dict[str, Engine] = {}
 _lock = threading.Lock()
 
@@ -59,26 +60,32 @@ def _translated(url: str) -> Iterator[None]:
     """The one border at which driver errors become ours."""
     try:
         yield
-    except (exc.ProgrammingError, exc.OperationalError) as error:
+    except exc.DBAPIError as error:
         if _names_missing_table(error):
             raise LedgerOutdated(
                 f"the ledger at {address(url)} lacks tables or columns; run `celery -A workers ledger upgrade`"
             ) from error
-        if isinstance(error, exc.OperationalError):
+        if _may_pass(error):
             raise _unavailable(url, error) from error
         raise
-    except (exc.InterfaceError, exc.TimeoutError) as error:
+    except exc.TimeoutError as error:
         raise _unavailable(url, error) from error
-    except exc.DatabaseError as error:
-        # What is left of this class is a constraint or a value that does not fit, and a file that is no database.
-        if type(error) is exc.DatabaseError:
-            raise _unavailable(url, error) from error
-        raise
     except exc.StatementError as error:
         # encode_json's own error: one driver calls it inside a statement and wraps it, the other does not.
         if isinstance(error.orig, UnserialisableResult):
             raise error.orig from None
         raise
+
+
+def _may_pass(error: exc.DBAPIError) -> bool:
+    """Whether the same statement may work later: a server that is away, read-only, or refuses us for now.
+
+    The rest is ours to mend, a value that does not fit or a statement that is wrong, and would fail for ever. The bare
+    class is what SQLite raises for a file that is no database.
+    """
+    if isinstance(error, (exc.OperationalError, exc.InterfaceError, exc.InternalError)):
+        return True
+    return type(error) is exc.DatabaseError or getattr(error.orig, "sqlstate", None) == NO_PRIVILEGE
 
 
 def _unavailable(url: str, error: exc.SQLAlchemyError) -> LedgerUnavailable:

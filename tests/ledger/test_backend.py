@@ -1,7 +1,8 @@
 """What becomes of jobs, as the ledger and Celery's own API tell it; with a real worker on each database."""
 
+import json
 import os
-import signal
+import uuid
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import combinations
@@ -15,11 +16,11 @@ from celery.result import AsyncResult
 from penstock import State
 from penstock.job import Reason
 from penstock.ledger import queries
-from penstock.ledger.rows import AttemptRow, JobRow
-from penstock.ledger.session import reading
+from penstock.ledger.rows import AttemptRow, Delivery, JobRow, Outcome
+from penstock.ledger.session import reading, writing
 from tests import jobs
 from tests.conftest import Live
-from tests.live import open_sockets, wait_for
+from tests.live import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +126,29 @@ def test_a_success_after_retries_no_longer_shows_their_error(live: Live) -> None
     assert (row.error_type, row.error_message, row.error_fingerprint) == (None, None, None)
 
 
+def test_a_job_that_waits_for_its_retry_says_when_it_is_due(live: Live) -> None:
+    job = jobs.come_back_when_told.enqueue()
+
+    def waits() -> bool:
+        row = job.refresh().row
+        return bool(row and row.state is State.SCHEDULED and row.eta)
+
+    wait_for(waits, "the retry is scheduled", 10)
+
+
+def test_a_job_that_the_ledger_knows_to_have_ended_does_not_run(live: Live, tmp_path: Path) -> None:
+    """It was cancelled while no worker listened, or this is a second delivery."""
+    id, touched = str(uuid.uuid4()), tmp_path / "started"
+    cancelled = Outcome(state=State.CANCELLED, reason=Reason.REVOKED)
+    with writing(live.database_url) as connection:
+        queries.end_attempt(connection, Delivery(id=id, task="tests.jobs.sleep"), cancelled)
+    live.app.send_task("tests.jobs.sleep", args=[0, str(touched)], task_id=id)
+    jobs.add.enqueue(1, 1).result(timeout=20)
+    wait_for(lambda: f"[{id}] ignored" in live.worker.log or touched.exists(), "the worker has seen it")
+    assert not touched.exists()
+    assert ended(live, id).state is State.CANCELLED
+
+
 def test_retries_end_with_the_error_of_the_last_attempt(live: Live) -> None:
     row = ended(live, jobs.succeed_at.enqueue(9).id)
     assert (row.state, row.attempts, row.error_message) == (State.FAILED, 3, "attempt 3")
@@ -189,7 +213,7 @@ def test_ignore_is_recorded_as_a_success_that_says_so(live: Live) -> None:
 
 def test_reject_is_recorded_as_a_failure_that_says_so(live: Live) -> None:
     row = ended(live, submitted(live, "tests.rejected").id)
-    assert (row.state, row.reason) == (State.FAILED, Reason.REJECTED)
+    assert (row.state, row.reason, row.error_message) == (State.FAILED, Reason.REJECTED, "no")
 
 
 def test_a_state_of_the_tasks_own_is_shown_while_it_runs(live: Live, tmp_path: Path) -> None:
@@ -219,13 +243,36 @@ def test_an_expired_job_is_recorded_as_cancelled_and_never_runs(live: Live, tmp_
 
 
 def test_arguments_that_do_not_fit_are_recorded_though_the_producer_knew_no_better(live: Live) -> None:
-    row = ended(live, submitted(live, "tests.jobs.add", 1, 2, 3).id)
-    assert (row.state, row.error_type) == (State.FAILED, "TypeError")
+    """Also of a task that retries: a wrong call stays wrong."""
+    for name in ("tests.jobs.add", "tests.jobs.succeed_at"):
+        row = ended(live, submitted(live, name, 1, 2, 3).id)
+        assert (row.state, row.error_type, row.attempts) == (State.FAILED, "penstock.errors.ArgumentError", 1)
 
 
 def test_a_stock_producers_nan_argument_costs_no_row(live: Live) -> None:
-    row = ended(live, submitted(live, "tests.plain", float("nan"), 1).id)
-    assert row.args == ["[nan, 1]"]
+    row = ended(live, submitted(live, "tests.isnan", float("nan")).id)
+    assert (row.state, row.result, row.args) == (State.SUCCEEDED, True, ["[nan]"])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"schedule": {"a": 1}},
+        {"enqueued_at": "0001-01-01T00:00:00+05:00"},
+        {"enqueued_at": 5},
+        {"eta": None, "retries": 10**12},
+        {"group": ["x"]},
+        {"parent_id": 7, "root_id": 8.5},
+    ],
+    ids=["object", "time out of range", "time that is a number", "huge number", "list", "numbers as ids"],
+)
+def test_a_header_of_the_wrong_kind_costs_no_row(live: Live, headers: dict[str, object]) -> None:
+    id = str(uuid.uuid4())
+    whole = {"lang": "py", "task": "tests.plain", "id": id, "retries": 0, "root_id": id, "parent_id": None} | headers
+    body = [[1, 2], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
+    with live.app.connection_for_write() as connection:
+        connection.Producer().publish(body, routing_key="default", headers=whole, correlation_id=id, serializer="json")
+    assert ended(live, id).result == 3
 
 
 def test_a_chord_ends_once_with_the_results_of_its_parts(live: Live) -> None:
@@ -290,35 +337,21 @@ def test_a_child_forked_after_the_parent_used_the_ledger_has_a_connection_of_its
     assert_each_has_its_own(live)
 
 
-def test_the_engine_of_a_process_is_not_its_childs(live: Live) -> None:
-    """The same for a producer that forks, as web servers do."""
+def test_a_producer_that_forks_shares_no_ledger_connection_with_its_child(live: Live) -> None:
+    """As web servers do; the parent has an idle connection when it forks."""
     with reading(live.database_url) as connection:
         queries.ping(connection)
-    before = open_sockets(os.getpid())
+    assert jobs.ledger_connections()
+    receiver, sender = os.pipe()
     child = os.fork()
     if child == 0:
-        with reading(live.database_url) as connection:
-            queries.ping(connection)
-        os.kill(os.getpid(), signal.SIGSTOP)
+        inherited = jobs.ledger_connections()
+        os.write(sender, json.dumps(inherited).encode())
         os._exit(0)
-    try:
-        _, status = os.waitpid(child, os.WUNTRACED)
-        assert os.WIFSTOPPED(status)
-        inherited = before & open_sockets(child)
-        with reading(live.database_url) as connection:
-            assert queries.ping(connection)
-        assert not inherited & ledger_sockets(live, os.getpid())
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-
-
-def ledger_sockets(live: Live, pid: int) -> set[str]:
-    """Sockets that appear when the process opens a connection to the ledger."""
-    before = open_sockets(pid)
-    with reading(live.database_url) as connection:
-        queries.ping(connection)
-        return open_sockets(pid) - before
+    os.close(sender)
+    with os.fdopen(receiver) as answer:
+        assert json.loads(answer.read()) == []
+    os.waitpid(child, 0)
 
 
 @pytest.fixture(autouse=True)

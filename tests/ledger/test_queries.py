@@ -68,6 +68,19 @@ def test_each_start_is_an_attempt_of_its_own(database_url: str) -> None:
     assert found(database_url).attempts == 2
 
 
+@pytest.mark.parametrize("state", [State.SCHEDULED, State.QUEUED])
+def test_an_attempt_that_reports_late_does_not_put_back_a_job_that_runs_again(database_url: str, state: State) -> None:
+    """Celery sends the retry before it reports the attempt, and another child may be quicker."""
+    for _ in range(2):
+        start(database_url)
+    with writing(database_url) as connection:
+        assert queries.end_attempt(connection, delivery(), outcome(state), attempt=1) is False
+        first, second = queries.attempts_of(connection, "1")
+    assert found(database_url).state is State.RUNNING
+    assert first.outcome is not None
+    assert second.outcome is None
+
+
 def test_an_end_without_a_start_still_has_a_row(database_url: str) -> None:
     """A job that is cancelled while it waits was never started."""
     assert end(database_url, State.CANCELLED)
@@ -185,7 +198,7 @@ def test_progress_is_kept_while_a_job_runs_and_refused_afterwards(filled: str) -
     assert found(filled, "done").progress is None
 
 
-def test_a_second_outcome_of_a_shared_id_names_its_reason(database_url: str) -> None:
+def test_an_outcome_keeps_its_reason(database_url: str) -> None:
     with writing(database_url) as connection:
         queries.end_attempt(connection, delivery(), Outcome(state=State.CANCELLED, reason=Reason.EXPIRED))
     assert found(database_url).reason is Reason.EXPIRED

@@ -1,9 +1,11 @@
 """While SQL is away an outcome is kept, and written when it is back."""
 
+import signal
 import threading
 from pathlib import Path
 
 import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
 
 from penstock.errors import UnserialisableResult
 from penstock.job import State
@@ -43,3 +45,25 @@ def test_arguments_that_are_not_json_are_kept_as_text(database_url: str) -> None
         row = queries.find_job(connection, "1")
     assert row is not None
     assert row.args == ["[nan]"]
+
+
+def test_a_time_limit_that_is_meant_for_the_body_does_not_cost_the_outcome(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Celery raises a soft time limit in the main thread wherever it is, also while an outcome waits for SQL."""
+    url = f"sqlite:///{tmp_path / 'late.db'}"
+    limits = iter([True, True, False])
+
+    def on_alarm(*_: object) -> None:
+        if next(limits):
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            raise SoftTimeLimitExceeded
+        schema.upgrade(url)
+
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        assert Recorder(url).end(Delivery(id="1", task="t"), Outcome(state=State.SUCCEEDED, result=42))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,25 @@ def test_a_missing_migration_names_the_remedy(database_url: str) -> None:
         reading(database_url) as connection,
     ):
         queries.find_job(connection, "any")
+
+
+def test_several_upgrades_at_once_do_no_harm(database_url: str) -> None:
+    schema.downgrade(database_url, "base")
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(schema.upgrade, [database_url] * 6))
+    schema.require_newest(database_url)
+
+
+def test_a_read_only_database_counts_as_one_that_is_away(postgresql_url: str) -> None:
+    """A standby, or a failover in progress: an outcome must wait for its end."""
+
+    def write() -> None:
+        with writing(postgresql_url) as connection:
+            connection.execute(text("SET TRANSACTION READ ONLY"))
+            queries.forget_job(connection, "any")
+
+    with pytest.raises(LedgerUnavailable, match="read-only"):
+        write()
 
 
 def test_a_ledger_of_a_newer_version_is_not_told_to_upgrade(database_url: str) -> None:
