@@ -32,9 +32,9 @@ R = TypeVar("R")
 HARD_LIMIT_GRACE = 5.0
 """Seconds between a task's timeout, which its body may catch, and the end of its process."""
 POOL_SIZE = 10
-CONNECT_TIMEOUT = 5.0
+CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 3.0
+"""How long Redis may take; redis-py tries three times more before it gives up."""
 FIRST_POLL, LAST_POLL = 0.02, 0.5
-PUBLISH_RETRIES = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5}
 
 
 class Job(Generic[R]):
@@ -113,8 +113,6 @@ class Publisher:
                 content_type="application/json",
                 content_encoding="utf-8",
                 correlation_id=outgoing.id,
-                retry=True,
-                retry_policy=PUBLISH_RETRIES,
             )
 
     @contextmanager
@@ -134,7 +132,7 @@ class Publisher:
         from kombu import Connection
 
         if self._pool is None:
-            options = {"socket_connect_timeout": CONNECT_TIMEOUT}
+            options = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": ANSWER_SECONDS}
             self._pool = Connection(self._settings.redis_url, transport_options=options).Pool(limit=POOL_SIZE)
         return self._pool
 
@@ -233,7 +231,7 @@ def _publish_signals(outgoing: message.Message) -> Iterator[None]:
         body=outgoing.body,
         declare=[],
         properties={"correlation_id": outgoing.id},
-        retry_policy=PUBLISH_RETRIES,
+        retry_policy={},
         **common,
     )
     yield

@@ -140,9 +140,22 @@ def _broker_url(text: str) -> str:
     if scheme not in BROKER_SCHEMES:
         allowed = ", ".join(f"{name}://" for name in BROKER_SCHEMES)
         raise ValueError(f"scheme {scheme!r} is not served; use one of {allowed}, e.g. redis://localhost:6379/0")
-    if any(mark in text for mark in (" ", "\n")):
+    if any(mark.isspace() for mark in text):
         raise ValueError("contains white space; percent-encode it")
+    database = urlsplit(text).path.strip("/")
+    if scheme != "redis+socket" and not _has_sound_port(text):
+        raise ValueError("the port is not a number; write redis://host:6379/0")
+    if scheme != "redis+socket" and database and not database.isdigit():
+        raise ValueError("the database is not a number; write redis://host:6379/0")
     return text
+
+
+def _has_sound_port(text: str) -> bool:
+    try:
+        urlsplit(text).port  # noqa: B018  raises when it is none
+    except ValueError:
+        return False
+    return True
 
 
 def _database_url(text: str) -> str:
@@ -152,6 +165,10 @@ def _database_url(text: str) -> str:
         raise ValueError(
             f"scheme {scheme.split(':')[0]!r} is not served; use postgresql://user:password@host/name or sqlite:///file.db"
         )
+    if scheme == "sqlite" and rest.lstrip("/") in ("", ":memory:"):
+        raise ValueError("a ledger in memory would be another one in each process; name a file: sqlite:///ledger.db")
+    if not _has_sound_port(text):
+        raise ValueError("the port is not a number; write postgresql://user:password@host:5432/name")
     return f"{scheme}://{rest}"
 
 

@@ -75,6 +75,7 @@ def build(
     Raises:
         ArgumentError: an argument is not JSON, nested too deeply, or all of them are too large.
     """
+    arguments = encode_arguments(task, args, kwargs, max_bytes)
     headers: dict[str, Any] = {
         "lang": "py",
         "task": task,
@@ -97,7 +98,6 @@ def build(
         "stamps": {},
         ENQUEUED_AT: now.isoformat(),
     }
-    arguments = encode_arguments(task, args, kwargs, max_bytes)
     body = f'[{arguments}, {{"callbacks": null, "errbacks": null, "chain": null, "chord": null}}]'
     return Message(id=id, task=task, queue=queue, priority=priority, headers=headers, body=body)
 
@@ -112,7 +112,10 @@ def encode_arguments(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], 
         _check_json(value, f"argument {position + 1} of {task}", 0)
     for name, value in kwargs.items():
         _check_json(value, f"argument {name!r} of {task}", 0)
-    text = f"{json.dumps(list(args))}, {json.dumps(dict(kwargs))}"
+    try:
+        text = f"{json.dumps(list(args))}, {json.dumps(dict(kwargs))}"
+    except ValueError as error:  # a number of thousands of digits
+        raise ArgumentError(f"the arguments of {task} cannot be written as JSON ({error})") from None
     if len(text) > max_bytes:
         raise ArgumentError(
             f"the arguments of {task} take {len(text):,} bytes, more than {max_bytes:,}; store the data elsewhere and "

@@ -7,6 +7,7 @@ through the sender that ``penstock.client`` registers here, so that this module 
 from __future__ import annotations
 
 import inspect
+import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,12 +53,14 @@ class Retry:
     on: tuple[type[Exception], ...] = (Exception,)
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
+        if not isinstance(self.attempts, int) or self.attempts < 1:
             raise DeclarationError(f"Retry(attempts={self.attempts}): at least 1, the first start included")
         if self.backoff not in ("exponential", "linear", "constant"):
             raise DeclarationError(f"Retry(backoff={self.backoff!r}): exponential, linear or constant")
-        if not 0 < self.base <= self.cap:
+        if not (_is_number(self.base) and _is_number(self.cap) and 0 < self.base <= self.cap):
             raise DeclarationError(f"Retry(base={self.base}, cap={self.cap}): seconds with 0 < base <= cap")
+        if not (isinstance(self.on, tuple) and self.on and all(_is_exception(kind) for kind in self.on)):
+            raise DeclarationError(f"Retry(on={self.on!r}): a tuple of exception classes, e.g. (ConnectionError,)")
 
     def pause(self, attempt: int, error: BaseException) -> float:
         """Seconds to wait after attempt number ``attempt`` (from 1) ended with ``error``."""
@@ -101,7 +104,11 @@ class Options:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_exception(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception)
 
 
 class Sender(Protocol):

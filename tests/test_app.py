@@ -167,9 +167,10 @@ def test_a_cron_field_out_of_bounds_is_refused_by_name(expression: str) -> None:
         beat_entries([schedule(when=Cron(expression))])
 
 
-def test_an_interval_of_no_time_is_refused() -> None:
+@pytest.mark.parametrize("seconds", [0, float("inf"), "5"])
+def test_an_interval_that_is_no_time_is_refused(seconds: Any) -> None:
     with pytest.raises(DeclarationError, match="more than 0"):
-        Every(0)
+        Every(seconds)
 
 
 @pytest.mark.parametrize("changes", [{"queues": ()}, {"children": 0}])

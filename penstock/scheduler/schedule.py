@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,8 +35,8 @@ class Every:
     seconds: float
 
     def __post_init__(self) -> None:
-        if not self.seconds > 0:
-            raise DeclarationError(f"every {self.seconds} seconds: more than 0")
+        if not (isinstance(self.seconds, (int, float)) and math.isfinite(self.seconds) and self.seconds > 0):
+            raise DeclarationError(f"every {self.seconds!r} seconds: a number, more than 0")
 
     def __str__(self) -> str:
         return f"every {self.seconds:g} s"
