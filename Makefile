@@ -8,7 +8,6 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 PRODUCTION := --extra flower --extra postgresql --group rooms
 BUILD := --group build
 DEVELOPMENT := $(PRODUCTION) $(BUILD) --extra embedded --group test --group check
-export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help up demo test check fresh format lock clean
@@ -26,29 +25,29 @@ $(STAMP): requirements/development.txt pyproject.toml
 	@touch $@
 
 up: $(STAMP)  ## The whole system in the foreground; Ctrl-C drains it
-	@python -m penstock.embedded
+	@$(BIN)/python -m penstock.embedded
 
 demo: $(STAMP)  ## The whole system, a few hundred jobs, and a reconciliation of all of them
-	@python -m demo
+	@$(BIN)/python -m demo
 
 # More processes than cores: most tests wait for other processes. One module stays in one process, as its servers do.
 test: $(STAMP)  ## All tests, on SQLite and PostgreSQL
-	@python -m pytest --numprocesses 3 --dist loadscope $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope $(ARGS)
 
 check: $(STAMP)  ## Style, types, import contract, locks in step, the docs' code
-	@ruff format --check .
-	@ruff check .
-	@mypy
-	@lint-imports
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory locks-in-step
-	@python -m pytest -q tests/docs
+	@$(BIN)/python -m pytest -q tests/docs
 
 fresh: $(STAMP)  ## README's own commands in an empty clone with an empty environment, with pictures
-	@python .ci/fresh.py
+	@$(BIN)/python .ci/fresh.py
 
 format: $(STAMP)  ## Format the code
-	@ruff format .
-	@ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
 
 lock: $(STAMP)  ## Write the lock files anew from pyproject.toml
 	@$(LOCK) $(PRODUCTION) --upgrade -o requirements/production.txt

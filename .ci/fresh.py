@@ -34,6 +34,8 @@ class Block:
 
 def main() -> int:
     """Exit code 0 when everything in README is as README says."""
+    for old in PICTURES.glob("*.png"):
+        old.unlink()
     with tempfile.TemporaryDirectory(prefix="penstock-fresh-") as folder:
         clone = Path(folder) / "penstock"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)

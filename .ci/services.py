@@ -1,25 +1,41 @@
-"""Prints, as shell assignments, the Redis and the PostgreSQL of this machine that CI may use as further targets.
+"""The Redis and the PostgreSQL of this machine that CI may use as further targets.
 
-Makes an empty database on that PostgreSQL, and finds an empty database number in that Redis. Prints nothing for a
-service that is not there.
+`services.py find` makes an empty database on that PostgreSQL, finds an empty database number in that Redis, and prints
+both as shell assignments, or nothing for a service that is not there. `services.py clean` removes what is in both.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import uuid
 
 import redis
-from sqlalchemy import create_engine, exc, text
+from sqlalchemy import create_engine, exc, make_url, text
 
 SERVERS = ("postgresql+psycopg://postgres@127.0.0.1:5432/postgres", "postgresql+psycopg://127.0.0.1:5432/postgres")
 
+PREFIX = "penstock_ci_"
 
-def main() -> None:
+
+def find() -> None:
     """Prints REDIS_URL and DATABASE_URL, each only where there is one."""
     if url := _redis():
         print(f"REDIS_URL={url}")
     if url := _postgresql():
         print(f"DATABASE_URL={url}")
+
+
+def clean() -> None:
+    """Removes what kombu leaves in a Redis database, which was empty when it was found, and the database made here."""
+    if url := os.environ.get("REDIS_URL"):
+        with redis.Redis.from_url(url) as connection:
+            if leftovers := list(connection.scan_iter("_kombu.binding*")):
+                connection.delete(*leftovers)
+    made = make_url(os.environ.get("DATABASE_URL") or "sqlite://").set(drivername="postgresql+psycopg")
+    if made.database and made.database.startswith(PREFIX):
+        with create_engine(made.set(database="postgres"), isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.execute(text(f"DROP DATABASE IF EXISTS {made.database} WITH (FORCE)"))
 
 
 def _redis() -> str | None:
@@ -35,7 +51,7 @@ def _redis() -> str | None:
 
 
 def _postgresql() -> str | None:
-    name = f"penstock_ci_{uuid.uuid4().hex[:8]}"
+    name = f"{PREFIX}{uuid.uuid4().hex[:8]}"
     for server in SERVERS:
         try:
             with create_engine(server, isolation_level="AUTOCOMMIT").connect() as connection:
@@ -47,4 +63,4 @@ def _postgresql() -> str | None:
 
 
 if __name__ == "__main__":
-    main()
+    {"find": find, "clean": clean}[sys.argv[1]]()
