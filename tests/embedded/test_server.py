@@ -186,6 +186,22 @@ def test_without_the_wheel_the_message_says_what_to_install(tmp_path: Path, monk
         pass
 
 
+@pytest.mark.parametrize("name", ["my project", "tab\there", "it's", 'a "quoted" one', "two\nlines"])
+def test_a_path_that_its_configuration_cannot_hold_is_refused_before_it_starts(tmp_path: Path, name: str) -> None:
+    with (
+        pytest.raises(EmbeddedServerError, match=r"set PENSTOCK_VAR to a folder without, or REDIS_URL"),
+        connected(tmp_path / name),
+    ):
+        pass
+    assert not (tmp_path / name / "var/valkey").exists()
+
+
+@pytest.mark.parametrize("name", ["a,b", "back\\slash", "#hash", "$HOME", "naïve\u00a0path"])
+def test_other_unusual_paths_are_served(tmp_path: Path, name: str) -> None:
+    with connected(tmp_path / name) as connection:
+        assert connection.config_get("dir")["dir"] == str(tmp_path / name / "var/valkey")
+
+
 def test_a_message_that_died_with_its_worker_waits_again_after_the_next_start(tmp_path: Path) -> None:
     """Celery's transport would return it an hour later."""
     with prepared_system(variables(tmp_path)) as system:
