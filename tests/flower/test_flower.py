@@ -65,6 +65,33 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield prepared
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "Redis at redis://127.0.0.1:1/0 does not answer"),
+        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, "the ledger at .* does not answer"),
+        ({"DATABASE_URL": "sqlite:///{folder}/new.db"}, "run `celery -A workers ledger upgrade`"),
+    ],
+    ids=["no Redis", "no SQL server", "no tables"],
+)
+def test_it_does_not_start_without_its_servers(
+    system: System, tmp_path: Path, change: dict[str, str], message: str
+) -> None:
+    changed = {name: value.format(folder=tmp_path) for name, value in change.items()}
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "tests.worker_app", "flower"],
+        env=system.environment | changed,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert len(re.findall(message, done.stderr)) == 1, done.stderr
+    assert not (tmp_path / "new.db").exists()
+
+
 @pytest.fixture(scope="module")
 def flower(system: System) -> Iterator[Flower]:
     with socket.create_server(("127.0.0.1", 0)) as free:
