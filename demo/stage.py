@@ -9,10 +9,11 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import urlsplit
 
 from demo.accounts import Accounts, write_note_command
 from demo.plan import FAILS
@@ -23,9 +24,9 @@ from penstock import Settings
 from penstock.embedded import Supervisor, prepared_system, system_processes
 from penstock.embedded.system import System
 from penstock.errors import EmbeddedServerError, SettingsError
+from penstock.flower import Access
 
 ROWS = 100_000
-FLOWER_PORT = 5555
 START_SECONDS = 60.0
 
 
@@ -61,16 +62,17 @@ def running_system() -> Iterator[Stage]:
         accounts = Accounts(folder)
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
         site = stack.enter_context(running_site(accounts, secret))
-        environment = system.environment | _task_settings(folder, accounts, site, secret) | _flower_port()
+        environment = (
+            system.environment | _task_settings(folder, accounts, site, secret) | _flower_port(system.settings)
+        )
         print(f"making a sales database of {ROWS:,} rows …", flush=True)
         make_sales_database(folder / "sales.db", ROWS)
         # This process submits, and loads the same app: from here on it sees what the workers see.
         os.environ.update(environment)
         log = stack.enter_context((folder / "processes.log").open("w"))
         supervisor = stack.enter_context(_supervisor(system, environment, log))
-        stage = Stage(
-            system.settings, folder, accounts, site, f"http://127.0.0.1:{environment['FLOWER_PORT']}", supervisor
-        )
+        flower = Access.load(system.settings).url
+        stage = Stage(system.settings, folder, accounts, site, flower, supervisor)
         _wait_until_ready(stage)
         yield stage
 
@@ -111,17 +113,18 @@ def _task_settings(folder: Path, accounts: Accounts, site: Site, secret: str) ->
     }
 
 
-def _flower_port() -> dict[str, str]:
-    """Flower's usual port, or a free one where that is taken: the demo must not fail because `make up` runs."""
-    for port in (int(os.environ.get("FLOWER_PORT") or FLOWER_PORT), 0):
-        with socket.socket() as attempt:
-            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                attempt.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+def _flower_port(settings: Settings) -> dict[str, str]:
+    """Flower's port, or a free one where that is taken: the demo must not fail because `make up` runs.
+
+    Raises:
+        SettingsError: Flower's variables cannot be used.
+    """
+    access = Access.load(settings)
+    family = socket.AF_INET6 if ":" in access.address else socket.AF_INET
+    for port in (access.port, 0):
+        with suppress(OSError), socket.create_server((access.address, port), family=family) as attempt:
             return {"FLOWER_PORT": str(attempt.getsockname()[1])}
-    raise EmbeddedServerError("no free port for Flower; set FLOWER_PORT")
+    raise SettingsError([f"FLOWER_ADDRESS: nothing can listen on {access.address}; correct it, or leave it out"])
 
 
 def _wait_until_ready(stage: Stage) -> None:
@@ -143,9 +146,7 @@ def _wait_until_ready(stage: Stage) -> None:
 
 
 def _listens(address: str) -> bool:
-    host, _, port = address.removeprefix("http://").partition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=1).close()
-    except OSError:
-        return False
-    return True
+    at = urlsplit(address)
+    with suppress(OSError), socket.create_connection((at.hostname, at.port), timeout=1):
+        return True
+    return False

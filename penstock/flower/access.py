@@ -14,6 +14,7 @@ from penstock.config import Settings, integer, words
 from penstock.errors import SettingsError
 
 LOOPBACK = "127.0.0.1"
+ANYWHERE = ("0.0.0.0", "::")  # noqa: S104
 PORT = 5555
 USER = "penstock"
 CREDENTIALS_FILE = "flower-credentials"
@@ -34,6 +35,12 @@ class Access:
     port: int
     basic_auth: tuple[str, ...]
     credentials: Path | None
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this host finds it."""
+        host = LOOPBACK if self.address in ANYWHERE else self.address
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @classmethod
     def load(cls, settings: Settings, environ: Mapping[str, str] | None = None) -> Self:

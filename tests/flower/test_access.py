@@ -32,6 +32,16 @@ def test_flowers_own_variables_decide(settings: Settings) -> None:
     assert not settings.var.exists()
 
 
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [("", "http://127.0.0.1:8080"), ("::", "http://127.0.0.1:8080"), ("::1", "http://[::1]:8080")],
+    ids=["by default", "everywhere", "IPv6"],
+)
+def test_its_url_leads_a_browser_on_this_host_to_it(settings: Settings, address: str, url: str) -> None:
+    environ = {"FLOWER_ADDRESS": address, "FLOWER_PORT": "8080", "FLOWER_BASIC_AUTH": "a:b"}
+    assert Access.load(settings, environ).url == url
+
+
 def test_oauth_needs_no_password(settings: Settings) -> None:
     assert Access.load(settings, {"FLOWER_AUTH": ".*@example.org"}).basic_auth == ()
 
