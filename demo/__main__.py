@@ -29,6 +29,8 @@ def main() -> int:
     """Runs the demo; exit code 0 only when everything is accounted for, 128 and its number after a signal."""
     console = Console()
     try:
+        if folder := os.environ.get(PICTURES):
+            pictures.make_ready(Path(folder))
         with signals.handled(signals.interrupt), running_system() as stage:
             balance = _play(stage, console)
     except (PenstockError, TooSlow, pictures.Unpictured) as error:

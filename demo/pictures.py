@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,15 +41,31 @@ class Page:
     search: str = ""
 
 
-def take(stage: Stage, accepted: Sequence[Accepted], folder: Path) -> None:
-    """Saves a picture of each page.
+def make_ready(folder: Path) -> None:
+    """Makes the folder and removes an earlier run's pictures from it.
 
     Raises:
-        Unpictured: there is no browser, or a page lacks what it must show.
+        Unpictured: there is no browser, or nothing to drive it with.
+    """
+    _browser()
+    if importlib.util.find_spec("playwright") is None:
+        raise Unpictured("no Playwright found; install it (pip install playwright) or unset DEMO_PICTURES")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for picture in folder.glob("*.png"):
+            picture.unlink()
+    except OSError as error:
+        raise Unpictured(f"{folder} cannot be used ({error.strerror}); set DEMO_PICTURES to another folder") from error
+
+
+def take(stage: Stage, accepted: Sequence[Accepted], folder: Path) -> None:
+    """Saves a picture of each page in a folder that was made ready.
+
+    Raises:
+        Unpictured: a page lacks what it must show.
     """
     from playwright.sync_api import Error, sync_playwright
 
-    folder.mkdir(parents=True, exist_ok=True)
     user, _, password = Access.load(stage.settings).basic_auth[0].partition(":")
     try:
         with sync_playwright() as playwright:
