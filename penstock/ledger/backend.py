@@ -178,9 +178,6 @@ class LedgerBackend(BaseBackend):
         with writing(self._database) as connection:
             queries.forget_job(connection, task_id)
 
-    def __reduce__(self, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
-        return super().__reduce__(args, {**(kwargs or {}), "url": self._database})
-
     # -- what Celery tells by signals only ----------------------------------------------------------------------
 
     def record_start(self, request: Any) -> None:
