@@ -74,6 +74,17 @@ def test_the_demo_accounts_for_every_job(live: Run) -> None:
     assert last == "300 submitted = 272 succeeded + 16 failed as planned + 12 cancelled, 0 unaccounted"
 
 
+def test_the_last_run_can_be_reconciled_again(live: Run) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": live.database_url,
+        "PENSTOCK_VAR": str(live.folder.parent),
+    }
+    command = [sys.executable, "-m", "demo.reconcile"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, live.output.splitlines()[-1]), done.stderr
+
+
 def test_retries_have_happened(live: Run) -> None:
     """Some webhooks are refused at first; each of them is taken once in the end."""
     hooks = [effect for effect in Accounts(live.folder).effects() if effect.effect is Effect.HOOK]
