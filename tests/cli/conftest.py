@@ -1,6 +1,7 @@
 """What the tests of the command line share: commands run in this process, and rows made as workers make them."""
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import click
@@ -35,6 +36,13 @@ class Ledger:
         with writing(self.url) as connection:
             queries.end_attempt(connection, delivery, outcome)
         return delivery.id
+
+    def retry(self, id: str, error: Failure, due: datetime) -> str:
+        """A job whose first attempt failed and whose next one is due."""
+        self.end(self.start(id), Outcome(state=State.SCHEDULED, failure=error))
+        with writing(self.url) as connection:
+            queries.record_due(connection, id, due)
+        return id
 
     def succeed(self, id: str, *, result: Any = None, **values: Any) -> str:
         """A job that has ended well."""

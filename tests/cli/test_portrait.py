@@ -60,7 +60,7 @@ def test_a_job_that_was_cancelled_before_it_started_has_its_end_on_the_timeline(
 
 def test_a_retry_shows_when_it_is_due(quick_ledger: Ledger) -> None:
     due = datetime.now(UTC) + timedelta(minutes=10, seconds=5)
-    quick_ledger.end(quick_ledger.start("one"), Outcome(state=State.SCHEDULED, failure=value_error("busy"), eta=due))
+    quick_ledger.retry("one", value_error("busy"), due)
     assert "due in 10m" in shown(quick_ledger, "one").split("timeline")[1]
 
 

@@ -38,8 +38,7 @@ def mixed(quick_ledger: Ledger) -> Ledger:
     expired = Delivery(id="late", task="tasks.housekeeping.heartbeat", queue="default")
     quick_ledger.end(expired, Outcome(state=State.CANCELLED, reason=Reason.EXPIRED))
     due = datetime.now(UTC) + timedelta(minutes=10, seconds=5)
-    retried = Outcome(state=State.SCHEDULED, failure=value_error("busy"), eta=due)
-    quick_ledger.end(quick_ledger.start("again"), retried)
+    quick_ledger.retry("again", value_error("busy"), due)
     return quick_ledger
 
 
