@@ -129,7 +129,7 @@ class TaskTwin(celery.Task):
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the body and repeats it as the task's Retry says."""
         if getattr(self.request, ATTEMPT, None) == ENDED:
-            raise Ignore
+            raise Ignore  # Cancelled meanwhile, or a second delivery: the ledger keeps the end that it has.
         self.declared.check_arguments(args, kwargs)
         retry = self.declared.defaults.retry
         attempt = self.request.retries + 1

@@ -73,5 +73,6 @@ class Recorder:
                 pause = min(max(pause * 2, FIRST_PAUSE), LAST_PAUSE)
             except SoftTimeLimitExceeded:
                 # It is meant for the body, which has ended or has not begun, and must not cost the outcome. Writing
-                # again does no harm: a row that has ended stays as it is.
+                # again does no harm to a row that has ended, which stays as it is; a start at worst counts one attempt
+                # more.
                 continue
