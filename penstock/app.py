@@ -14,6 +14,7 @@ from celery.exceptions import Ignore, TaskPredicate
 from kombu import Exchange, Queue
 
 from penstock import client
+from penstock.adoption import adopt
 from penstock.checks import require_servers
 from penstock.config import Settings
 from penstock.errors import PenstockError
@@ -75,6 +76,7 @@ def make_app(
     """
     app = PenstockApp(name, settings=settings, profiles=profiles, schedules=schedules)
     app.config_from_object(config)
+    adopt(app)
     app.conf.beat_schedule = beat_entries(schedules)
     # Named, so that a worker without -Q serves them all and Flower's broker page lists them all.
     app.conf.task_queues = [
@@ -158,13 +160,6 @@ def _enqueued_at(request: Any) -> datetime | None:
     except (TypeError, ValueError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-@signals.before_task_publish.connect(weak=False)
-def _note_time(headers: dict[str, Any] | None = None, **_: Any) -> None:
-    """Adds the time of enqueueing, which Celery's message lacks; a retry keeps the first one."""
-    if headers is not None:
-        headers.setdefault(ENQUEUED_AT, datetime.now(UTC).isoformat())
 
 
 @signals.celeryd_init.connect(weak=False)

@@ -1,7 +1,7 @@
 """Submitting jobs and asking what became of them.
 
-kombu and SQLAlchemy are imported by the first call that needs them: a web application that imports its task modules
-pays for neither.
+redis-py, kombu and SQLAlchemy are imported by the first call that needs them: a web application that imports its task
+modules pays for none.
 """
 
 from __future__ import annotations
@@ -10,61 +10,81 @@ import os
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from functools import cached_property, partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from penstock import message
+from penstock.broker.keys import step_of
 from penstock.config import Settings
-from penstock.errors import BrokerUnavailable, JobFailed
+from penstock.errors import ArgumentError, BrokerUnavailable, JobFailed
 from penstock.job import State
-from penstock.task import Options, Task, register_sender
+from penstock.message import Arguments, Template
+from penstock.task import BoundCall, Options, Task, register_sender
 
 if TYPE_CHECKING:
-    from kombu import Connection
-    from kombu.connection import ConnectionPool
-
+    from penstock.broker.publisher import Producers
     from penstock.ledger.rows import JobRow
 
 R = TypeVar("R")
+T = TypeVar("T")
 HARD_LIMIT_GRACE = 5.0
 """Seconds between a task's timeout, which its body may catch, and the end of its process."""
-POOL_SIZE = 10
-CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 3.0
-"""How long Redis may take; redis-py tries three times more before it gives up."""
+CHUNK = 1000
+MAX_CALL_BYTES = 4_000_000
+"""Bytes that one call of ``enqueue_many`` to Redis carries, or a single job that is larger."""
 FIRST_POLL, LAST_POLL = 0.02, 0.5
 
 
 class Job(Generic[R]):
-    """A submitted job. Its attributes do no I/O; ``refresh`` and ``result`` read the ledger."""
+    """A submitted job. Its attributes do no I/O; ``refresh`` and ``result`` ask for news."""
 
-    def __init__(self, id: str, task: str) -> None:
+    __slots__ = ("_waiting", "id", "queue", "row", "task")
+
+    def __init__(self, id: str, task: str, queue: str | None = None) -> None:
+        """Args:
+        queue: where it was put, if that is known.
+        """
         self.id = id
         self.task = task
+        self.queue = queue
         self.row: JobRow | None = None
+        self._waiting: State | None = None
 
     def __repr__(self) -> str:
         return f"<Job {self.id} of {self.task}>"
 
     @property
     def state(self) -> State | None:
-        """The state at the last refresh; None when the ledger had no row yet: no worker has started the job."""
-        return self.row.state if self.row else None
+        """The state at the last refresh: the ledger's, or else where the job waits.
+
+        None when neither knew it: a worker had just claimed it, or it was never submitted, or not by us.
+        """
+        return self.row.state if self.row else self._waiting
 
     def refresh(self) -> Job[R]:
-        """Reads the job's row.
+        """Reads the job's row; without one, asks Redis whether it waits.
 
         Raises:
             LedgerUnavailable: the SQL database does not answer.
+            BrokerUnavailable: there is no row, and Redis does not answer.
         """
+        self._waiting = None
+        if not self._read_row():
+            self._waiting = publisher().waiting_state(self.id, self.queue)
+            if self._waiting is None:
+                self._read_row()  # It may have ended between the two questions.
+        return self
+
+    def _read_row(self) -> JobRow | None:
         from penstock.ledger import queries
         from penstock.ledger.session import reading
 
         with reading(publisher().settings.database_url) as connection:
             self.row = queries.find_job(connection, self.id)
-        return self
+        return self.row
 
     def result(self, timeout: float) -> R:
         """Waits up to ``timeout`` seconds for the job to end and returns what its body returned.
@@ -76,7 +96,7 @@ class Job(Generic[R]):
         """
         deadline = time.monotonic() + timeout
         pause = FIRST_POLL
-        while not (self.refresh().row and self.row and self.row.state.is_final):
+        while not (self._read_row() and self.row and self.row.state.is_final):
             if time.monotonic() + pause > deadline:
                 raise TimeoutError(f"{self!r} has not ended within {timeout} s; it goes on")
             time.sleep(pause)
@@ -87,69 +107,106 @@ class Job(Generic[R]):
         return cast(R, self.row.result)
 
 
+class Outgoing(NamedTuple):
+    """A job on its way to its queue."""
+
+    id: str
+    template: Template
+    arguments: Arguments
+
+
+class Destination(NamedTuple):
+    """What messages have in common that go to Redis in one call."""
+
+    queue: str
+    step: int
+    due: datetime | None
+
+    @property
+    def due_ms(self) -> int:
+        """Milliseconds since 1970; 0: at once."""
+        return int(self.due.timestamp() * 1000) if self.due else 0
+
+
 class Publisher:
-    """Puts messages on the lists of Redis, through connections of this process only."""
+    """What this process knows of its deployment: the settings, and the way to Redis."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._owner = os.getpid()
-        self._pool: ConnectionPool | None = None
+        self.settings = settings
+        """The settings that this publisher was made with."""
 
-    def publish(self, outgoing: message.Message) -> None:
-        """Sends one message.
+    def publish(self, destination: Destination, jobs: list[Outgoing]) -> None:
+        """Sends jobs, all of them or none.
 
         Raises:
-            BrokerUnavailable: Redis did not take it.
+            BrokerUnavailable: Redis did not take them.
         """
-        from kombu import Producer
+        self.begin(destination, jobs)()
 
-        with _publish_signals(outgoing), self._connection() as connection:
-            Producer(connection.default_channel).publish(
-                outgoing.body,
-                exchange="",
-                routing_key=outgoing.queue,
-                priority=outgoing.priority,
-                headers=outgoing.headers,
-                content_type="application/json",
-                content_encoding="utf-8",
-                correlation_id=outgoing.id,
-            )
+    def begin(self, destination: Destination, jobs: list[Outgoing]) -> Callable[[], None]:
+        """Sends jobs; a call of what is returned waits until Redis has taken them."""
+        signals = listened_signals()
+        if signals is None:
+            return self.begin_quietly(destination, [(id, way.unsealed(id, arguments)) for id, way, arguments in jobs])
+        messages, tell = _announce(signals, jobs)
+        self.begin_quietly(destination, messages)()
+        return tell
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        from kombu.exceptions import OperationalError
-        from redis.exceptions import RedisError
+    def begin_quietly(self, destination: Destination, messages: list[tuple[str, bytes]]) -> Callable[[], None]:
+        """Sends pairs of id and message, without a signal."""
+        return self._producers.begin(destination.queue, destination.step, messages, destination.due_ms).wait
 
-        try:
-            with self._open_pool().acquire(block=True) as connection:
-                yield connection
-        except (OperationalError, RedisError, OSError) as error:
-            raise BrokerUnavailable(
-                f"Redis at {self._address()} did not take the job ({error}); start it or correct REDIS_URL"
-            ) from error
+    def waiting_state(self, id: str, queue: str | None) -> State | None:
+        """Where a job waits.
 
-    def _open_pool(self) -> ConnectionPool:
-        from kombu import Connection
+        Raises:
+            BrokerUnavailable: Redis does not answer.
+        """
+        from penstock.broker.connection import translated
+        from penstock.broker.waiting import waiting_state
 
-        if self._pool is None:
-            options = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": ANSWER_SECONDS}
-            self._pool = Connection(self._settings.redis_url, transport_options=options).Pool(limit=POOL_SIZE)
-        return self._pool
+        with translated(self.settings.redis_url):
+            return waiting_state(self._producers.client, self._producers.keys, id, queue)
 
-    def _address(self) -> str:
-        from kombu.utils.url import maybe_sanitize_url
+    @cached_property
+    def _producers(self) -> Producers:
+        from penstock.broker.publisher import Producers
 
-        return str(maybe_sanitize_url(self._settings.redis_url))
+        return Producers(self.settings.redis_url, self.settings.broker_options)
 
-    @property
-    def is_ours(self) -> bool:
-        """False in a forked child, which must not share its parent's sockets."""
-        return self._owner == os.getpid()
 
-    @property
-    def settings(self) -> Settings:
-        """The settings that this publisher was made with."""
-        return self._settings
+def listened_signals() -> Any:
+    """Celery's signals, if somebody listens to those of publishing, or else None."""
+    signals = sys.modules.get("celery.signals")
+    if signals and (signals.before_task_publish.receivers or signals.after_task_publish.receivers):
+        return signals
+    return None
+
+
+def _announce(signals: Any, jobs: list[Outgoing]) -> tuple[list[tuple[str, bytes]], Callable[[], None]]:
+    """Sends Celery's signal before publishing and returns the messages, and a function that sends the one after it.
+
+    Tracing tools hook there, and their changes to headers are kept.
+    """
+    messages, sent = [], []
+    for id, template, arguments in jobs:
+        headers = template.headers(id, arguments)
+        common = {
+            "sender": template.task,
+            "body": (arguments.args, arguments.kwargs, {}),
+            "exchange": "",
+            "routing_key": template.queue,
+            "headers": headers,
+        }
+        signals.before_task_publish.send(declare=[], properties={"correlation_id": id}, retry_policy={}, **common)
+        messages.append((id, template.unsealed_with(headers, id, arguments)))
+        sent.append(common)
+
+    def tell() -> None:
+        for common in sent:
+            signals.after_task_publish.send(**common)
+
+    return messages, tell
 
 
 _publisher: Publisher | None = None
@@ -164,37 +221,171 @@ def configure(settings: Settings) -> None:
 
 
 def publisher() -> Publisher:
-    """The publisher of this process; made from the environment at first use, and anew in a forked child."""
+    """The publisher of this process; made from the environment at first use."""
     global _publisher
-    with _publisher_lock:
-        if _publisher is None:
-            _publisher = Publisher(Settings.load())
-        elif not _publisher.is_ours:
-            _publisher = Publisher(_publisher.settings)
-        return _publisher
+    if _publisher is None:
+        with _publisher_lock:
+            _publisher = _publisher or Publisher(Settings.load())
+    return _publisher
 
 
 def send(declared: Task[..., R], options: Options, args: Any, kwargs: Any) -> Job[R]:
     """Submits one job of a declared task; what ``Task.enqueue`` calls."""
     sender = publisher()
-    now = datetime.now(UTC)
+    arguments = message.check(declared.name, args, kwargs, sender.settings.max_argument_bytes)
+    destination, template = _way(declared, options, datetime.now(UTC))
+    (id,) = new_ids(1)
+    sender.publish(destination, [Outgoing(id, template, arguments)])
+    return Job(id, declared.name, options.queue)
+
+
+def enqueue_many(calls: Iterable[BoundCall[R]], *, chunk: int = CHUNK) -> list[Job[R]]:
+    """Submits many jobs: ``enqueue_many(send_welcome.bind(user) for user in users)``.
+
+    Calls are taken from the iterable chunk by chunk. A chunk is checked as a whole before any of it is sent, and its
+    jobs for one queue, priority and due time reach Redis in one round trip, or several if they are large, in the order
+    of the calls.
+
+    Args:
+        calls: of any tasks, made by ``bind``.
+        chunk: how many calls are checked and sent together; Redis serves nobody else for a few milliseconds meanwhile.
+
+    Returns:
+        A job for each call, in the order of the calls.
+
+    Raises:
+        ArgumentError: of the call whose position it names; nothing of its chunk was sent, but the chunks before were.
+        BrokerUnavailable: Redis did not take a chunk; its sentence says which calls were accepted.
+    """
+    if chunk < 1:
+        raise ValueError(f"chunk={chunk}: at least 1")
+    waiting = iter(calls)
+    jobs: list[Job[R]] = []
+    bulk = _Bulk()
+    try:
+        while taken := list(islice(waiting, chunk)):
+            jobs += bulk.submit(taken)
+    finally:
+        bulk.settle()
+    return jobs
+
+
+class _Bulk:
+    """Submits chunk after chunk; the next one is built while Redis takes the last."""
+
+    def __init__(self) -> None:
+        self._taken = self._accepted = 0
+        """Calls of the chunks that were begun, and of those that Redis has taken."""
+        self._partly: list[str] = []
+        """Queues whose jobs Redis has taken of the chunk in between."""
+        self._sending: tuple[Callable[[], None], str, int] | None = None
+        """What is on its way: how to wait for it, its queue, and the calls that are accepted with its chunk."""
+
+    def submit(self, calls: list[BoundCall[R]]) -> list[Job[R]]:
+        """Checks a chunk, waits for what is on its way, and sends the chunk."""
+        is_quiet = listened_signals() is None
+        try:
+            jobs, groups = self._build(calls, is_quiet)
+        except ArgumentError as error:
+            self.settle()
+            raise ArgumentError(f"{error}; {self._so_far()}") from None
+        self._taken += len(calls)
+        parts = [(destination, part) for destination, group in groups.items() for part in _parts(group)]
+        begin: Callable[..., Callable[[], None]] = publisher().begin_quietly if is_quiet else publisher().begin
+        for number, (destination, part) in enumerate(parts, 1):
+            # One at a time, so that jobs for one destination stay in the order of their calls.
+            self.settle()
+            wait = self._reporting(partial(begin, destination, part))
+            self._sending = wait, destination.queue, self._taken if number == len(parts) else 0
+        return jobs
+
+    def settle(self) -> None:
+        """Waits for what is on its way."""
+        if self._sending is None:
+            return
+        (wait, queue, accepted), self._sending = self._sending, None
+        self._reporting(wait)
+        self._partly.append(queue)
+        if accepted:
+            self._accepted, self._partly = accepted, []
+
+    def _build(self, calls: list[BoundCall[R]], is_quiet: bool) -> tuple[list[Job[R]], dict[Destination, list[Any]]]:
+        """The jobs, and what goes where: messages, or what they are made of if somebody may want to change them."""
+        limit, now = publisher().settings.max_argument_bytes, datetime.now(UTC)
+        # By identity, as most calls of a chunk share one object, whose hash would cost more than the call.
+        ways: dict[tuple[int, int], tuple[Template, list[Any]]] = {}
+        groups: dict[Destination, list[Any]] = {}
+        jobs: list[Job[R]] = []
+        for job_id, (task, options, args, kwargs) in zip(new_ids(len(calls)), calls, strict=True):
+            try:
+                task.check_arguments(args, kwargs)
+                arguments = message.check(task.name, args, kwargs, limit)
+            except ArgumentError as error:
+                raise ArgumentError(f"call {self._taken + len(jobs) + 1:,}: {error}") from None
+            key = id(task), id(options)
+            if key not in ways:
+                destination, template = _way(task, options, now)
+                ways[key] = template, groups.setdefault(destination, [])
+            template, group = ways[key]
+            # What is made at once leaves no objects behind through which the garbage collector would go.
+            group.append(
+                (job_id, template.unsealed(job_id, arguments)) if is_quiet else Outgoing(job_id, template, arguments)
+            )
+            jobs.append(Job(job_id, task.name, options.queue))
+        return jobs, groups
+
+    def _reporting(self, step: Callable[[], T]) -> T:
+        try:
+            return step()
+        except BrokerUnavailable as error:
+            raise BrokerUnavailable(f"{error}; {self._so_far()}") from error
+
+    def _so_far(self) -> str:
+        whole = f"calls 1 to {self._accepted:,} were accepted" if self._accepted else "none was accepted"
+        return (
+            f"{whole}, and some of the next chunk, for {', '.join(dict.fromkeys(self._partly))}"
+            if self._partly
+            else whole
+        )
+
+
+def _parts(group: list[Any]) -> Iterator[list[Any]]:
+    """A group in calls that hold Redis up for some milliseconds each, however large the arguments are."""
+    part: list[Any] = []
+    size = 0
+    for each in group:
+        length = len(each[1]) if len(each) == 2 else len(each.arguments.text)
+        if part and size + length > MAX_CALL_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(each)
+        size += length
+    yield part
+
+
+def _way(task: Task[..., Any], options: Options, now: datetime) -> tuple[Destination, Template]:
+    """Where jobs go that are submitted now, and what their messages have in common."""
     due = options.at or (now + timedelta(seconds=options.delay) if options.delay else None)
-    outgoing = message.build(
-        id=str(uuid.uuid4()),
-        task=declared.name,
+    template = Template(
+        task=task.name,
         queue=options.queue,
         priority=options.priority,
-        args=args,
-        kwargs=kwargs,
         now=now,
         eta=due,
         expires=now + timedelta(seconds=options.expires) if options.expires else None,
         time_limits=time_limits(options),
         lineage=_lineage(),
-        max_bytes=sender.settings.max_argument_bytes,
     )
-    sender.publish(outgoing)
-    return Job(outgoing.id, declared.name)
+    return Destination(options.queue, step_of(options.priority), due), template
+
+
+def new_ids(count: int) -> Iterator[str]:
+    """Random UUIDs, version 4, from one reading of the system's random numbers."""
+    digits = os.urandom(16 * count).hex()
+    for start in range(0, 32 * count, 32):
+        each = digits[start : start + 32]
+        variant = "89ab"[int(each[16], 16) & 3]
+        yield f"{each[:8]}-{each[8:12]}-4{each[13:16]}-{variant}{each[17:20]}-{each[20:]}"
 
 
 def time_limits(options: Options) -> tuple[float | None, float | None]:
@@ -212,30 +403,6 @@ def _lineage() -> message.Lineage:
     if request is None or not request.id:
         return message.Lineage()
     return message.Lineage(parent=request.id, root=request.root_id or request.id)
-
-
-@contextmanager
-def _publish_signals(outgoing: message.Message) -> Iterator[None]:
-    """Celery's publish signals around a send: tracing tools hook there, and their changes to headers are kept."""
-    signals = sys.modules.get("celery.signals")
-    if signals is None:
-        yield
-        return
-    common = {
-        "sender": outgoing.task,
-        "exchange": "",
-        "routing_key": outgoing.queue,
-        "headers": outgoing.headers,
-    }
-    signals.before_task_publish.send(
-        body=outgoing.body,
-        declare=[],
-        properties={"correlation_id": outgoing.id},
-        retry_policy={},
-        **common,
-    )
-    yield
-    signals.after_task_publish.send(body=outgoing.body, **common)
 
 
 register_sender(send)

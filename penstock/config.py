@@ -16,14 +16,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from penstock.errors import SettingsError
 
 T = TypeVar("T")
 REQUIRED = object()
 EMBEDDED_FILE = "embedded.json"
-BROKER_SCHEMES = ("redis", "rediss", "redis+socket")
+BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel")
+SENTINEL_SECONDS = 2.0
+"""How long a Sentinel may take to accept a connection, and to answer, before the next one is asked."""
+CERTIFICATE_WORDS = ("required", "optional", "none", "CERT_REQUIRED", "CERT_OPTIONAL", "CERT_NONE")
 DATABASE_DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 DATABASE_SCHEMES = ("sqlite", "postgresql+psycopg")
 
@@ -142,17 +145,39 @@ def _broker_url(text: str) -> str:
         raise ValueError(f"scheme {scheme!r} is not served; use one of {allowed}, e.g. redis://localhost:6379/0")
     if any(mark.isspace() for mark in text):
         raise ValueError("contains white space; percent-encode it")
-    database = urlsplit(text).path.strip("/")
-    if scheme != "redis+socket" and not _has_sound_port(text):
-        raise ValueError("the port is not a number; write redis://host:6379/0")
-    if scheme != "redis+socket" and database and not database.isdigit():
-        raise ValueError("the database is not a number; write redis://host:6379/0")
+    parts = [urlsplit(part) for part in (text.split(";") if scheme == "sentinel" else [text])]
+    for part in parts:
+        _check_broker_address(scheme, part)
+    # kombu takes them from the address at which it is: from another Sentinel it would go elsewhere.
+    if len({(part.username, part.password, part.path.strip("/")) for part in parts}) > 1:
+        raise ValueError("its Sentinels differ in user, password or database; write the same in each address")
     return text
 
 
-def _has_sound_port(text: str) -> bool:
+def _check_broker_address(scheme: str, address: SplitResult) -> None:
+    """One address; raises ValueError with what is allowed."""
+    if address.scheme != scheme:
+        raise ValueError("an address is not a Sentinel's; write sentinel://host:26379/0;sentinel://host:26379/0")
+    query = dict(parse_qsl(address.query))
+    is_socket = scheme == "redis+socket"
+    example = "redis+socket:///folder/redis.sock?virtual_host=0" if is_socket else f"{scheme}://host:6379/0"
+    if is_socket and not address.path.strip("/"):
+        raise ValueError(f"the path of the socket is missing; write {example}")
+    if not is_socket and not _has_sound_port(address):
+        raise ValueError(f"the port is not a number; write {example}")
+    database = query.pop("virtual_host", "") if is_socket else address.path.strip("/")
+    if database and not database.isdigit():
+        raise ValueError(f"the database is not a number; write {example}")
+    if query.get("ssl_cert_reqs", "none") not in CERTIFICATE_WORDS:
+        raise ValueError("ssl_cert_reqs is none of required, optional, none; write ?ssl_cert_reqs=required")
+    query.pop("credential_provider", None)
+    if unknown := [name for name in query if is_socket or not name.startswith("ssl_")]:
+        raise ValueError(f"{unknown[0]!r} is not an option that an address may have; leave it out")
+
+
+def _has_sound_port(address: SplitResult) -> bool:
     try:
-        urlsplit(text).port  # noqa: B018  raises when it is none
+        address.port  # noqa: B018  raises when it is none
     except ValueError:
         return False
     return True
@@ -167,7 +192,7 @@ def _database_url(text: str) -> str:
         )
     if scheme == "sqlite" and rest.lstrip("/") in ("", ":memory:"):
         raise ValueError("a ledger in memory would be another one in each process; name a file: sqlite:///ledger.db")
-    if not _has_sound_port(text):
+    if not _has_sound_port(urlsplit(text)):
         raise ValueError("the port is not a number; write postgresql://user:password@host:5432/name")
     return f"{scheme}://{rest}"
 
@@ -194,6 +219,12 @@ def _embedded_broker(values: Mapping[str, Any]) -> str:
         raise ValueError(
             f"is not set and {values['var'] / EMBEDDED_FILE} cannot be read ({error}); run `make up` again"
         ) from None
+
+
+def _sentinel_master(values: Mapping[str, Any]) -> str:
+    if values.get("redis_url", "").startswith("sentinel://"):
+        raise ValueError("is not set and REDIS_URL is a sentinel:// address; set it to the name that follows `monitor`")
+    return ""
 
 
 @dataclass(frozen=True)
@@ -225,7 +256,13 @@ class Settings(EnvironmentSettings):
         "REDIS_URL",
         _broker_url,
         default=_embedded_broker,
-        doc="Broker; redis://, rediss:// or redis+socket://. Default: the embedded server.",
+        doc="Broker; redis://, rediss://, redis+socket:// or sentinel://. Default: the embedded server.",
+    )
+    sentinel_master: str = setting(
+        "PENSTOCK_SENTINEL_MASTER",
+        str,
+        default=_sentinel_master,
+        doc="Name under which the Sentinels watch the broker; required with sentinel://.",
     )
     database_url: str = setting(
         "DATABASE_URL",
@@ -241,6 +278,18 @@ class Settings(EnvironmentSettings):
         integer(1, 3600),
         default=20,
         doc="Seconds that a stopping worker gives its running jobs before it returns them to their queue.",
+    )
+    lease_seconds: int = setting(
+        "PENSTOCK_LEASE_SECONDS",
+        integer(5, 300),
+        default=10,
+        doc="Seconds that a silent worker keeps its claims before others run its jobs.",
+    )
+    crash_limit: int = setting(
+        "PENSTOCK_CRASH_LIMIT",
+        integer(1, 100),
+        default=3,
+        doc="Deliveries that ended in a crash before a job is buried.",
     )
     retention_days: int = setting(
         "PENSTOCK_RETENTION_DAYS",
@@ -260,6 +309,16 @@ class Settings(EnvironmentSettings):
         default=1024 * 1024,
         doc="Bytes that a job's arguments may take as JSON; larger ones are refused at enqueue.",
     )
+
+    @property
+    def broker_options(self) -> dict[str, Any]:
+        """Celery's ``broker_transport_options``: what the address has no place for."""
+        ours = {"lease_seconds": self.lease_seconds, "crash_limit": self.crash_limit}
+        if not self.sentinel_master:
+            return ours
+        # kombu sets no times here: one Sentinel that is silent would hold up everybody, though the next one answers.
+        times = {"socket_connect_timeout": SENTINEL_SECONDS, "socket_timeout": SENTINEL_SECONDS}
+        return {**ours, "master_name": self.sentinel_master, "sentinel_kwargs": times}
 
     @property
     def result_backend(self) -> str:

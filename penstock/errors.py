@@ -31,7 +31,10 @@ class UnserialisableResult(PenstockError):
 
 
 class BrokerUnavailable(PenstockError):
-    """Redis did not take the message: the job was not accepted. Start Redis or correct REDIS_URL, then repeat."""
+    """Redis did not take the message: start it or correct REDIS_URL, then repeat.
+
+    The job was not accepted, unless the text says that Redis may have taken the call all the same.
+    """
 
 
 class LedgerUnavailable(PenstockError):
@@ -51,7 +54,7 @@ class JobFailed(PenstockError):
 
 
 class NotCancellable(PenstockError):
-    """The job has already ended, or no worker heard the request; start a worker and cancel again."""
+    """The job has already ended, so there is nothing to cancel."""
 
 
 class EmbeddedServerError(PenstockError):

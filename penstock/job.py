@@ -3,10 +3,13 @@
     queued ──► running ──► succeeded
       ▲ │         │  ╲───► failed
       │ ▼         ▼   ╲──► cancelled
-    scheduled ◄───╯          (also from queued and scheduled)
+    scheduled ◄───╯          (also from queued, scheduled and blocked)
 
-`queued`     waits in its queue.
+    queued · scheduled · running ──► blocked ──► queued · running
+
+`queued`     waits in its queue; also again, after its process has died.
 `scheduled`  waits for its due time; a retry waits here too.
+`blocked`    is put aside for a reason, and waits until the reason has gone.
 `running`    an attempt has started and has not ended.
 `succeeded`  `failed`  `cancelled`  are final: a final state never changes.
 """
@@ -19,6 +22,7 @@ class State(StrEnum):
 
     QUEUED = "queued"
     SCHEDULED = "scheduled"
+    BLOCKED = "blocked"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -34,10 +38,14 @@ FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
 #: From each state, the states that may follow. SQL repeats it in the WHERE clause of every UPDATE.
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.RUNNING, State.SCHEDULED}) | FINAL,
-    State.SCHEDULED: frozenset({State.RUNNING, State.QUEUED}) | FINAL,
-    # running → running: the attempt's process died and the message was delivered again.
-    State.RUNNING: frozenset({State.RUNNING, State.SCHEDULED, State.QUEUED}) | FINAL,
+    State.QUEUED: frozenset({State.RUNNING, State.SCHEDULED, State.BLOCKED}) | FINAL,
+    State.SCHEDULED: frozenset({State.RUNNING, State.QUEUED, State.BLOCKED}) | FINAL,
+    # Not blocked → scheduled: an attempt reports its retry after it has sent it, and a worker that does not know the
+    # task may have put the retry aside by then.
+    State.BLOCKED: frozenset({State.RUNNING, State.QUEUED}) | FINAL,
+    # running → running: the attempt's process died and the message was delivered again; running → blocked: it was
+    # delivered to a worker that does not know the task.
+    State.RUNNING: frozenset({State.RUNNING, State.SCHEDULED, State.QUEUED, State.BLOCKED}) | FINAL,
     State.SUCCEEDED: frozenset(),
     State.FAILED: frozenset(),
     State.CANCELLED: frozenset(),
@@ -45,7 +53,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 
 class Reason(StrEnum):
-    """Why a final job ended as it did, where its state alone does not say."""
+    """Why a job ended as it did, or waits, where its state alone does not say."""
 
     ERROR = "error"
     CRASHED = "crashed"
@@ -54,6 +62,8 @@ class Reason(StrEnum):
     REJECTED = "rejected"
     IGNORED = "ignored"
     REVOKED = "revoked"
+    UNREADABLE = "unreadable"
+    UNKNOWN_TASK = "unknown task"
 
 
 def may_become(state: State) -> tuple[State, ...]:

@@ -1,7 +1,7 @@
-"""The wire form of a job: Celery's task message, protocol version 2, with a JSON body.
+"""The wire form of a job: Celery's task message, protocol version 2, in kombu's envelope.
 
 Everything that a stock Celery worker needs is here and nothing here imports Celery, so that a web application can
-submit jobs without loading it.
+submit jobs without loading it. What a worker assumes anyway is left out, and the body is plain text, not base64.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import json
 import os
 import reprlib
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.errors import ArgumentError
 
@@ -24,23 +24,44 @@ REPLAY_OF = "replay_of"
 """Header with the id of the job that this one repeats."""
 SCHEDULE = "schedule"
 """Header with the name of the schedule that started the job."""
+ASSUMED: Mapping[str, Any] = {
+    "shadow": None,
+    "eta": None,
+    "expires": None,
+    "group": None,
+    "group_index": None,
+    "retries": 0,
+    "parent_id": None,
+    "ignore_result": None,
+    "replaced_task_nesting": 0,
+    "stamped_headers": None,
+    "stamps": {},
+}
+"""What a worker takes a header of protocol 2 to be when it is missing."""
+SHORT = 300
+"""Characters up to which arguments are shown in the headers as they are."""
+PLAIN = frozenset({str, int, bool, type(None)})
+"""Types of arguments about which JSON leaves no doubt."""
 
-_ORIGIN_HOST = socket.gethostname()
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 100
 _repr.maxlist = _repr.maxdict = _repr.maxtuple = 20
 
+quote = json.encoder.encode_basestring_ascii
+"""A text as JSON."""
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One job on its way to a queue."""
 
-    id: str
-    task: str
-    queue: str
-    priority: int
-    headers: dict[str, Any]
-    body: str
+def encoder(kind: type[json.JSONEncoder]) -> Callable[[Any], str]:
+    """``json.dumps`` without white space, and without making an encoder anew for each value, its larger part."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return kind(separators=(",", ":")).encode
+    # Nothing is looked for that contains itself: what goes too deep ends as an error of its own.
+    encode = make(None, kind().default, quote, None, ":", ",", False, False, True)
+    return lambda value: "".join(encode(value, 0))
+
+
+to_json = encoder(json.JSONEncoder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,69 +72,163 @@ class Lineage:
     root: str | None = None
 
 
-def build(
-    *,
-    id: str,
-    task: str,
+class Arguments(NamedTuple):
+    """A job's arguments, checked and encoded."""
+
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    text: str
+    """As JSON, ``[…],{…}``."""
+
+    @property
+    def body(self) -> str:
+        """The message's body. Its third part is for callbacks, a chain and a chord, of which there are none."""
+        return f"[{self.text},{{}}]"
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """``argsrepr`` and ``kwargsrepr``, which Flower shows; arguments in JSON are safe to repr."""
+        draw = repr if len(self.text) <= SHORT else _repr.repr
+        return draw(self.args), draw(self.kwargs) if self.kwargs else "{}"
+
+
+class Template:
+    """What messages of one task have in common that are submitted together, with the same options."""
+
+    def __init__(
+        self,
+        *,
+        task: str,
+        queue: str,
+        priority: int,
+        now: datetime,
+        eta: datetime | None = None,
+        expires: datetime | None = None,
+        time_limits: tuple[float | None, float | None] = (None, None),
+        lineage: Lineage = Lineage(),
+    ) -> None:
+        """Args:
+        time_limits: (hard, soft) in seconds, Celery's order on the wire.
+        """
+        self.task = task
+        self.queue = queue
+        self.priority = priority
+        self._root = lineage.root
+        self._common: dict[str, Any] = {
+            "lang": "py",
+            "task": task,
+            "eta": eta.isoformat() if eta else None,
+            "expires": expires.isoformat() if expires else None,
+            "timelimit": list(time_limits),
+            "parent_id": lineage.parent,
+            "origin": origin(),
+            "ignore_result": False,
+            ENQUEUED_AT: now.isoformat(),
+        }
+        self._head = encode_headers(self._common)[:-1]
+        self._tail = _tail(queue, priority)
+
+    def headers(self, id: str, arguments: Arguments) -> dict[str, Any]:
+        """All headers of protocol 2, for those who want to see or change them before the message is sent."""
+        args_shown, kwargs_shown = arguments.shown
+        own = {"id": id, "root_id": self._root or id, "argsrepr": args_shown, "kwargsrepr": kwargs_shown}
+        return {**ASSUMED, "stamps": {}, **self._common, **own}
+
+    def unsealed(self, id: str, arguments: Arguments) -> bytes:
+        """One message."""
+        args_shown, kwargs_shown = arguments.shown
+        own = (
+            f',"id":"{id}","root_id":"{self._root or id}",'
+            f'"argsrepr":{quote(args_shown)},"kwargsrepr":{quote(kwargs_shown)}}}'
+        )
+        return _envelope(arguments.body, self._head + own, f'"correlation_id":"{id}",', self._tail)
+
+    def unsealed_with(self, headers: Mapping[str, Any], id: str, arguments: Arguments) -> bytes:
+        """One message with headers that somebody may have changed."""
+        return _envelope(arguments.body, encode_headers(headers), f'"correlation_id":"{id}",', self._tail)
+
+
+def unsealed(
+    body: str,
+    headers: Mapping[str, Any],
+    properties: Mapping[str, Any],
     queue: str,
     priority: int,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    now: datetime,
-    eta: datetime | None = None,
-    expires: datetime | None = None,
-    time_limits: tuple[float | None, float | None] = (None, None),
-    lineage: Lineage = Lineage(),
-    max_bytes: int,
-) -> Message:
-    """A message for one job.
+    encode: Callable[[Any], str],
+    *,
+    exchange: str = "",
+) -> bytes:
+    """A message of Celery's own making; with an exchange, ``queue`` is its routing key.
 
     Args:
-        time_limits: (hard, soft) in seconds, Celery's order on the wire.
-        max_bytes: bound on the arguments' size as JSON.
+        body: as JSON.
+        properties: those beside priority and the delivery's own.
+        encode: turns headers and properties into JSON.
+    """
+    own = f"{encode(properties)[1:-1]}," if properties else ""
+    return _envelope(body, encode_headers(headers, encode), own, _tail(queue, priority, exchange))
+
+
+def sealed(unsealed: bytes, tag: str) -> bytes:
+    """The message with its delivery tag, by which kombu tells messages apart, retries of one job among them."""
+    return b'%b%b"}}' % (unsealed, tag.encode())
+
+
+def encode_headers(headers: Mapping[str, Any], encode: Callable[[Any], str] = to_json) -> str:
+    """Headers as JSON, without those that say what a worker assumes."""
+    return encode({name: value for name, value in headers.items() if name not in ASSUMED or value != ASSUMED[name]})
+
+
+def origin() -> str:
+    """This process as Celery names it."""
+    return f"gen{os.getpid()}@{_HOST}"
+
+
+_HOST = socket.gethostname()
+
+
+def _envelope(body: str, headers: str, own_properties: str, tail: str) -> bytes:
+    text = (
+        f'{{"body":{quote(body)},"content-encoding":"utf-8","content-type":"application/json",'
+        f'"headers":{headers},"properties":{{{own_properties}{tail}'
+    )
+    return text.encode()
+
+
+def _tail(queue: str, priority: int, exchange: str = "") -> str:
+    """The properties that follow; the delivery tag comes last, so that it can be set when the message is sent."""
+    return (
+        f'"priority":{priority},"body_encoding":"utf-8",'
+        f'"delivery_info":{{"exchange":{quote(exchange)},"routing_key":{quote(queue)}}},"delivery_tag":"'
+    )
+
+
+def check(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], max_bytes: int) -> Arguments:
+    """The arguments of a job, encoded.
+
+    Args:
+        max_bytes: bound on their size as JSON.
 
     Raises:
-        ArgumentError: an argument is not JSON, nested too deeply, or all of them are too large.
+        ArgumentError: naming the argument that is not JSON or nested too deeply, or the size and the bound.
     """
-    arguments = encode_arguments(task, args, kwargs, max_bytes)
-    headers: dict[str, Any] = {
-        "lang": "py",
-        "task": task,
-        "id": id,
-        "shadow": None,
-        "eta": eta.isoformat() if eta else None,
-        "expires": expires.isoformat() if expires else None,
-        "group": None,
-        "group_index": None,
-        "retries": 0,
-        "timelimit": list(time_limits),
-        "root_id": lineage.root or id,
-        "parent_id": lineage.parent,
-        "argsrepr": _repr.repr(tuple(args)),
-        "kwargsrepr": _repr.repr(dict(kwargs)),
-        "origin": f"gen{os.getpid()}@{_ORIGIN_HOST}",
-        "ignore_result": False,
-        "replaced_task_nesting": 0,
-        "stamped_headers": None,
-        "stamps": {},
-        ENQUEUED_AT: now.isoformat(),
-    }
-    body = f'[{arguments}, {{"callbacks": null, "errbacks": null, "chain": null, "chord": null}}]'
-    return Message(id=id, task=task, queue=queue, priority=priority, headers=headers, body=body)
+    return Arguments(args, kwargs, encode_arguments(task, args, kwargs, max_bytes))
 
 
 def encode_arguments(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], max_bytes: int) -> str:
-    """The arguments as JSON text, ``[…], {…}``.
+    """The arguments as JSON, ``[…],{…}``.
 
     Raises:
         ArgumentError: naming the argument that is not JSON, or the size and the bound.
     """
     for position, value in enumerate(args):
-        _check_json(value, f"argument {position + 1} of {task}", 0)
+        if type(value) not in PLAIN:
+            _check_json(value, f"argument {position + 1} of {task}", 0)
     for name, value in kwargs.items():
-        _check_json(value, f"argument {name!r} of {task}", 0)
+        if type(value) not in PLAIN:
+            _check_json(value, f"argument {name!r} of {task}", 0)
     try:
-        text = f"{json.dumps(list(args))}, {json.dumps(dict(kwargs))}"
+        text = f"{to_json(args)},{to_json(kwargs) if kwargs else '{}'}"
     except ValueError as error:  # a number of thousands of digits
         raise ArgumentError(f"the arguments of {task} cannot be written as JSON ({error})") from None
     if len(text) > max_bytes:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from penstock.errors import ArgumentError, DeclarationError
 
@@ -155,6 +155,10 @@ class Task(Generic[P, R]):
     function: Callable[P, R]
     defaults: Options
     signature: inspect.Signature = field(repr=False)
+    _fits: _Fit = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_fits", _Fit(self.signature))
 
     @property
     def __doc__(self) -> str | None:  # type: ignore[override]
@@ -175,6 +179,10 @@ class Task(Generic[P, R]):
 
     delay = enqueue
     """Celery's word for it."""
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundCall[R]:
+        """A call for :func:`penstock.enqueue_many`; nothing is checked or sent yet."""
+        return BoundCall(self, self.defaults, args, kwargs)
 
     def options(
         self,
@@ -215,6 +223,8 @@ class Task(Generic[P, R]):
 
     def check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Raises ArgumentError when the arguments do not fit the body's parameters."""
+        if self._fits(args, kwargs):
+            return
         try:
             self.signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -231,6 +241,40 @@ class Submission(Generic[P, R]):
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Submits a job with these options; see :meth:`Task.enqueue`."""
         return _send(self.task, self.chosen, args, kwargs)
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundCall[R]:
+        """A call with these options for :func:`penstock.enqueue_many`."""
+        return BoundCall(self.task, self.chosen, args, kwargs)
+
+
+class BoundCall(NamedTuple, Generic[R]):
+    """A task with its arguments and options, to be submitted with many others."""
+
+    task: Task[..., R]
+    options: Options
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+class _Fit:
+    """A quick test that says yes to arguments that surely fit; ``Signature.bind``, which can say why not, is slow."""
+
+    def __init__(self, signature: inspect.Signature) -> None:
+        parameters = signature.parameters.values()
+        positional = [each for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+        named = [each for each in parameters if each.kind is each.KEYWORD_ONLY]
+        is_plain = len(positional) + len(named) == len(parameters)
+        # By the number of positional arguments: the parameters that may follow by name, and those that must.
+        left = [(*positional[given:], *named) for given in range(len(positional) + 1)] if is_plain else []
+        self._allowed = [{each.name for each in those} for those in left]
+        self._required = [{each.name for each in those if each.default is each.empty} for those in left]
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        given = len(args)
+        if given >= len(self._allowed):
+            return False
+        required = self._required[given]
+        return required <= kwargs.keys() <= self._allowed[given] if kwargs else not required
 
 
 def task(

@@ -23,21 +23,20 @@ from kombu.exceptions import EncodeError
 from penstock.errors import UnserialisableResult
 from penstock.job import Reason, State
 from penstock.ledger import queries
-from penstock.ledger.failure import describe, reason_for
+from penstock.ledger.delivery import as_time, describe_delivery
+from penstock.ledger.failure import describe, describe_cause, reason_for
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.rows import Delivery, Failure, JobRow, Outcome
 from penstock.ledger.session import address, encode_json, reading, writing
-from penstock.message import ENQUEUED_AT, REPLAY_OF, SCHEDULE
 
-UNKNOWN_TASK = "(unknown)"
 ATTEMPT = "ledger_attempt"
 """Attribute of a running request: its attempt's number, or ENDED."""
 ENDED = 0
 """In place of a number: the ledger knows that the job has ended. It was cancelled, or this is a second delivery."""
-MAX_SMALL_INTEGER = 32767
 CELERY_STATES = {
     State.QUEUED: states.PENDING,
     State.SCHEDULED: states.RETRY,
+    State.BLOCKED: states.PENDING,
     State.RUNNING: states.STARTED,
     State.SUCCEEDED: states.SUCCESS,
     State.FAILED: states.FAILURE,
@@ -189,7 +188,7 @@ class LedgerBackend(BaseBackend):
         """Records when a retry may start, which Celery tells as a time or as seconds from now."""
         seconds = when if isinstance(when, (int, float)) else 0
         due = when if isinstance(when, datetime) else datetime.now(UTC) + timedelta(seconds=seconds)
-        self._recorder.due(str(request.id), _time(due) or datetime.now(UTC))
+        self._recorder.due(str(request.id), as_time(due) or datetime.now(UTC))
 
     def record_silent_end(self, request: Any, state: str, retval: Any) -> None:
         """Records an attempt that ended by Ignore or Reject."""
@@ -208,58 +207,25 @@ class LedgerBackend(BaseBackend):
             return self._failure(reason, None)
         return replace(self._failure(reject, None), message=str(reason or "rejected"))
 
+    # -- what the worker tells itself ---------------------------------------------------------------------------
 
-def describe_delivery(id: Any, request: Any) -> Delivery:
-    """What a request of Celery's says of its job; a request may be missing, or be a bare signature.
+    def record_lost(self, request: Any, message: str) -> bool:
+        """Records that the process which ran a request has died, and that the job waits again.
 
-    Anyone may have written the message: a header of the wrong kind counts as absent, or as its text, and costs no row.
-    """
-    if request is None:
-        return Delivery(id=str(id), task=UNKNOWN_TASK)
-    info = request.delivery_info or {}
-    headers = request.headers or {}
+        For the worker's parent, *before* it gives the claim back: nobody else can have started the job until then. It
+        waits while SQL is away.
 
-    def header(name: str) -> Any:
-        return getattr(request, name, None) or headers.get(name)
+        Args:
+            message: how the process ended, for people.
 
-    return Delivery(
-        id=str(id),
-        task=_text(getattr(request, "task", None)) or UNKNOWN_TASK,
-        queue=_text(info.get("routing_key")),
-        priority=_small_integer(info.get("priority")),
-        args=_list(request.args),
-        kwargs=request.kwargs,
-        retries=_small_integer(request.retries) or 0,
-        worker=_text(request.hostname),
-        enqueued_at=_time(header(ENQUEUED_AT)),
-        eta=_time(request.eta),
-        parent_id=_text(request.parent_id),
-        root_id=_text(request.root_id),
-        group_id=_text(request.group),
-        replay_of=_text(header(REPLAY_OF)),
-        schedule=_text(header(SCHEDULE)),
-    )
+        Returns:
+            False when the message is done with: the job had ended, or its retry is on its way.
+        """
+        return self._recorder.lose(describe_delivery(request.id, request), describe_cause(Reason.CRASHED, message))
 
-
-def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else str(value)
-
-
-def _small_integer(value: Any) -> int | None:
-    return value if isinstance(value, int) and 0 <= value <= MAX_SMALL_INTEGER else None
-
-
-def _list(args: Any) -> Any:
-    return list(args) if isinstance(args, tuple) else args
-
-
-def _time(value: Any) -> datetime | None:
-    """A time in UTC; nonsense counts as absent."""
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError, AttributeError):
-        return None
+    def record_blocked(self, delivery: Delivery, reason: Reason) -> None:
+        """Records that a job was put aside until the reason has gone; its next start ends that."""
+        self._recorder.block(delivery, reason)
 
 
 def _is_eager(request: Any, store_result: bool) -> bool:

@@ -6,11 +6,18 @@ import hashlib
 import re
 from typing import Any
 
-from celery.exceptions import TimeLimitExceeded, WorkerLostError
+from celery.exceptions import Reject, TimeLimitExceeded, WorkerLostError
+from kombu.exceptions import DecodeError
 
 from penstock.job import Reason
 from penstock.ledger.rows import Failure
 
+CAUSES: dict[Reason, type[Exception]] = {
+    Reason.CRASHED: WorkerLostError,
+    Reason.REJECTED: Reject,
+    Reason.UNREADABLE: DecodeError,
+}
+"""What a job failed with that never came to raise anything itself; AsyncResult raises it."""
 _FRAME = re.compile(r'^  File "(?P<file>[^"]*)", line \d+, in (?P<function>.*)$', re.MULTILINE)
 
 
@@ -34,6 +41,14 @@ def describe(error: BaseException, exception: dict[str, Any], traceback: str | N
         traceback=traceback,
         fingerprint=fingerprint(name, traceback),
     )
+
+
+def describe_cause(cause: Reason, message: str) -> Failure:
+    """The failure of a job that nobody could run, for one of CAUSES."""
+    kind = CAUSES[cause]
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    exception = {"exc_type": kind.__qualname__, "exc_module": kind.__module__, "exc_message": [message]}
+    return Failure(type=name, message=message, exception=exception, fingerprint=fingerprint(name, None))
 
 
 def fingerprint(name: str, traceback: str | None) -> str:

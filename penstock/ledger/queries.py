@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.job import FINAL, Reason, State, may_become
 from penstock.ledger.rows import AttemptRow, AuditRow, Delivery, Failure, JobRow, Outcome, clip
-from penstock.ledger.tables import attempts, audit, jobs
+from penstock.ledger.tables import attempts, audit, dead_letters, jobs
 
 RUNNING_FROM = [state.value for state in may_become(State.RUNNING)]
 
@@ -39,8 +39,9 @@ def start_attempt(connection: Connection, delivery: Delivery) -> int | None:
         the attempt's number, from 1; None when the job had already ended.
     """
     now = datetime.now(UTC)
-    state = {"state": State.RUNNING.value, "started_at": now, "updated_at": now, "finished_at": None}
-    upsert = _insert(connection)(jobs).values(**delivery.columns(), **state, attempts=1)
+    # A reason why it waited has gone.
+    state = {"state": State.RUNNING.value, "reason": None, "started_at": now, "updated_at": now, "finished_at": None}
+    upsert = insert_into(connection, jobs).values(**delivery.columns(), **state, attempts=1)
     upsert = upsert.on_conflict_do_update(
         index_elements=[jobs.c.id],
         set_={
@@ -86,7 +87,7 @@ def end_attempt(connection: Connection, delivery: Delivery, outcome: Outcome, at
         changes |= outcome.failure.columns()
     elif outcome.state is State.SUCCEEDED:
         changes |= dict.fromkeys(Failure.COLUMNS)
-    upsert = _insert(connection)(jobs).values(**{**delivery.columns(), **changes})
+    upsert = insert_into(connection, jobs).values(**{**delivery.columns(), **changes})
     upsert = upsert.on_conflict_do_update(
         index_elements=[jobs.c.id],
         set_=changes,
@@ -273,7 +274,7 @@ def bytes_used(connection: Connection) -> int:
     if connection.dialect.name == "sqlite":
         statement = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
         return int(connection.execute(text(statement)).scalar_one())
-    sizes = " + ".join(f"pg_total_relation_size('{table.name}')" for table in (jobs, attempts, audit))
+    sizes = " + ".join(f"pg_total_relation_size('{table.name}')" for table in (jobs, attempts, audit, dead_letters))
     return int(connection.execute(text(f"SELECT {sizes}")).scalar_one())
 
 
@@ -284,6 +285,6 @@ def _job(row: Any) -> JobRow:
     return JobRow(**values)
 
 
-def _insert(connection: Connection) -> Any:
-    # Both dialects spell ON CONFLICT alike, and SQLAlchemy has no common word for it.
-    return {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
+def insert_into(connection: Connection, table: Table) -> Any:
+    """An INSERT that knows ON CONFLICT, which both dialects spell alike and SQLAlchemy has no common word for."""
+    return {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name](table)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -13,8 +12,9 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Connection
 
 from penstock.errors import LedgerOutdated, LedgerUnavailable, UnserialisableResult
-from penstock.ledger import queries
-from penstock.ledger.rows import Delivery, Outcome
+from penstock.job import Reason
+from penstock.ledger import deliveries, queries
+from penstock.ledger.rows import Delivery, Failure, Outcome
 from penstock.ledger.session import writing
 
 T = TypeVar("T")
@@ -44,6 +44,16 @@ class Recorder:
 
         return self._with_arguments(delivery, write)
 
+    def lose(self, delivery: Delivery, failure: Failure) -> bool:
+        """Records that the process of an attempt died; see :func:`deliveries.lose_attempt`."""
+        return self._with_arguments(
+            delivery, lambda connection, shown: deliveries.lose_attempt(connection, shown, failure)
+        )
+
+    def block(self, delivery: Delivery, reason: Reason) -> bool:
+        """Records that a job was put aside; see :func:`deliveries.block_job`."""
+        return self._with_arguments(delivery, lambda connection, shown: deliveries.block_job(connection, shown, reason))
+
     def progress(self, id: str, progress: dict[str, Any]) -> None:
         """Records what a running job says of itself."""
         self._patiently(lambda connection: queries.record_progress(connection, id, progress))
@@ -53,13 +63,12 @@ class Recorder:
         self._patiently(lambda connection: queries.record_due(connection, id, due))
 
     def _with_arguments(self, delivery: Delivery, write: Callable[[Connection, Delivery], T]) -> T:
-        """Arguments that JSON has no form for (a stock producer may send NaN) are kept as their text."""
+        """Arguments that JSON has no form for are kept as their text."""
         try:
             return self._patiently(lambda connection: write(connection, delivery))
         except UnserialisableResult:
-            shown = replace(delivery, args=[repr(delivery.args)], kwargs={"unserialisable": repr(delivery.kwargs)})
             # If it was not the arguments, this raises again.
-            return self._patiently(lambda connection: write(connection, shown))
+            return self._patiently(lambda connection: write(connection, delivery.with_arguments_as_text()))
 
     def _patiently(self, write: Callable[[Connection], T]) -> T:
         pause = 0.0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from penstock.job import Reason, State
-from penstock.ledger.tables import ID_LENGTH, plain
+from penstock.ledger.tables import ID_LENGTH, Kind, Resolution, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,10 @@ class Delivery:
     group_id: str | None = None
     replay_of: str | None = None
     schedule: str | None = None
+
+    def with_arguments_as_text(self) -> Self:
+        """The same, for arguments that JSON has no form for; a stock producer may send NaN."""
+        return replace(self, args=[repr(self.args)], kwargs={"unserialisable": repr(self.kwargs)})
 
     def columns(self) -> dict[str, Any]:
         """The values as columns of ``jobs``; over-long text is cut, so that it cannot cost the row."""
@@ -65,8 +69,47 @@ class Outcome:
 
     @property
     def of_attempt(self) -> str:
-        """What the row of the attempt says: the job's state, or that it will be tried again."""
+        """What the row of the attempt says: the job's state, that it will be tried again, or that its process died."""
+        if self.reason is Reason.CRASHED:
+            return "crashed"
         return {State.SCHEDULED: "retried", State.QUEUED: "requeued"}.get(self.state, self.state.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetter:
+    """A message that nobody could run, with all that is known of it."""
+
+    id: str
+    """The entry's id in Redis."""
+    kind: Kind
+    queue: str
+    step: int
+    """Of the priority."""
+    reason: str
+    """What happened, for people."""
+    payload: bytes
+    """As it was on the wire."""
+    deliveries: int
+    at: datetime
+    job: Delivery | None = None
+    """What the message says of its job, as far as it could be read."""
+    cause: Reason = Reason.CRASHED
+    """What a buried letter makes of its job's failure: CRASHED, REJECTED or UNREADABLE."""
+
+    def columns(self) -> dict[str, Any]:
+        """The values as columns of ``dead_letters``."""
+        return {
+            "id": letter_id(self.id),
+            "kind": self.kind.value,
+            "job_id": clip(self.job.id) if self.job else None,
+            "task": clip(self.job.task) if self.job else None,
+            "queue": clip(self.queue),
+            "step": self.step,
+            "reason": self.reason,
+            "payload": self.payload,
+            "deliveries": self.deliveries,
+            "at": self.at,
+        }
 
 
 @dataclass(frozen=True)
@@ -125,6 +168,40 @@ class AttemptRow:
 
 
 @dataclass(frozen=True)
+class LetterRow:
+    """A row of ``dead_letters`` without its payload, which may be large."""
+
+    id: str
+    kind: Kind
+    job_id: str | None
+    task: str | None
+    queue: str
+    step: int
+    reason: str
+    deliveries: int
+    at: datetime
+    resolution: Resolution | None
+    resolved_at: datetime | None
+    resolved_by: str | None
+    replay_job_id: str | None
+    size: int
+    """Bytes of the payload."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a job has come: what a claim that may be a repeated delivery has to know."""
+
+    state: State
+    worker: str | None
+    """Where the newest attempt started."""
+    started_at: datetime | None
+    """When it started."""
+    retries: int
+    """Of the message that it started from."""
+
+
+@dataclass(frozen=True)
 class AuditRow:
     """A row of ``audit``: what a person did."""
 
@@ -139,3 +216,8 @@ class AuditRow:
 def clip(value: str) -> str:
     """``value`` as a column of ``ID_LENGTH`` takes it."""
     return plain(value)[:ID_LENGTH]
+
+
+def letter_id(id: str) -> str:
+    """``id`` as the key of ``dead_letters`` takes it. Its end tells entries apart, its beginning names a host."""
+    return plain(id)[-ID_LENGTH:]

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from penstock.errors import LedgerOutdated
-from penstock.ledger.session import address, reading, writing
+from penstock.ledger.session import address, migrating, reading
 
 MIGRATION_LOCK = 0x70656E73746F636B  # "penstock"
 SCRIPTS = Path(__file__).parent / "migrations"
@@ -23,7 +23,7 @@ def upgrade(url: str, revision: str = "head") -> None:
     Raises:
         LedgerUnavailable: the database does not answer.
     """
-    with writing(url) as connection:
+    with migrating(url) as connection:
         _wait_for_others(connection)
         config = _config()
         config.attributes["connection"] = connection
@@ -38,7 +38,7 @@ def _wait_for_others(connection: Connection) -> None:
 
 def downgrade(url: str, revision: str) -> None:
     """Takes the tables back to ``revision``; ``base`` removes them with all that they hold."""
-    with writing(url) as connection:
+    with migrating(url) as connection:
         config = _config()
         config.attributes["connection"] = connection
         command.downgrade(config, revision)

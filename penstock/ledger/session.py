@@ -49,6 +49,22 @@ def writing(url: str) -> Iterator[Connection]:
 
 
 @contextmanager
+def migrating(url: str) -> Iterator[Connection]:
+    """:func:`writing` for changes of tables.
+
+    SQLite can change a table only by making it anew, and dropping the old one deletes all rows that refer to it; so it
+    follows no foreign key meanwhile. That can be said only outside of a transaction, and of a whole connection, which
+    is therefore closed afterwards.
+    """
+    with _translated(url), engine_for(url).connect() as connection:
+        connection.detach()
+        if connection.dialect.name == "sqlite":
+            connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
 def reading(url: str) -> Iterator[Connection]:
     """A connection that sees each committed row and holds no lock; the same errors as :func:`writing`."""
     with _translated(url), engine_for(url).connect() as connection:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -14,6 +16,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     String,
@@ -51,6 +54,22 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Kind(StrEnum):
+    """Which way a message became a dead letter."""
+
+    BURIED = "buried"
+    """It ended as a failed job."""
+    QUARANTINED = "quarantined"
+    """It has no readable id, so no job."""
+
+
+class Resolution(StrEnum):
+    """What a person did with a dead letter."""
+
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+
+
 class PlainText(TypeDecorator[str]):
     """Text that every database can store: NUL and lone surrogates, which PostgreSQL refuses, become U+FFFD."""
 
@@ -67,8 +86,8 @@ def plain(value: str) -> str:
     return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
-def _one_of(column: str, values: list[str]) -> str:
-    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+def _one_of(column: str, values: Iterable[StrEnum]) -> str:
+    return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
 
 
 def _id(name: str, *args: Any, **kwargs: Any) -> Column[str]:
@@ -108,9 +127,9 @@ jobs = Table(
     _id("group_id"),
     _id("replay_of"),
     Column("schedule", String(255)),
-    CheckConstraint(_one_of("state", [state.value for state in State]), name="state"),
+    CheckConstraint(_one_of("state", State), name="state"),
     CheckConstraint(
-        f"({_one_of('state', sorted(state.value for state in FINAL))}) = (finished_at IS NOT NULL)",
+        f"({_one_of('state', sorted(FINAL))}) = (finished_at IS NOT NULL)",
         name="final_is_finished",
     ),
     Index(None, "state", "updated_at"),
@@ -130,7 +149,7 @@ attempts = Table(
     Column("worker", String(255)),
     Column("started_at", UTCDateTime, nullable=False),
     Column("finished_at", UTCDateTime),
-    # succeeded, failed, retried, …: how the attempt ended; empty while it runs, or when its process died.
+    # succeeded, failed, retried, crashed, …: how the attempt ended; empty while it runs, or when its whole worker died.
     Column("outcome", String(16)),
     Column("error_type", String(255)),
     Column("error_message", PlainText),
@@ -146,5 +165,36 @@ audit = Table(
     _id("job_id"),
     Column("details", JSON),
     Index(None, "at"),
+    Index(None, "job_id"),
+)
+
+# Messages that nobody could run. They outlive their jobs' rows: the payload is all that is left to run them from.
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    # The entry's id in Redis: the same entry, written twice, is one row.
+    _id("id", primary_key=True),
+    Column("kind", String(16), nullable=False),
+    _id("job_id"),
+    Column("task", String(255)),
+    Column("queue", String(255), nullable=False),
+    Column("step", SmallInteger, nullable=False),
+    Column("reason", PlainText, nullable=False),
+    # Byte by byte as it was on the wire, so that a replay can put the very same message back.
+    Column("payload", LargeBinary, nullable=False),
+    Column("deliveries", Integer, nullable=False),
+    Column("at", UTCDateTime, nullable=False),
+    Column("resolution", String(16)),
+    Column("resolved_at", UTCDateTime),
+    Column("resolved_by", String(255)),
+    _id("replay_job_id"),
+    CheckConstraint(_one_of("kind", Kind), name="kind"),
+    CheckConstraint(_one_of("resolution", Resolution), name="resolution"),
+    CheckConstraint("(resolution IS NULL) = (resolved_at IS NULL)", name="resolved_has_time"),
+    Index(None, "at"),
+    Index(None, "kind", "at"),
+    Index(None, "task", "at"),
+    Index(None, "queue", "at"),
+    Index(None, "resolution", "at"),
     Index(None, "job_id"),
 )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
-import kombu
-from kombu.utils.url import maybe_sanitize_url
-from redis.exceptions import RedisError
 from sqlalchemy import make_url
 
+from penstock.broker.connection import unavailable
+from penstock.checks import broker
+from penstock.checks.finding import Finding
 from penstock.config import Settings
 from penstock.errors import BrokerUnavailable, LedgerOutdated, LedgerUnavailable, PenstockError
 from penstock.ledger import queries, schema
@@ -22,31 +23,28 @@ from penstock.ledger.session import address, reading
 from penstock.profile import Profile
 from penstock.scheduler.schedule import Schedule
 
+logger = logging.getLogger("penstock")
+T = TypeVar("T")
 PATIENCE = 5.0
 """Seconds within which a server must answer."""
 GRACE = 0.5
 """Seconds that a timeout inside a driver gets to come first, because its message says more."""
-OLDEST_REDIS = (7, 0)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was checked."""
-
-    name: str
-    passed: bool
-    text: str
 
 
 def require_servers(settings: Settings) -> None:
     """Returns when both servers can be used; both are asked at once, for ``PATIENCE`` seconds.
 
+    What is only worth a warning is logged.
+
     Raises:
         PenstockError: BrokerUnavailable, LedgerUnavailable or LedgerOutdated; when both servers fail, one
             error with both sentences, so that they are mended in one round.
     """
-    answers = _ask([_redis_question(settings), _schema_question(settings)])
-    errors = [answer for answer in answers if isinstance(answer, PenstockError)]
+    redis, tables = _begin(_redis_question(settings)), _begin(_schema_question(settings))
+    found = _sound(redis.answer())
+    if not isinstance(found, PenstockError):
+        _log_warnings(found)
+    errors = [answer for answer in (found, tables.answer()) if isinstance(answer, PenstockError)]
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -54,23 +52,27 @@ def require_servers(settings: Settings) -> None:
 
 
 def require_redis(settings: Settings) -> None:
-    """Returns when Redis answers, within ``PATIENCE`` seconds; Celery itself would wait without an end.
+    """Returns when Redis can be used, within ``PATIENCE`` seconds; Celery itself would wait without an end.
 
     Raises:
-        BrokerUnavailable: it does not, or it is too old.
+        BrokerUnavailable: it does not answer, is too old, takes no jobs or might drop them.
     """
-    (answer,) = _ask([_redis_question(settings)])
+    answer = _sound(_begin(_redis_question(settings)).answer())
     if isinstance(answer, PenstockError):
         raise answer
 
 
 def check_servers(settings: Settings) -> list[Finding]:
-    """Redis and SQL: reachable, new enough, tables in place."""
-    redis, ledger = _ask([_redis_question(settings), _ledger_question(settings)])
-    schema_answer: str | PenstockError = LedgerUnavailable("cannot be read until the ledger answers")
-    if isinstance(ledger, str):
-        (schema_answer,) = _ask([_schema_question(settings)])
-    return [_finding("redis", redis), _finding("ledger", ledger), _finding("schema", schema_answer)]
+    """Redis and SQL: reachable, new enough, able to keep what they are given, tables in place."""
+    redis, ledger = _begin(_redis_question(settings)), _begin(_ledger_question(settings))
+    found, ledger_answer = redis.answer(), ledger.answer()
+    if isinstance(found, PenstockError):
+        unknown = "cannot be read until Redis answers"
+        found = [_finding("redis", found), *(Finding(name, False, unknown) for name in ("policy", "persistence"))]
+    tables: str | PenstockError = LedgerUnavailable("cannot be read until the ledger answers")
+    if isinstance(ledger_answer, str):
+        tables = _begin(_schema_question(settings)).answer()
+    return [*found, _finding("ledger", ledger_answer), _finding("schema", tables)]
 
 
 def check_queues(queue_of_task: Mapping[str, str], profiles: Iterable[Profile]) -> Finding:
@@ -108,41 +110,54 @@ def has_file(database_url: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Question:
-    ask: Callable[[], str]
+class _Question(Generic[T]):
+    ask: Callable[[], T]
     late: PenstockError
     """What it means when no answer comes in time."""
 
 
-def _redis_question(settings: Settings) -> _Question:
-    return _Question(lambda: _redis(settings), _redis_unavailable(settings, "silent"))
+@dataclass(frozen=True)
+class _Begun(Generic[T]):
+    """A question that is being asked; several at a time, so that the slowest alone sets the time."""
+
+    future: Future[T]
+    deadline: float
+    late: PenstockError
+
+    def answer(self) -> T | PenstockError:
+        try:
+            return self.future.result(max(0.0, self.deadline - time.monotonic()))
+        except TimeoutError:
+            return self.late
+        except PenstockError as error:
+            return error
 
 
-def _ledger_question(settings: Settings) -> _Question:
+def _redis_question(settings: Settings) -> _Question[list[Finding]]:
+    late = unavailable(settings.redis_url, TimeoutError("silent"))
+    return _Question(lambda: broker.look_at(settings.redis_url, settings.broker_options, PATIENCE), late)
+
+
+def _ledger_question(settings: Settings) -> _Question[str]:
     return _Question(lambda: _ledger(settings.database_url), _ledger_silent(settings))
 
 
-def _schema_question(settings: Settings) -> _Question:
+def _schema_question(settings: Settings) -> _Question[str]:
     return _Question(lambda: _newest_schema(settings.database_url), _ledger_silent(settings))
 
 
-def _redis(settings: Settings) -> str:
-    # Without max_retries kombu goes on trying for longer than anybody waits.
-    options = {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE, "max_retries": 0}
-    try:
-        with kombu.Connection(settings.redis_url, transport_options=options) as connection:
-            channel: Any = connection.default_channel
-            info = channel.client.info("server")
-    except (kombu.exceptions.OperationalError, RedisError, OSError) as error:
-        raise _redis_unavailable(settings, str(error)) from error
-    version = str(info["redis_version"])
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
-        raise BrokerUnavailable(
-            f"Redis at {_redis_address(settings)} has version {version}; use Redis 7.0 or newer, or Valkey 8"
-        )
-    # Valkey reports the version of Redis that it is compatible with, and its own beside it.
-    name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
-    return f"{_redis_address(settings)}, {name}"
+def _sound(answer: list[Finding] | PenstockError) -> list[Finding] | PenstockError:
+    """The findings on Redis; an error in their place when one of them does not pass."""
+    if isinstance(answer, PenstockError):
+        return answer
+    refusals = [finding.text for finding in answer if not finding.passed]
+    return BrokerUnavailable("; ".join(refusals)) if refusals else answer
+
+
+def _log_warnings(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        if finding.warning:
+            logger.warning("%s: %s", finding.name, finding.text)
 
 
 def _ledger(database_url: str) -> str:
@@ -164,49 +179,24 @@ def _newest_schema(database_url: str) -> str:
     return f"revision {newest}, the newest"
 
 
-def _redis_unavailable(settings: Settings, cause: str) -> BrokerUnavailable:
-    shown = _redis_address(settings)
-    return BrokerUnavailable(f"Redis at {shown} does not answer ({cause.rstrip('.')}); start it or correct REDIS_URL")
-
-
 def _ledger_silent(settings: Settings) -> LedgerUnavailable:
     shown = address(settings.database_url)
     return LedgerUnavailable(f"the ledger at {shown} does not answer (silent); start it or correct DATABASE_URL")
-
-
-def _redis_address(settings: Settings) -> str:
-    return str(maybe_sanitize_url(settings.redis_url))
 
 
 def _finding(name: str, answer: str | PenstockError) -> Finding:
     return Finding(name, isinstance(answer, str), str(answer))
 
 
-def _ask(questions: list[_Question]) -> list[str | PenstockError]:
-    """Asks all at once, so that the slowest alone sets the time."""
-    deadline = time.monotonic() + PATIENCE + GRACE
-    begun = [(_begin(question.ask), question.late) for question in questions]
-    return [_answer(future, deadline, late) for future, late in begun]
-
-
-def _begin(ask: Callable[[], str]) -> Future[str]:
+def _begin(question: _Question[T]) -> _Begun[T]:
     """On a daemon thread: a name lookup that hangs obeys no timeout, and must not delay the process's end."""
-    future: Future[str] = Future()
+    future: Future[T] = Future()
 
     def run() -> None:
         try:
-            future.set_result(ask())
+            future.set_result(question.ask())
         except Exception as error:
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return future
-
-
-def _answer(future: Future[str], deadline: float, late: PenstockError) -> str | PenstockError:
-    try:
-        return future.result(max(0.0, deadline - time.monotonic()))
-    except TimeoutError:
-        return late
-    except PenstockError as error:
-        return error
+    return _Begun(future, time.monotonic() + PATIENCE + GRACE, question.late)

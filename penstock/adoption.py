@@ -1,0 +1,69 @@
+"""Switching Penstock on in an existing Celery app."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+CONSUMER = "penstock.engine.consumer:Consumer"
+CONTROL = "penstock.engine.revoking:Control"
+AMQP = "penstock.engine.amqp:AMQP"
+LOST_CHILD_SECONDS = 0.5
+PATIENCE = 5.0
+"""Seconds that Redis has to tell whether it keeps jobs; Celery then goes on to wait for it."""
+logger = logging.getLogger("penstock")
+
+
+def adopt(app: Celery) -> Celery:
+    """Makes an existing Celery app claim its jobs instead of popping them; call it once, where the app is made.
+
+    Tasks, queues, messages and the command line stay as they are, and stock producers and workers may go on beside
+    it. Jobs are settled after they ran unless a task asks for ``acks_late=False``. To go back, end the workers, run
+    ``celery -A … release --all`` and take the call out.
+
+    A worker of the app ends with one sentence when its Redis may drop jobs (an eviction policy, a cluster, a replica,
+    a version that is too old).
+
+    Returns:
+        The same app.
+    """
+    from celery import signals
+
+    from penstock.broker.transport import install
+
+    install()
+    signals.celeryd_init.connect(_refuse_unsafe_broker, dispatch_uid="penstock-adopt")
+    app.conf.worker_consumer = CONSUMER
+    app.conf.task_acks_late = True
+    app.conf.worker_cancel_long_running_tasks_on_connection_loss = False
+    app.conf.worker_lost_wait = LOST_CHILD_SECONDS
+    app.control_cls = CONTROL
+    app.amqp_cls = AMQP
+    return app
+
+
+def _refuse_unsafe_broker(instance: Any = None, **_: Any) -> None:
+    """Before a worker starts. An app made by ``make_app`` has been checked as a whole, and is asked once more."""
+    from kombu.transport import resolve_transport
+
+    from penstock.broker.transport import Transport
+    from penstock.checks.broker import look_at
+    from penstock.errors import BrokerUnavailable
+
+    conf = instance.app.conf
+    url = conf.broker_read_url or conf.broker_url
+    if not issubclass(resolve_transport(instance.app.connection_for_read().transport_cls), Transport):
+        return
+    try:
+        findings = look_at(url, conf.broker_transport_options or {}, PATIENCE)
+    except BrokerUnavailable as error:
+        logger.warning("%s", error)
+        return
+    for finding in findings:
+        if finding.warning:
+            logger.warning("%s: %s", finding.name, finding.text)
+    if wrong := [finding.text for finding in findings if not finding.passed]:
+        raise SystemExit(f"penstock: {'; '.join(wrong)}")

@@ -1,0 +1,144 @@
+"""Every key in Redis, its type and its lifetime. ``lua/keys.lua`` is the twin of this module for the scripts.
+
+Ready lists are kombu's own, so that stock producers and workers share them; all other names are ours. ``prefix`` is
+kombu's ``global_keyprefix``. Times are whole milliseconds of the server's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PRIORITY_STEPS = (0, 3, 6, 9)
+"""kombu's default: priorities share four lists per queue; a smaller number goes first."""
+STEP_SEPARATOR = "\x06\x16"
+FIELD_SEPARATOR = "\x1f"
+
+
+def step_of(priority: int) -> int:
+    """The list that a priority from 0 (first) to 9 (last) belongs to."""
+    return max(step for step in PRIORITY_STEPS if step <= max(priority, 0))
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Names of keys under one prefix."""
+
+    prefix: str = ""
+
+    def ready(self, queue: str, step: int) -> str:
+        """List of raw messages: LPUSH goes last in line, RPOP takes the first. kombu's name."""
+        return f"{self.prefix}{queue}{STEP_SEPARATOR}{step}" if step else f"{self.prefix}{queue}"
+
+    def _ours(self, name: str) -> str:
+        return f"{self.prefix}penstock:{name}"
+
+    @property
+    def queues(self) -> str:
+        """Set of the queues that we ever published to or parked for: where something may have to be promoted."""
+        return self._ours("queues")
+
+    def waiting(self, queue: str) -> str:
+        """Sorted set of job ids, scored by the time from which they may be claimed. Only jobs published by us."""
+        return self._ours(f"waiting:{queue}")
+
+    def parked(self, queue: str) -> str:
+        """Sorted set ``step ␟ unique ␟ raw``, scored by the time when the message is due."""
+        return self._ours(f"parked:{queue}")
+
+    def wake(self, queue: str) -> str:
+        """List of at most 128 tokens; each wakes one idle claimer. Deleted when a claim finds the queue empty."""
+        return self._ours(f"wake:{queue}")
+
+    @property
+    def gates(self) -> str:
+        """Hash queue → JSON of why it is closed; a queue with a field is not claimed from."""
+        return self._ours("gates")
+
+    def unknown_list(self, queue: str, step: int, task: str) -> str:
+        """List of messages of a task that the worker that claimed them did not know; the same order as ready lists."""
+        return self._ours(f"unknown:{step}:{queue}{FIELD_SEPARATOR}{task}")
+
+    @property
+    def unknown(self) -> str:
+        """Hash: key of an unknown-task list → ``task ␟ queue ␟ step``; a field for each list that is not empty."""
+        return self._ours("unknown")
+
+    @property
+    def blocked(self) -> str:
+        """Hash job id → why it is put aside; for the jobs in unknown-task lists whose id could be read."""
+        return self._ours("blocked")
+
+    def inflight(self, claimer: str, queue: str) -> str:
+        """Hash token → raw message: what the claimer holds of this queue."""
+        return self._ours(f"inflight:{claimer}:{queue}")
+
+    def worker(self, worker: str) -> str:
+        """Hash of one incarnation: its claimers' last bases, and the names of its in-flight hashes."""
+        return self._ours(f"worker:{worker}")
+
+    @property
+    def leases(self) -> str:
+        """Sorted set of live workers, scored by their last renewal."""
+        return self._ours("leases")
+
+    @property
+    def dying(self) -> str:
+        """Hash of workers whose claims are being taken back, slice by slice → 1 if these count as crashes."""
+        return self._ours("dying")
+
+    @property
+    def deliveries(self) -> str:
+        """Hash SHA-1 of a raw message → ``deliveries:crashes:time``; empty unless something was redelivered."""
+        return self._ours("deliveries")
+
+    @property
+    def reaper(self) -> str:
+        """Hash ``since``, ``last``: for how long ticks of reaping have come without a break."""
+        return self._ours("reaper")
+
+    @property
+    def server(self) -> str:
+        """Hash ``run_id``, ``changed``: which server this was last, and since when (ms) it is another one; 0: never."""
+        return self._ours("server")
+
+    @property
+    def promoter(self) -> str:
+        """The keeper that promotes at the moment; lives for seconds."""
+        return self._ours("promoter")
+
+    def watcher(self, queue: str) -> str:
+        """The keeper that watches a queue's ready lists for foreign producers; lives for seconds."""
+        return self._ours(f"watcher:{queue}")
+
+    @property
+    def revoked(self) -> str:
+        """Sorted set of revoked job ids, scored by version."""
+        return self._ours("revoked")
+
+    @property
+    def revoked_stamps(self) -> str:
+        """Sorted set ``header ␟ value`` of revoked stamps, scored by version."""
+        return self._ours("revoked:stamps")
+
+    @property
+    def revoked_signals(self) -> str:
+        """Hash job id → name of the signal that ends it, for those that were revoked to be terminated."""
+        return self._ours("revoked:signals")
+
+    @property
+    def revoked_version(self) -> str:
+        """The newest version: microseconds of the server's clock, and never less than the one before."""
+        return self._ours("revoked:version")
+
+    @property
+    def dead(self) -> str:
+        """List of the ids of dead entries that the ledger has not committed yet."""
+        return self._ours("dead")
+
+    def dead_entry(self, entry: str) -> str:
+        """Hash of a buried or quarantined message; deleted once the ledger has its row."""
+        return self._ours(f"dead:{entry}")
+
+    def producer(self, producer: str) -> str:
+        """The last sequence number of a producer's connection; remembered for a minute after its last call."""
+        return self._ours(f"producer:{producer}")

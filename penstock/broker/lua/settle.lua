@@ -1,0 +1,69 @@
+-- Ends claims. Only the claimer that still owns an entry can settle it: this is the fence.
+--
+-- ARGV  2… sextuples of claimer, queue, token, verb, and two arguments ('' where the verb has none):
+--   ack                         done
+--   ack_counted                 done, and its delivery count is forgotten
+--   return                      to the front, not counted: it was never started
+--   requeue                     last in line, counted as a delivery
+--   crash       limit           to the front, counted as a delivery that killed its process; buried at the limit
+--   park        due             aside until then (ms)
+--   block       task, job       aside until a worker that knows the task claims it
+--   bury        reason, job     to the dead entries as a failed job
+--   quarantine  reason          to the dead entries as a message without a readable id
+-- Returns for each: 1 settled, 2 settled by burying, 0 refused: the entry is not the claimer's any more.
+local now = now_ms()
+
+local verbs = {}
+verbs['return'] = function(claimer, queue, token, raw)
+  redis.call('RPUSH', ready_key(queue, step_of(token)), raw)
+  wake(queue, 1)
+end
+function verbs.ack_counted(_, _, _, raw) forget_delivery(raw) end
+function verbs.requeue(_, queue, token, raw)
+  count_delivery(raw, false, now)
+  redis.call('LPUSH', ready_key(queue, step_of(token)), raw)
+  wake(queue, 1)
+end
+function verbs.crash(claimer, queue, token, raw, limit)
+  return put_back_crashed(claimer, queue, token, raw, tonumber(limit), now)
+end
+function verbs.park(claimer, queue, token, raw, due)
+  -- Equal times are served in text order, so the token's number has a fixed width.
+  local unique = string.format('%s:%016.0f', claimer, tonumber(string.match(token, '^%d+')))
+  redis.call('ZADD', parked_key(queue), due, step_of(token) .. FIELD .. unique .. FIELD .. raw)
+  redis.call('SADD', ours .. 'queues', queue)
+end
+function verbs.block(_, queue, token, raw, task, job)
+  local step = step_of(token)
+  local list = unknown_key(queue, step, task)
+  redis.call('LPUSH', list, raw)
+  redis.call('HSET', ours .. 'unknown', list, task .. FIELD .. queue .. FIELD .. step)
+  if job ~= '' then redis.call('HSET', ours .. 'blocked', job, 'unknown task ' .. task) end
+end
+function verbs.bury(claimer, queue, token, raw, reason, job)
+  bury('buried', claimer, queue, token, raw, reason, job, delivery_counts(raw) + 1, now)
+  return true
+end
+function verbs.quarantine(claimer, queue, token, raw, reason)
+  bury('quarantined', claimer, queue, token, raw, reason, '', delivery_counts(raw) + 1, now)
+  return true
+end
+
+local reply = {}
+for i = 2, #ARGV, 6 do
+  local claimer, queue, token, verb = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local inflight = inflight_key(claimer, queue)
+  if verb == 'ack' then
+    reply[#reply + 1] = redis.call('HDEL', inflight, token)
+  else
+    local raw = redis.call('HGET', inflight, token)
+    if raw then
+      local buried = verbs[verb](claimer, queue, token, raw, ARGV[i + 4], ARGV[i + 5])
+      redis.call('HDEL', inflight, token)
+      reply[#reply + 1] = buried and 2 or 1
+    else
+      reply[#reply + 1] = 0
+    end
+  end
+end
+return reply

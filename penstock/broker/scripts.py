@@ -1,0 +1,213 @@
+"""Typed wrappers of the scripts in ``lua/``; each file there says what it takes and returns, and why it is safe.
+
+A script changes a message's place in one step, so that no crash of a client can leave it in none or in two. Every
+script may be repeated after a lost reply: publish knows its call, claim its base, and a settled token owns nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, NamedTuple
+
+from redis import Redis
+from redis.exceptions import NoScriptError
+
+from penstock.broker.keys import Keys
+
+READY = ""
+"""In a source: the queue's ready list; anything else is the name of a task that was unknown."""
+MAX_CLAIM, MAX_CLAIM_BYTES = 200, 1_000_000
+SLICE = 200
+"""Messages that one call of a moving script touches; Redis serves nobody else meanwhile."""
+ALLOW_OOM = "#!lua flags=allow-oom"
+"""First line of every script but publish: a full server must still let workers empty it."""
+WITH_REDELIVERY = frozenset({"settle", "retire", "reap"})
+
+
+@dataclass(frozen=True)
+class Script:
+    """One file of ``lua/`` with what it includes."""
+
+    text: str
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """The script of this name."""
+    names = ["keys", *(["redelivery"] if name in WITH_REDELIVERY else []), name]
+    folder = resources.files("penstock.broker") / "lua"
+    parts = [(folder / f"{part}.lua").read_text() for part in names]
+    text = "\n".join(parts if name == "publish" else [ALLOW_OOM, *parts])
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+class Source(NamedTuple):
+    """A list to claim from."""
+
+    queue: str
+    step: int
+    task: str = READY
+
+
+class Claimed(NamedTuple):
+    """A message that the claimer now holds."""
+
+    token: str
+    queue: str
+    raw: bytes
+    deliveries: int
+    """How often it was delivered before."""
+    crashes: int
+    """How many of these ended with the death of the process."""
+
+
+class ClaimReply(NamedTuple):
+    """What a claim brought."""
+
+    has_lease: bool
+    """False when the worker was silent for too long: it holds nothing, and has to begin anew under another name."""
+    now_ms: int
+    revoked_version: int
+    messages: list[Claimed]
+
+
+class Settlement(NamedTuple):
+    """One end of a claim; ``lua/settle.lua`` lists the verbs and their arguments."""
+
+    claimer: str
+    queue: str
+    token: str
+    verb: str
+    first: str = ""
+    second: str = ""
+
+
+class Reaped(NamedTuple):
+    """What a reaping did."""
+
+    given_back: int
+    more: bool
+    workers: list[str]
+
+
+class Promoted(NamedTuple):
+    """What a promotion did."""
+
+    moved: int
+    next_due_ms: int
+    """0 when nothing is parked."""
+    now_ms: int
+
+
+REFUSED, SETTLED, BURIED = 0, 1, 2
+
+
+class Scripts:
+    """The scripts over one client, which must not decode replies. Errors of redis-py pass through."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self.client: Any = client
+        self.keys = keys
+
+    def publish(
+        self,
+        producer: str,
+        sequence: int,
+        queue: str,
+        step: int,
+        messages: Sequence[tuple[str, bytes | str]],
+        due_ms: int = 0,
+    ) -> bool:
+        """Puts (job id, raw) pairs on a queue; False when this very call had been carried out before."""
+        flat = [part for message in messages for part in message]
+        return bool(self.call("publish", producer, sequence, queue, step, due_ms, *flat))
+
+    def claim(
+        self,
+        worker: str,
+        claimer: str,
+        base: int,
+        sources: Iterable[Source],
+        count: int = MAX_CLAIM,
+        max_bytes: int = MAX_CLAIM_BYTES,
+    ) -> ClaimReply:
+        """Takes up to ``count`` messages, ``max_bytes`` bytes and one message more, from the sources in their order."""
+        return claim_reply(self.call("claim", *claim_arguments(worker, claimer, base, sources, count, max_bytes)))
+
+    def settle(self, settlements: Iterable[Settlement]) -> list[int]:
+        """Ends claims; for each REFUSED, SETTLED or BURIED."""
+        return list(self.call("settle", *(part for settlement in settlements for part in settlement)))
+
+    def unindex(self, jobs: Iterable[tuple[str, str]]) -> None:
+        """Takes (queue, job id) pairs, some hundred at most, off the waiting index."""
+        by_queue: dict[str, list[str]] = {}
+        for queue, id in jobs:
+            by_queue.setdefault(queue, []).append(id)
+        for queue, ids in by_queue.items():
+            self.call("unindex", queue, *ids)
+
+    def join(self, worker: str) -> None:
+        """Begins a worker's lease."""
+        self.call("renew", worker, 1)
+
+    def renew(self, worker: str) -> bool:
+        """Extends a worker's lease; False when it was taken away."""
+        return bool(self.call("renew", worker, 0))
+
+    def retire(self, worker: str, *, counted: bool, crash_limit: int) -> None:
+        """Ends a worker: gives back whatever it holds, as crashes if ``counted``."""
+        more = True
+        while more:
+            _, more = self.call("retire", worker, int(counted), crash_limit, SLICE)
+
+    def reap(self, lease_ms: int, gap_ms: int, crash_limit: int, limit: int = SLICE) -> Reaped:
+        """Takes back claims of silent workers; call it each second, or nobody is ever reaped."""
+        given_back, more, *workers = self.call("reap", lease_ms, gap_ms, crash_limit, limit)
+        return Reaped(given_back, bool(more), [worker.decode() for worker in workers])
+
+    def promote(self, queues: Iterable[str], limit: int = SLICE, *, everything: bool = False) -> Promoted:
+        """Moves what is due, or ``everything`` that is parked, to the ready lists."""
+        moved, next_due, now = self.call("promote", limit, "+inf" if everything else "", *queues)
+        return Promoted(moved, int(next_due), int(now))
+
+    def revoke(self, ids: Iterable[str]) -> int:
+        """Notes revoked jobs; the new version."""
+        return int(self.call("revoke", 0, *ids))
+
+    def revoke_stamps(self, stamps: Iterable[str]) -> int:
+        """Notes revoked stamps, each ``header ␟ value``; the new version."""
+        return int(self.call("revoke", 1, *stamps))
+
+    def unblock(self, unknown_list: str, limit: int = SLICE) -> tuple[int, bool]:
+        """Moves messages of an unknown task back to the end of their queue; how many, and whether more are left."""
+        moved, more = self.call("unblock", unknown_list, limit)
+        return moved, bool(more)
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Runs a script; loads it when the server does not have it, as after a restart or SCRIPT FLUSH."""
+        chosen = script(name)
+        try:
+            return self.client.execute_command("EVALSHA", chosen.sha, 0, self.keys.prefix, *arguments)
+        except NoScriptError:
+            return self.client.execute_command("EVAL", chosen.text, 0, self.keys.prefix, *arguments)
+
+
+def claim_arguments(
+    worker: str, claimer: str, base: int, sources: Iterable[Source], count: int, max_bytes: int
+) -> list[Any]:
+    """What ``lua/claim.lua`` takes after the prefix."""
+    return [worker, claimer, base, count, max_bytes, *(part for source in sources for part in source)]
+
+
+def claim_reply(reply: Sequence[Any]) -> ClaimReply:
+    """What ``lua/claim.lua`` returned."""
+    messages = [
+        Claimed(reply[i].decode(), reply[i + 1].decode(), reply[i + 2], reply[i + 3], reply[i + 4])
+        for i in range(3, len(reply), 5)
+    ]
+    return ClaimReply(reply[0] == b"ok", int(reply[1]), int(reply[2]), messages)

@@ -1,0 +1,377 @@
+"""Celery's own publishing, ``delay()`` and ``apply_async()``, in one round trip.
+
+A plain send (JSON, one queue behind a direct exchange, no producer or connection of the caller's) goes through
+``penstock.broker.publisher``; signals, events, headers and routing are Celery's. Everything else goes Celery's way.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, NamedTuple, cast
+
+import celery.app.amqp
+from celery import Celery, signals
+from kombu import Connection, serialization
+from kombu.common import Broadcast
+from kombu.exceptions import LimitExceeded, OperationalError
+from kombu.utils.json import JSONEncoder
+
+from penstock.broker.keys import PRIORITY_STEPS, STEP_SEPARATOR, step_of
+from penstock.broker.publisher import Patience, Producers
+from penstock.errors import BrokerUnavailable
+from penstock.message import ENQUEUED_AT, PLAIN, encoder, origin, sealed, unsealed
+
+TRANSPORTS = ("redis", "rediss", "sentinel")
+OWN_ADDRESS = ("host", "port", "user", "password", "vhost", "use_ssl", "login_method", "transport")
+"""Settings, ``broker_…``, that say where the broker is in other words than its URL."""
+PRODUCERS_OWN = frozenset({"mandatory", "immediate", "content_type", "content_encoding", "timeout", "confirm_timeout"})
+"""Options that kombu's producer acts on; all others become properties of the message."""
+ONCE_MORE = Patience(repeats=1)
+"""For ``retry=False``: the connection may have been closed while nobody used it, which is no error yet."""
+SHORT = 100
+"""Characters up to which a text is short."""
+
+to_json = encoder(JSONEncoder)
+"""Headers may hold what only kombu can write as JSON: UUIDs, times, decimals."""
+
+
+class _Defaults(NamedTuple):
+    """Settings of publishing."""
+
+    serializer: str
+    compression: str | None
+    retry: bool
+    retry_policy: Mapping[str, Any]
+    patience: Patience
+
+
+class AMQP(celery.app.amqp.AMQP):
+    """Celery's, with a short way for plain sends; ``app.amqp_cls`` names it."""
+
+    def __init__(self, app: Celery) -> None:
+        super().__init__(app)
+        self._pool = _LatePool(self)
+
+    @property
+    def producer_pool(self) -> _LatePool:
+        """Celery takes a producer before it knows whether it needs one; from this pool it costs nothing."""
+        return self._pool
+
+    publisher_pool = producer_pool
+
+    @property
+    def kombu_producers(self) -> Any:
+        """Celery's own pool."""
+        return super().producer_pool
+
+    @cached_property
+    def _celery_sender(self) -> Any:
+        return self._create_task_sender()
+
+    @cached_property
+    def _producers(self) -> Producers | None:
+        """None: the broker is not one that we publish to."""
+        conf = self.app.conf
+        connection = self.app.connection_for_write()
+        options = connection.transport_options or {}
+        if connection.transport_cls not in TRANSPORTS or (connection.alt and connection.transport_cls != "sentinel"):
+            return None
+        if not _names_lists_as_we_do(options) or any(conf[f"broker_{name}"] for name in OWN_ADDRESS):
+            return None
+        return Producers(conf.broker_write_url, options)
+
+    @cached_property
+    def _speaker(self) -> _Speaker | None:
+        """None: events go out under names that only kombu's channel knows, or not to everybody."""
+        connection = self.app.connection_for_write()
+        options = connection.transport_options or {}
+        is_usual = options.get("fanout_prefix", True) is True and options.get("fanout_patterns", True) is True
+        usual = is_usual and connection.transport_cls != "sentinel" and self.app.conf.event_serializer == "json"
+        return _Speaker(self._producers) if usual and self._producers else None
+
+    @cached_property
+    def _defaults(self) -> _Defaults:
+        """Read once, as Celery does: a look at the configuration costs more than encoding a message."""
+        conf = self.app.conf
+        policy = dict(conf.task_publish_retry_policy)
+        return _Defaults(
+            conf.task_serializer, conf.task_compression, conf.task_publish_retry, policy, _patience(policy)
+        )
+
+    def as_task_v2(self, *task: Any, **options: Any) -> Any:
+        """Celery's; short and plain arguments are shown by ``repr``, which is 20 times as fast as ``saferepr``."""
+        args, kwargs = (*task[2:4], None, None)[:2]
+        if options.get("argsrepr") is None and _is_short(args or ()):
+            options["argsrepr"] = repr(args or ())
+        if options.get("kwargsrepr") is None and (not kwargs or (type(kwargs) is dict and _is_short(kwargs.values()))):
+            options["kwargsrepr"] = repr(kwargs or {})
+        options["origin"] = options.get("origin") or origin()
+        return super().as_task_v2(*task, **options)
+
+    def send_task_message(self, producer: Any, name: str, message: Any, **options: Any) -> Any:
+        """Publishes a task's message, as Celery's closure of this name does.
+
+        Raises:
+            kombu.exceptions.OperationalError: the broker did not take it.
+        """
+        # A retry and a replay bring the time along in the headers of their own, which come later and win.
+        message.headers.setdefault(ENQUEUED_AT, datetime.now(UTC).isoformat())
+        queue = self._short_way(producer, message, options)
+        if queue is None:
+            return self._celery_sender(producer, name, message, **options)
+        return self._send(producer, name, message, queue, options)
+
+    def _short_way(self, producer: Any, message: Any, options: Mapping[str, Any]) -> str | None:
+        """The list on which a plain send ends, by Celery's rules; None: this is not one."""
+        get = options.get
+        if not isinstance(producer, _LateProducer) or self._producers is None or not isinstance(message.body, tuple):
+            return None
+        if get("declare") is not None or (get("exchange") and get("routing_key")) or PRODUCERS_OWN & options.keys():
+            return None
+        defaults = self._defaults
+        if (get("serializer") or defaults.serializer) != "json" or get("compression") or defaults.compression:
+            return None
+        given = get("queue")
+        if given is None and get("exchange") is not None:
+            return None
+        queue = self._queue(given)
+        kind = get("exchange_type") or getattr(queue.exchange, "type", "direct")
+        if kind != "direct" or isinstance(queue, Broadcast) or _expires(queue):
+            return None
+        return given if isinstance(given, str) else cast(str, queue.name)
+
+    def _queue(self, given: Any) -> Any:
+        if given is None:
+            return self.default_queue
+        return self.queues[given] if isinstance(given, str) else given
+
+    def _send(self, producer: Any, name: str, message: Any, queue: str, options: dict[str, Any]) -> None:
+        headers, properties, body, sent_event = message
+        if "headers" in options:
+            headers.update(options["headers"] or {})
+        for key, value in options.items():
+            if key not in CONSUMED:
+                properties[key] = value
+        defaults = self._defaults
+        retry = defaults.retry if options.get("retry") is None else options["retry"]
+        policy, patience = defaults.retry_policy, defaults.patience
+        if given := options.get("retry_policy"):
+            policy = {**policy, **given}
+            patience = _patience(policy)
+        common = {"sender": name, "body": body, "exchange": "", "routing_key": queue, "headers": headers}
+        if signals.before_task_publish.receivers:
+            signals.before_task_publish.send(
+                declare=[self._queue(options.get("queue"))], properties=properties, retry_policy=dict(policy), **common
+            )
+        self._publish(body, headers, properties, queue, patience if retry else ONCE_MORE)
+        if signals.after_task_publish.receivers:
+            signals.after_task_publish.send(**common)
+        if signals.task_sent.receivers:
+            _send_task_sent(name, headers, body)
+        if sent_event:
+            sent_event.update(queue=queue, exchange="", routing_key=queue)
+            dispatcher = options.get("event_dispatcher") or self._event_dispatcher
+            speaker = self._speaker or producer
+            dispatcher.publish("task-sent", sent_event, speaker, retry=retry, retry_policy=policy)
+
+    def _publish(
+        self, body: Any, headers: dict[str, Any], properties: dict[str, Any], queue: str, patience: Patience
+    ) -> None:
+        args, kwargs, embedded = body
+        # Callbacks, errbacks, chain and chord, of which there are mostly none.
+        embedded = {name: value for name, value in embedded.items() if value is not None}
+        _, _, text = serialization.dumps((args, kwargs, embedded), "json")
+        priority = _priority(properties.pop("priority", None))
+        if (expiration := properties.pop("expiration", None)) is not None:
+            properties["expiration"] = str(int(expiration * 1000))
+        own = {name: value for name, value in properties.items() if value not in (None, "")}
+        raw = unsealed(text, headers, own, queue, priority, to_json)
+        try:
+            cast(Producers, self._producers).publish(
+                queue, step_of(priority), [(headers["id"], raw)], self._due_ms(headers.get("eta")), patience
+            )
+        except BrokerUnavailable as error:
+            raise OperationalError(str(error)) from error
+
+    def _due_ms(self, eta: str | None) -> int:
+        """Milliseconds since 1970; 0: at once, or for the worker to complain of."""
+        if not eta:
+            return 0
+        try:
+            moment = datetime.fromisoformat(eta)
+            aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return max(int(aware.timestamp() * 1000), 0)
+        except (TypeError, ValueError, OverflowError):
+            return 0
+
+
+CONSUMED = frozenset(
+    {
+        "exchange",
+        "routing_key",
+        "queue",
+        "event_dispatcher",
+        "retry",
+        "retry_policy",
+        "serializer",
+        "delivery_mode",
+        "compression",
+        "declare",
+        "headers",
+        "exchange_type",
+    }
+)
+"""Options of a send that are not properties of its message."""
+
+
+def _names_lists_as_we_do(options: Mapping[str, Any]) -> bool:
+    steps = tuple(options.get("priority_steps") or PRIORITY_STEPS)
+    return steps == PRIORITY_STEPS and options.get("sep", STEP_SEPARATOR) == STEP_SEPARATOR
+
+
+def _send_task_sent(name: str, headers: dict[str, Any], body: Any) -> None:
+    """The signal that Celery has been about to remove since version 3."""
+    signals.task_sent.send(
+        sender=name,
+        task_id=headers["id"],
+        task=name,
+        args=body[0],
+        kwargs=body[1],
+        eta=headers["eta"],
+        taskset=headers["group"],
+    )
+
+
+def _is_short(values: Any) -> bool:
+    """Whether ``repr`` shows these arguments in few characters, without running code of theirs."""
+    return len(values) <= 8 and all(
+        type(value) in PLAIN and (type(value) is not str or len(value) <= SHORT) for value in values
+    )
+
+
+def _expires(queue: Any) -> bool:
+    """Whether kombu would give the queue's lists a time to live with each message."""
+    return bool(queue.expires or "x-expires" in (queue.queue_arguments or {}))
+
+
+def _priority(given: Any) -> int:
+    """kombu's reading: anything that is no number counts as 0."""
+    if given is None:
+        return 0
+    try:
+        return max(0, min(9, int(given)))
+    except (TypeError, ValueError):
+        return 0
+
+
+def _patience(policy: Mapping[str, Any]) -> Patience:
+    """A retry policy of Celery's; one without an end ends with our patience."""
+    most = policy.get("max_retries")
+    return Patience(
+        repeats=Patience.repeats if most is None else most,
+        first=policy.get("interval_start") or 0,
+        step=policy.get("interval_step") or 0,
+        most=policy.get("interval_max") or 1,
+    )
+
+
+class _Speaker:
+    """Tells events to those who listen; a dispatcher asks a producer for no more than this."""
+
+    def __init__(self, producers: Producers) -> None:
+        self._client = producers.client
+        self._prefix = f"{producers.keys.prefix}/{producers.client.connection_pool.connection_kwargs['db']}."
+
+    def publish(self, event: Any, *, routing_key: str, exchange: str, headers: dict[str, Any], **_: Any) -> None:
+        """Publishes one event as kombu does: the exchange is a fanout, and its name the channel's."""
+        raw = unsealed(to_json(event), headers, {}, routing_key, 0, to_json, exchange=exchange)
+        self._client.publish(f"{self._prefix}{exchange}/{routing_key}", sealed(raw, secrets.token_urlsafe(8)))
+
+
+class _LatePool:
+    """Celery's pool of kombu producers; what is acquired takes one of these when it is first used."""
+
+    def __init__(self, amqp: AMQP) -> None:
+        self._amqp = amqp
+
+    def acquire(self, block: bool = False, timeout: float | None = None) -> _LateProducer:
+        """A producer that opens nothing and takes nothing yet."""
+        return _LateProducer(self._amqp, timeout)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._amqp.kombu_producers, name)
+
+
+class _LateProducer:
+    """Stands for a producer of Celery's pool until something asks for more than a plain send."""
+
+    def __init__(self, amqp: AMQP, timeout: float | None) -> None:
+        self._amqp = amqp
+        self._timeout = timeout
+        self._taken: Any = None
+
+    def __enter__(self) -> _LateProducer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Gives the producer back, if one was taken."""
+        if self._taken is not None:
+            taken, self._taken = self._taken, None
+            taken.release()
+
+    @property
+    def connection(self) -> _LateConnection:
+        """The producer's connection."""
+        return _LateConnection(self)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether there is a producer of the pool behind this."""
+        return self._taken is not None
+
+    def take(self) -> Any:
+        """The producer, from the pool."""
+        if self._taken is None:
+            try:
+                self._taken = self._amqp.kombu_producers.acquire(block=True, timeout=self._timeout)
+            except LimitExceeded as error:
+                raise OperationalError(
+                    f"no broker connection became free in {self._timeout} s; raise broker_pool_limit"
+                ) from error
+        return self._taken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.take(), name)
+
+
+class _LateConnection:
+    """The connection of a late producer."""
+
+    def __init__(self, producer: _LateProducer) -> None:
+        self._producer = producer
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """kombu asks whether it has been given a connection or a channel; Celery's own proxies answer like this too."""
+        return Connection
+
+    def _reraise_as_library_errors(self, *_: Any) -> _LateConnection:
+        """Celery sends inside of this. Only a producer that was taken has a connection whose errors could come."""
+        return self
+
+    def __enter__(self) -> _LateConnection:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is not None and self._producer.is_taken:
+            with self._producer.take().connection._reraise_as_library_errors():
+                raise error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer.take().connection, name)

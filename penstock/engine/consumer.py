@@ -1,0 +1,385 @@
+"""Celery's consumer for a worker that claims: connections come and go, what the worker holds stays.
+
+Celery's own forgets its requests when the connection is lost, because its broker has put them back by then. Ours are
+the worker's until it settles them, so a reconnection changes nothing, and running jobs are never ended for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import bootsteps, signals
+from celery.exceptions import NotRegistered
+from celery.worker import state
+from celery.worker.consumer import Consumer as CeleryConsumer
+from kombu.common import ignore_errors
+
+from penstock.broker import envelope
+from penstock.broker.claims import Claims, new_incarnation
+from penstock.broker.keys import Keys
+from penstock.broker.scripts import Scripts, Source
+from penstock.broker.transport import CLAIMS, UNHEARD, Transport
+from penstock.engine import health, lifeline, request, revoking
+from penstock.engine.comeback import LATER_SECONDS, Comebacks, Verdict
+from penstock.engine.keeping import CRASH_LIMIT, LEASE_SECONDS
+from penstock.engine.keeping.books import delivery_words
+from penstock.engine.link import KeeperLink
+from penstock.ledger.backend import LedgerBackend
+from penstock.ledger.delivery import describe_message
+
+logger = logging.getLogger(__name__)
+WATCH_SECONDS = 0.1
+EVENTS_SECONDS = 0.02
+CHILDREN_SECONDS = 0.25
+"""How often dead children are looked for. The pool looks when a child's pipe closes; the kernel does that before the
+child can be waited for, and a pool that looked in between looks again after five seconds."""
+NONSENSE = (TypeError, ValueError, LookupError, AttributeError)
+"""What Celery raises over a message whose parts are not what they should be. Lost connections are none of these."""
+ENDING = {bootsteps.CLOSE, bootsteps.TERMINATE}
+
+
+class Consumer(CeleryConsumer):
+    """Consumes by claims when the broker is Redis, and as Celery does with any other."""
+
+    inspect_claims = staticmethod(health.claims)
+    """Answers ``inspect`` from remote control; importing it has registered it."""
+
+    claims: Claims | None = None
+    connection: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.revocations = revoking.Revocations()
+        self._workers: list[str] = []
+        self._events_are_due = False
+        self._aside: list[Source] = []
+        self._comebacks: Comebacks | None = None
+        if isinstance(self.conninfo.transport, Transport):
+            self._link = KeeperLink(self._keeper_config(), self._on_news)
+            self._link.open()
+            lifeline.tie_children()
+            self.claims = Claims(
+                hostname=self.hostname,
+                keys=Keys(self._options.get("global_keyprefix", "")),
+                settler=self._link,
+                crash_limit=int(self._options.get("crash_limit", CRASH_LIMIT)),
+                on_revoked=self.revocations.learn,
+            )
+            if isinstance(self.app.backend, LedgerBackend):
+                self._comebacks = Comebacks(self.app.backend.as_uri(include_password=True), self._live_workers)
+
+    @property
+    def keeper_pid(self) -> int | None:
+        """The keeper's process id."""
+        return self._link.pid if self.claims is not None else None
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return dict(self.app.conf.broker_transport_options or {})
+
+    def _keeper_config(self) -> dict[str, Any]:
+        options = self._options
+        backend = self.app.backend
+        return {
+            "broker_url": self.app.conf.broker_read_url or self.app.conf.broker_url,
+            "transport_options": options,
+            "prefix": options.get("global_keyprefix", ""),
+            "database_url": backend.as_uri(include_password=True) if isinstance(backend, LedgerBackend) else None,
+            "lease_seconds": float(options.get("lease_seconds", LEASE_SECONDS)),
+            "crash_limit": int(options.get("crash_limit", CRASH_LIMIT)),
+            "workers": [],
+            "queues": [],
+        }
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts the keeper, then consumes until the worker ends, through as many connections as that takes."""
+        if self.claims is not None:
+            revoking.persist_commands(self)
+            self._link.start()
+            self.timer.call_repeatedly(WATCH_SECONDS, self._watch, priority=1)
+        super().start()
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Celery's; what is said to the keeper in one turn of the loop then leaves in one piece."""
+        super().register_with_event_loop(hub)
+        if self.claims is not None:
+            self._link.flushes_itself = False
+            hub.on_tick.add(self._link.flush)
+            if (maintain := getattr(getattr(self.pool, "_pool", None), "maintain_pool", None)) is not None:
+                hub.call_repeatedly(CHILDREN_SECONDS, maintain)
+
+    def on_send_event_buffered(self) -> None:
+        """Celery's, which would send the events of each turn of the loop, before the jobs go to their processes.
+
+        Somewhat later they go out in larger groups, and no job waits for them.
+        """
+        if self.claims is None or self.hub is None:
+            super().on_send_event_buffered()
+        elif not self._events_are_due:
+            self._events_are_due = True
+            self.hub.call_later(EVENTS_SECONDS, self._send_events)
+
+    def _send_events(self) -> None:
+        self._events_are_due = False
+        self._flush_events()
+
+    def stop(self) -> None:
+        """Ends consuming; what the pool still finishes is settled at once, because no loop turns any more."""
+        if self.claims is not None:
+            self._link.flushes_itself = True
+            self._send_events()
+        super().stop()
+
+    def shutdown(self) -> None:
+        """After the pool has ended: has the keeper give back whatever was claimed and not started."""
+        super().shutdown()
+        if self.claims is not None:
+            self._link.stop()
+
+    def connection_for_read(self, heartbeat: Any = None) -> Any:
+        """A connection that claims, and a lease to claim under."""
+        if self.claims is None:
+            return super().connection_for_read(heartbeat)
+        connection = self.app.connection_for_read(heartbeat=heartbeat)
+        setattr(connection, CLAIMS, self.claims)
+        self.ensure_connected(connection)
+        if not self.claims.worker:
+            self._begin(connection.default_channel.scripts)
+        return connection
+
+    def connection_for_write(self, *args: Any, **kwargs: Any) -> Any:
+        """A connection for events, which nobody has to wait for."""
+        connection = super().connection_for_write(*args, **kwargs)
+        setattr(connection, UNHEARD, True)
+        return connection
+
+    def _begin(self, scripts: Scripts) -> None:
+        """Begins a lease under a new name; the keeper renews it from now on, and older ones that still hold claims."""
+        assert self.claims is not None
+        worker = new_incarnation(self.hostname)
+        scripts.join(worker)
+        self._workers.append(worker)
+        self._link.tell(workers=self._workers, queues=list(self.app.amqp.queues.consume_from))
+        self.claims.begin(worker)
+
+    def _retire_older(self) -> None:
+        """Lets go of incarnations that hold nothing any more."""
+        assert self.claims is not None
+        for worker in self._workers[:-1]:
+            if not self.claims.held_by(worker):
+                self._workers.remove(worker)
+                self._link.retire(worker, left=self._workers)
+
+    def _watch(self) -> None:
+        self._link.watch()
+        claims = self.claims
+        if claims is None or self._is_ending:
+            return
+        self._retire_older()
+        # The property of this name would connect anew, and wait for it.
+        channel = self.connection and self.connection._default_channel
+        if channel:
+            channel.drop_if_overdue()
+        if claims.worker == "" and channel:
+            try:
+                self._begin(channel.scripts)
+            except self.connection_errors:
+                logger.debug("no lease yet", exc_info=True)
+
+    @property
+    def _is_ending(self) -> bool:
+        return self.blueprint.state in ENDING
+
+    def on_close(self) -> None:
+        """Keeps all requests: they belong to this worker, whatever connection they came by."""
+        if self.claims is not None:
+            self._link.flushes_itself = True  # Until a loop turns again.
+        if self.claims is None or self._is_ending:
+            super().on_close()
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Closes the connection; running jobs go on, and are settled over the keeper's."""
+        if self.claims is None:
+            super().on_connection_error_after_connected(exc)
+            return
+        logger.warning("connection to Redis lost (%s); %d jobs are kept", exc, self.claims.held)
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):  # It is broken in whichever way; nothing of it is needed.
+                connection.collect(socket_timeout=1.0)
+            ignore_errors(connection, connection.close)
+
+    def add_task_queue(self, queue: Any, *args: Any, **kwargs: Any) -> None:
+        """Celery's; the keeper hears of the queue."""
+        super().add_task_queue(queue, *args, **kwargs)
+        self._tell_queues()
+
+    def cancel_task_queue(self, queue: Any) -> None:
+        """Celery's; the keeper hears of it."""
+        super().cancel_task_queue(queue)
+        self._tell_queues()
+
+    def _tell_queues(self) -> None:
+        if self.claims is not None:
+            self._link.tell(queues=list(self.app.amqp.queues.consume_from))
+
+    # -- what the keeper says -----------------------------------------------------------------------------------
+
+    def _on_news(self, news: dict[str, Any]) -> None:
+        claims = self.claims
+        assert claims is not None
+        if "lost" in news:
+            self._give_up_claims(news["lost"])
+        if "changed" in news and self._comebacks is not None:
+            self._doubt(news["changed"])
+        if "revoked" in news:
+            stamps = [(header, value) for header, value in news["stamps"]]
+            claims.learn(news["revoked"], stamps, news["version"])
+            self.revocations.terminate_running(news["signals"], self.pool)
+        if "unknown" in news:
+            self._aside = [Source(queue, int(step), task) for task, queue, step in news["unknown"]]
+            self._claim_what_is_known()
+
+    def _claim_what_is_known(self) -> None:
+        """The keeper may tell what others did not know before this worker has found out what it knows itself."""
+        assert self.claims is not None
+        self.claims.unknown = tuple(source for source in self._aside if source.task in self.strategies)
+
+    def _live_workers(self) -> list[str]:
+        scripts: Scripts = self.connection.default_channel.scripts
+        return [worker.decode() for worker in scripts.client.zrange(scripts.keys.leases, 0, -1)]
+
+    def _doubt(self, changed_ms: int) -> None:
+        """Another server, or the same one again, may show as claimed what was settled long ago.
+
+        From now on this worker claims under another name; what remains under the old one when its jobs have ended was
+        settled before, and goes back to be looked up.
+        """
+        assert self.claims is not None
+        assert self._comebacks is not None
+        if self._comebacks.notice(changed_ms):
+            logger.warning("Redis was restarted or replaced; messages from before are looked up in the ledger")
+            self.claims.rename()
+
+    def _give_up_claims(self, workers: list[str]) -> None:
+        """The worker was silent for a lease: its jobs are others' now, so its own attempts are ended."""
+        assert self.claims is not None
+        self._workers = [worker for worker in self._workers if worker not in workers]
+        tokens = set(self.claims.abandon(workers))
+        logger.error("this worker was silent for too long; its %d claims were taken away", len(tokens))
+        for kept in tuple(state.reserved_requests):
+            if not (isinstance(kept, request.Request) and kept.token in tokens):
+                continue
+            if kept in state.active_requests:
+                kept.cancel(self.pool, emit_retry=False)
+            else:
+                kept.abandon()
+
+    # -- messages -----------------------------------------------------------------------------------------------
+
+    def update_strategies(self) -> None:
+        """Celery's, with our kind of request for every task that does not bring its own."""
+        if self.claims is not None:
+            for task in self.app.tasks.values():
+                if task.Request == request.CELERYS:
+                    task.Request = request.OURS
+        super().update_strategies()
+        if self.claims is not None:
+            self._claim_what_is_known()
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+        """Celery's, which then finds out by itself that a job was revoked."""
+        handle = super().create_task_handler(*args, **kwargs)
+        if self.claims is None:
+            return handle  # type: ignore[no-any-return]
+
+        def on_task_received(message: Any) -> None:
+            try:
+                self._receive(message, handle)
+            except NONSENSE as exc:
+                # It would end this worker, come back as a crash, and end the next one.
+                logger.warning("cannot make a request of a message", exc_info=True)
+                self._put_away(message, f"{type(exc).__name__}: {exc}", exc)
+
+        return on_task_received
+
+    def _receive(self, message: Any, handle: Callable[[Any], Any]) -> None:
+        self.revocations.remind(message.headers.get("id"))
+        verdict = self._comebacks.judge(message) if self._comebacks else Verdict.DELIVER
+        if verdict is Verdict.DELIVER:
+            handle(message)
+        else:
+            self._hold_back(message, verdict)
+
+    def _hold_back(self, message: Any, verdict: Verdict) -> None:
+        assert self.claims is not None
+        if verdict is Verdict.DONE:
+            logger.info("job %s had ended before Redis was replaced; it does not run again", _id(message))
+            self.claims.acknowledge(message.delivery_tag)
+        else:
+            self._settle(message, "park", str(self.claims.server_ms() + int(LATER_SECONDS * 1000)))
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Puts the message aside, from where a worker that knows the task claims it."""
+        if self.claims is None:
+            super().on_unknown_task(body, message, exc)
+            return
+        name = str(exc.args[0] if exc.args else exc)
+        id = _id(message)
+        logger.error("no task is called %s here; job %s waits for a worker that knows it", name, id or "without an id")
+        if self._settle(message, "block", name, id) and isinstance(self.app.backend, LedgerBackend):
+            self._record_blocked(message)
+        signals.task_unknown.send(sender=self, message=message, exc=NotRegistered(name), name=name, id=id)
+
+    def _record_blocked(self, message: Any) -> None:
+        payload = {"body": message.body, "properties": {}}
+        delivery = describe_message(message.headers, envelope.body(payload), _queue(message))
+        if delivery is not None:
+            self._link.block(delivery_words(delivery))
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Keeps a message whose body cannot be decoded."""
+        if self.claims is None:
+            super().on_decode_error(message, exc)
+        else:
+            self._put_away(message, f"its body cannot be decoded: {exc}", exc)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Keeps a message that no job can be made of."""
+        if self.claims is None:
+            super().on_invalid_task(body, message, exc)
+        else:
+            self._put_away(message, f"{type(exc).__name__}: {exc}", exc)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """Keeps a message that is no task message at all."""
+        if self.claims is None:
+            super().on_unknown_message(body, message)
+        else:
+            self._put_away(message, "not a task message", None)
+
+    def _put_away(self, message: Any, reason: str, exc: Exception | None) -> None:
+        id = _id(message)
+        logger.error("message %s on %s is put away: %s", id or "without an id", _queue(message), reason)
+        if id:
+            self._settle(message, "bury", reason, id)
+        else:
+            self._settle(message, "quarantine", reason)
+        signals.task_rejected.send(sender=self, message=message, exc=exc)
+
+    def _settle(self, message: Any, verb: str, first: str = "", second: str = "") -> bool:
+        assert self.claims is not None
+        return self.claims.settle(message.delivery_tag, verb, first, second)
+
+
+def _id(message: Any) -> str:
+    return envelope.job_id({"headers": message.headers or {}})
+
+
+def _queue(message: Any) -> str:
+    return str((message.delivery_info or {}).get("routing_key"))

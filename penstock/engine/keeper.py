@@ -1,0 +1,241 @@
+"""The keeper: one process per worker that runs no user code, and keeps the worker's claims in order.
+
+A child may hold the interpreter for minutes and a worker's loop may block; the keeper does neither, so the lease is
+renewed as long as the worker lives. It ends with its worker: when the socket that the worker and all of its children
+hold is closed by the last of them, nobody can be running a job any more, and the claims go back to their queues.
+
+    worker and children --settle, unindex, queues, bye--> keeper --scripts--> Redis
+                        <--settled, lost, revoked, unknown--
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import selectors
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from penstock.broker.connection import connect
+from penstock.broker.keys import Keys
+from penstock.broker.scripts import Scripts
+from penstock.engine.keeping import Duty, Ward
+from penstock.engine.keeping.adopt import Adopt
+from penstock.engine.keeping.books import Books
+from penstock.engine.keeping.identity import Identity
+from penstock.engine.keeping.news import News
+from penstock.engine.keeping.promote import Promote
+from penstock.engine.keeping.reap import Reap
+from penstock.engine.keeping.renew import Renew
+from penstock.engine.keeping.settle import Settle
+from penstock.engine.keeping.sweep import Sweep
+from penstock.engine.keeping.watch import Watch
+
+logger = logging.getLogger("penstock.keeper")
+READ_BYTES = 1 << 18
+LONGEST_WAIT = 1.0
+AGAIN_SECONDS = 0.25
+"""Pause before a duty that failed is tried again."""
+
+
+def main() -> None:
+    """Keeps the worker whose socket and process id are the arguments."""
+    logging.basicConfig(level=logging.WARNING, format="[%(asctime)s: %(levelname)s/keeper] %(message)s")
+    # A terminal or a service manager signals the whole group: the keeper ends after its worker, not with it.
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(ignored, signal.SIG_IGN)
+    Keeper(socket.socket(fileno=int(sys.argv[1])), parent=int(sys.argv[2])).run()
+
+
+class Keeper:
+    """Reads what the worker tells and lets each duty act when its time has come."""
+
+    def __init__(self, link: socket.socket, parent: int) -> None:
+        """Args:
+        parent: process id of the worker, which may have died before this process could ask for it.
+        """
+        self._link = link
+        self._unread = bytearray()
+        self._unsaid = bytearray()
+        self._parent = parent
+        self._orphaned: float | None = None
+        self._ended = False
+        self._said_goodbye = False
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> None:
+        """Until the worker has ended and everything of it is in order."""
+        self._selector.register(self._link, selectors.EVENT_READ, self._read)
+        first = self._wait_for_config()
+        if first is None:
+            return
+        self._ward = ward = _ward(first["config"], self._tell, self._selector)
+        self._settle = Settle(ward)
+        self._duties: list[Duty] = [Renew(ward), self._settle, News(ward), Promote(ward), Watch(ward), Reap(ward)]
+        self._duties += [Identity(ward), Adopt(ward), Sweep(ward)]
+        self._books = self._open_books(first["config"]["database_url"])
+        self._take(first)
+        self._take_unread()
+        while not self._ended:
+            self._turn()
+        self._finish()
+
+    def _open_books(self, database_url: str | None) -> Books | None:
+        """The thread that writes; it hands lost claims back over a socket, because only this thread settles."""
+        if database_url is None:
+            return None
+        ours, theirs = socket.socketpair()
+        self._recorded: queue.SimpleQueue[tuple[list[Any], bool]] = queue.SimpleQueue()
+
+        def on_lost(settlement: list[Any], waits_again: bool) -> None:
+            self._recorded.put((settlement, waits_again))
+            theirs.send(b".")
+
+        def take_recorded() -> None:
+            ours.recv(READ_BYTES)
+            while not self._recorded.empty():
+                settlement, waits_again = self._recorded.get()
+                number, claimer, queue_name, token, *crash = settlement
+                self._settle.add([number, claimer, queue_name, token, *(crash if waits_again else ["ack_counted"])])
+
+        self._selector.register(ours, selectors.EVENT_READ, take_recorded)
+        books = Books(self._ward, database_url, on_lost)
+        books.start()
+        return books
+
+    def _turn(self) -> None:
+        wait = min(max(min(duty.due for duty in self._duties) - time.monotonic(), 0), LONGEST_WAIT)
+        for key, _ in self._selector.select(wait):
+            key.data()
+        now = time.monotonic()
+        for duty in self._duties:
+            if duty.due <= now:
+                _perform(duty)
+        self._speak()
+        self._notice_lonely_children()
+
+    def _finish(self) -> None:
+        """Settles what was handed over, then gives back the rest: as crashes, unless the worker said goodbye."""
+        deadline = time.monotonic() + self._ward.lease_seconds
+        while time.monotonic() < deadline:
+            try:
+                self._await_books(deadline)
+                self._settle.perform()
+                for worker in self._ward.workers:
+                    self._ward.scripts.retire(
+                        worker, counted=not self._said_goodbye, crash_limit=self._ward.crash_limit
+                    )
+                return
+            except (RedisError, OSError) as error:
+                logger.warning("cannot give back claims yet: %s", error)
+                time.sleep(AGAIN_SECONDS)
+
+    def _await_books(self, deadline: float) -> None:
+        while self._books is not None and not self._books.is_idle and time.monotonic() < deadline:
+            self._turn()
+
+    def _notice_lonely_children(self) -> None:
+        """A worker that died closes the socket with its last child; one that will not end must not hold claims."""
+        if os.getppid() != self._parent and not self._ended:
+            self._orphaned = self._orphaned or time.monotonic()
+            self._ended = time.monotonic() - self._orphaned > self._ward.lease_seconds
+
+    # -- the worker's words -------------------------------------------------------------------------------------
+
+    def _wait_for_config(self) -> dict[str, Any] | None:
+        while True:
+            chunk = self._link.recv(READ_BYTES)
+            if not chunk:
+                return None
+            self._unread += chunk
+            line, newline, rest = bytes(self._unread).partition(b"\n")
+            if newline:
+                self._unread[:] = rest
+                self._link.setblocking(False)
+                return dict(json.loads(line))
+
+    def _read(self) -> None:
+        try:
+            chunk = self._link.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self._ended = True
+            self._selector.unregister(self._link)
+            return
+        self._unread += chunk
+        self._take_unread()
+
+    def _take_unread(self) -> None:
+        *lines, rest = bytes(self._unread).split(b"\n")
+        self._unread[:] = rest
+        for line in lines:
+            self._take(json.loads(line))
+
+    def _take(self, words: dict[str, Any]) -> None:
+        if settlement := words.get("settle"):
+            self._settle.add(settlement)
+        if "lose" in words or "block" in words:
+            assert self._books is not None
+            self._books.write(words)
+        if jobs := words.get("unindex"):
+            self._settle.add_claimed(jobs)
+        if "workers" in words:
+            self._ward.workers = words["workers"]
+        if "queues" in words:
+            self._ward.queues = words["queues"]
+        if "retire" in words:
+            self._settle.retire(words["retire"])
+        if words.get("bye"):
+            self._said_goodbye = self._ended = True
+
+    def _tell(self, **news: Any) -> None:
+        """Tells the worker, now or when it listens again. Whoever is stopped must not stop its keeper as well."""
+        self._unsaid += json.dumps(news).encode() + b"\n"
+        self._speak()
+
+    def _speak(self) -> None:
+        with contextlib.suppress(OSError):  # It has no room, or it is about to end.
+            while self._unsaid:
+                del self._unsaid[: self._link.send(self._unsaid)]
+
+
+def _ward(config: dict[str, Any], tell: Any, selector: selectors.BaseSelector) -> Ward:
+    client = connect(config["broker_url"], config["transport_options"])
+    return Ward(
+        scripts=Scripts(client, Keys(config["prefix"])),
+        tell=tell,
+        selector=selector,
+        broker_url=config["broker_url"],
+        transport_options=config["transport_options"],
+        database_url=config["database_url"],
+        lease_seconds=config["lease_seconds"],
+        crash_limit=config["crash_limit"],
+        workers=config["workers"],
+        queues=config["queues"],
+    )
+
+
+def _perform(duty: Duty) -> None:
+    try:
+        duty.due = time.monotonic() + duty.perform()
+        duty.failures = 0
+    except (RedisError, OSError) as error:
+        duty.failures += 1
+        if duty.failures == 1:
+            logger.warning("%s: %s; trying again", type(duty).__name__.lower(), error)
+        duty.due = time.monotonic() + AGAIN_SECONDS
+
+
+if __name__ == "__main__":
+    main()

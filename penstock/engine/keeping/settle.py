@@ -1,0 +1,64 @@
+"""Settles claims in batches: whatever has come while the last batch was on its way."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+from penstock.broker.scripts import Settlement
+from penstock.engine.keeping import Duty, Ward
+
+BATCH = 500
+NOTHING_TO_DO = 3600.0
+PAUSE_SECONDS = 0.004
+"""Between two batches. What comes after a pause is settled at once; under load batches grow by themselves."""
+
+
+class Settle(Duty):
+    """Performs as soon as there is something; keeps it until Redis has it."""
+
+    def __init__(self, ward: Ward) -> None:
+        super().__init__(ward)
+        self._settlements: deque[tuple[int, Settlement]] = deque()
+        self._claimed: deque[tuple[str, str]] = deque()
+        self._retiring: list[str] = []
+        self._settled = 0.0
+
+    def add(self, settlement: list[Any]) -> None:
+        """Takes (number, *settlement) from the worker."""
+        number, *parts = settlement
+        self._settlements.append((number, Settlement(*parts)))
+        self.due = self._settled + PAUSE_SECONDS
+
+    def add_claimed(self, jobs: list[list[str]]) -> None:
+        """Takes (queue, job id) pairs that are not waiting any more."""
+        self._claimed.extend((queue, id) for queue, id in jobs)
+        self.due = self._settled + PAUSE_SECONDS
+
+    def retire(self, worker: str) -> None:
+        """Takes an incarnation that holds nothing more: whatever Redis still shows under its name goes back."""
+        self._retiring.append(worker)
+        self.due = self._settled + PAUSE_SECONDS
+
+    def perform(self) -> float:
+        """Settles all there is; the worker hears of each."""
+        # First what has left the index: a settlement may put a job back into one.
+        while self._claimed:
+            jobs = [self._claimed[i] for i in range(min(len(self._claimed), BATCH))]
+            self.ward.scripts.unindex(jobs)
+            for _ in jobs:
+                self._claimed.popleft()
+        while self._settlements:
+            batch = [self._settlements[i] for i in range(min(len(self._settlements), BATCH))]
+            answers = self.ward.scripts.settle(settlement for _, settlement in batch)
+            for _ in batch:
+                self._settlements.popleft()
+            self.ward.tell(settled=[[number, answer] for (number, _), answer in zip(batch, answers, strict=True)])
+        while self._retiring:  # After its last settlements, or these would come too late.
+            worker = self._retiring[0]
+            self.ward.scripts.retire(worker, counted=False, crash_limit=self.ward.crash_limit)
+            self.ward.workers = [kept for kept in self.ward.workers if kept != worker]
+            self._retiring.pop(0)
+        self._settled = time.monotonic()
+        return NOTHING_TO_DO

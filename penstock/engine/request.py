@@ -1,0 +1,108 @@
+"""Celery's request for a claimed message: a job whose process dies goes back to its queue at once, counted."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from billiard.exceptions import WorkerLostError
+from celery.exceptions import InvalidTaskError
+from celery.worker import state
+from celery.worker.request import Request as CeleryRequest
+
+from penstock.broker.claims import Claims
+from penstock.engine.keeping.books import delivery_words
+from penstock.ledger.backend import LedgerBackend
+from penstock.ledger.delivery import describe_delivery
+
+logger = logging.getLogger(__name__)
+COUNTS = ("deliveries", "crashes")
+CELERYS, OURS = "celery.worker.request:Request", f"{__name__}:Request"
+
+
+class Request(CeleryRequest):
+    """One delivery of a job in a worker's parent process."""
+
+    def __init__(self, message: Any, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        told = message.delivery_info or {}
+        # Celery hands on what it knows itself; the task finds these beside ``redelivered``.
+        self._delivery_info.update({name: told[name] for name in COUNTS if name in told})
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        """What Celery would stumble over later, when the job has a place in the pool that nobody would give back."""
+        _ = self.stamps
+        _, _, embed = self._payload
+        for part, kind, value in (
+            ("arguments", (list, tuple), self.args),
+            ("keyword arguments", dict, self.kwargs),
+            ("callbacks", (dict, type(None)), embed),
+        ):
+            if not isinstance(value, kind):
+                raise InvalidTaskError(f"its {part} are {value!r}")
+        limits = list(self.time_limits)
+        if len(limits) != 2 or not all(limit is None or isinstance(limit, (int, float)) for limit in limits):
+            raise InvalidTaskError(f"its time limits are {limits!r}")
+
+    @property
+    def claims(self) -> Claims | None:
+        """Where this delivery's claim is; None when it came by a broker without claims."""
+        return getattr(self._message.channel, "claims", None)
+
+    @property
+    def token(self) -> str:
+        """The claim's token."""
+        return str(self._message.delivery_tag)
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """Celery's, except when the process died under the job."""
+        if self._process_died(exc_info.exception) and self._has_claim():
+            return self._on_lost(exc_info)
+        return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
+
+    def _process_died(self, error: BaseException) -> bool:
+        error = getattr(error, "exc", error)
+        return isinstance(error, (WorkerLostError, SystemExit, KeyboardInterrupt))
+
+    def _has_claim(self) -> bool:
+        """False when the job was settled already: acknowledged early, revoked, or ended for another reason."""
+        return (
+            self.claims is not None
+            and self.claims.holds(self.token)
+            and not (self._already_revoked or self._already_cancelled)
+        )
+
+    def _on_lost(self, exc_info: Any) -> None:
+        claims = self.claims
+        assert claims is not None
+        state.task_ready(self)
+        if not {state.should_stop, state.should_terminate} <= {None, False}:
+            claims.settle(self.token, "return")  # The operator ended the process; the job is not to blame.
+            return
+        logger.error("the process of %s[%s] died (%s); the job goes back", self.name, self.id, _in_short(exc_info))
+        ledger = self.task.backend if isinstance(self.task.backend, LedgerBackend) else None
+        if ledger is None and self._success_was_stored():
+            claims.acknowledge(self.token)
+            return
+        settlement = claims.take(self.token, "crash", str(claims.crash_limit))
+        if settlement is None:
+            return
+        if ledger is None:
+            claims.settler.settle(settlement)
+        else:
+            delivery = describe_delivery(self.id, self._context)
+            claims.settler.settle_lost(settlement, delivery_words(delivery), _in_short(exc_info))
+
+    def abandon(self) -> None:
+        """Makes sure that this request, which still waits, never starts here: its claim is somebody else's."""
+        self._already_revoked = True
+        state.task_ready(self)
+
+
+def _in_short(exc_info: Any) -> str:
+    """billiard's error carries a traceback of the parent, which tells nothing of the child."""
+    text = str(exc_info.exception)
+    found = re.search(r"WorkerLostError: (.+)", text)
+    return found[1] if found else text.strip() or type(exc_info.exception).__name__

@@ -1,0 +1,84 @@
+"""What a message says of its job. Anyone may have written it, so nothing in it is taken for granted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from celery.app.task import Context
+
+from penstock.ledger.rows import Delivery
+from penstock.message import ENQUEUED_AT, REPLAY_OF, SCHEDULE
+
+UNKNOWN_TASK = "(unknown)"
+MAX_SMALL_INTEGER = 32767
+
+
+def describe_message(headers: Mapping[str, Any], body: Any, queue: str, priority: int | None = None) -> Delivery | None:
+    """What a message says whose task nobody has called; None when it has no id.
+
+    Args:
+        headers: of protocol 2.
+        body: decoded, `[args, kwargs, embed]`; anything else counts as unreadable.
+    """
+    id = headers.get("id")
+    if not isinstance(id, str) or not id:
+        return None
+    args, kwargs = body[:2] if isinstance(body, (list, tuple)) and len(body) > 1 else (None, None)
+    delivery_info = {"routing_key": queue, "priority": priority}
+    told = {"headers": dict(headers), "delivery_info": delivery_info, "args": args, "kwargs": kwargs}
+    return describe_delivery(id, Context({**headers, **told}))
+
+
+def describe_delivery(id: Any, request: Any) -> Delivery:
+    """What a request of Celery's says of its job; a request may be missing, or be a bare signature.
+
+    Anyone may have written the message: a header of the wrong kind counts as absent, or as its text, and costs no row.
+    """
+    if request is None:
+        return Delivery(id=str(id), task=UNKNOWN_TASK)
+    info = request.delivery_info or {}
+    headers = request.headers or {}
+
+    def header(name: str) -> Any:
+        return getattr(request, name, None) or headers.get(name)
+
+    return Delivery(
+        id=str(id),
+        task=_text(getattr(request, "task", None)) or UNKNOWN_TASK,
+        queue=_text(info.get("routing_key")),
+        priority=_small_integer(info.get("priority")),
+        args=_list(request.args),
+        kwargs=request.kwargs,
+        retries=_small_integer(request.retries) or 0,
+        worker=_text(request.hostname),
+        enqueued_at=as_time(header(ENQUEUED_AT)),
+        eta=as_time(request.eta),
+        parent_id=_text(request.parent_id),
+        root_id=_text(request.root_id),
+        group_id=_text(request.group),
+        replay_of=_text(header(REPLAY_OF)),
+        schedule=_text(header(SCHEDULE)),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def _small_integer(value: Any) -> int | None:
+    return value if isinstance(value, int) and 0 <= value <= MAX_SMALL_INTEGER else None
+
+
+def _list(args: Any) -> Any:
+    return list(args) if isinstance(args, tuple) else args
+
+
+def as_time(value: Any) -> datetime | None:
+    """A time in UTC; nonsense counts as absent."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError, AttributeError):
+        return None
