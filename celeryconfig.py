@@ -5,6 +5,7 @@ from penstock.config import Settings as _Settings
 _settings = _Settings.load()
 
 broker_url = _settings.redis_url
+broker_transport_options = _settings.broker_options
 broker_connection_retry_on_startup = True
 result_backend = _settings.result_backend
 result_extended = True
@@ -21,8 +22,8 @@ task_acks_late = True
 task_store_errors_even_if_ignored = True
 worker_deduplicate_successful_tasks = True
 worker_prefetch_multiplier = 1
-# Redis hands the jobs of a lost connection to other workers; without this they would run twice at the same time.
-worker_cancel_long_running_tasks_on_connection_loss = True
+# Seconds after which a job whose process is gone counts as lost: a result that is still in the pipe has come by then.
+worker_lost_wait = 0.5
 worker_soft_shutdown_timeout = _settings.drain_seconds
 
 task_default_queue = "default"

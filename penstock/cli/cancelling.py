@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from penstock.app import PenstockApp
 from penstock.checks import require_redis
 from penstock.cli.command import actor
+from penstock.cli.output import print_json
 from penstock.cli.wording import SHORT_ID, counted, distance, is_uuid
 from penstock.errors import BrokerUnavailable, NotCancellable
 from penstock.job import State
@@ -25,22 +26,29 @@ REPLY_SECONDS = 2.0
 """How long workers have to answer; a worker of one process answers between two jobs only."""
 
 
-def cancel(app: PenstockApp, given: Sequence[str], terminate: bool) -> None:
-    """Asks every worker to cancel the jobs, prints what that means for each, and notes it in the audit.
+def cancel(app: PenstockApp, given: Sequence[str], terminate: bool, as_json: bool = False) -> None:
+    """Cancels the jobs, prints what that means for each, and notes it in the audit.
+
+    Redis keeps the request for workers that are down or too busy to hear it: a job that waits is cancelled when it is
+    claimed, whoever claims it.
 
     Raises:
-        NotCancellable: no worker heard it; or some had ended already, and the others were cancelled.
+        NotCancellable: some had ended already, and the others were cancelled.
         BrokerUnavailable: Redis does not answer.
     """
     with reading(app.settings.database_url) as connection:
         rows = dict(_find(connection, id) for id in given)
     ended = {id: row for id, row in rows.items() if row and row.state.is_final}
     open_jobs = {id: row for id, row in rows.items() if id not in ended}
+    workers = _revoke(app, list(open_jobs), terminate) if open_jobs else []
     if open_jobs:
-        workers = _revoke(app, list(open_jobs), terminate)
         _note(app, list(open_jobs), terminate, workers)
-        for id, row in open_jobs.items():
-            click.echo(f"{id}: {counted(len(workers), 'worker')} heard it; {_consequence(row, terminate)}")
+    means = {id: _consequence(row, terminate, workers) for id, row in open_jobs.items()}
+    if as_json:
+        print_json([{"job": id, "workers": workers, "means": text} for id, text in means.items()])
+    else:
+        for id, text in means.items():
+            click.echo(f"{id}: {_heard(workers)}; {text}")
     if ended:
         raise NotCancellable("\n".join(f"{id} {_ending(row)}" for id, row in ended.items()))
 
@@ -60,7 +68,7 @@ def _find(connection: Connection, given: str) -> tuple[str, JobRow | None]:
 
 
 def _revoke(app: PenstockApp, ids: list[str], terminate: bool) -> list[str]:
-    """The names of the workers that have taken the request."""
+    """Notes the request in Redis, then tells the workers; the names of those that answer."""
     require_redis(app.settings)
     try:
         replies: list[dict[str, Any]] = (
@@ -68,13 +76,7 @@ def _revoke(app: PenstockApp, ids: list[str], terminate: bool) -> list[str]:
         )
     except (OperationalError, RedisError, OSError) as error:
         raise BrokerUnavailable(f"Redis did not pass the request on ({error}); repeat the command") from error
-    workers = [name for reply in replies for name, answer in reply.items() if "ok" in answer]
-    if not workers:
-        raise NotCancellable(
-            f"no worker heard the request within {REPLY_SECONDS:g} s, so nothing was cancelled; "
-            "start a worker (`celery -A workers worker`) and cancel again"
-        )
-    return workers
+    return [name for reply in replies for name, answer in reply.items() if "ok" in answer]
 
 
 def _note(app: PenstockApp, ids: list[str], terminate: bool, workers: list[str]) -> None:
@@ -84,10 +86,16 @@ def _note(app: PenstockApp, ids: list[str], terminate: bool, workers: list[str])
             queries.add_audit(connection, actor=actor(), action="cancel", job_id=id, details=details)
 
 
-def _consequence(row: JobRow | None, terminate: bool) -> str:
+def _heard(workers: Sequence[str]) -> str:
+    return f"{counted(len(workers), 'worker')} heard it" if workers else "noted; no worker has heard it yet"
+
+
+def _consequence(row: JobRow | None, terminate: bool, workers: Sequence[str]) -> str:
     if row is None or row.state is not State.RUNNING:
-        return "it will not start"
-    return "it is being stopped" if terminate else "it runs to its end (--terminate stops it), and is not retried"
+        return "it will not start" if workers else "it is cancelled when one claims it"
+    if not terminate:
+        return "it runs to its end (--terminate stops it), and is not retried"
+    return "it is being stopped" if workers else "it is stopped when its worker does"
 
 
 def _ending(row: JobRow) -> str:

@@ -14,27 +14,34 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from penstock.app import PenstockApp
-    from penstock.checks import Finding
+    from penstock.checks.finding import Finding
 
 
 @click.command(cls=Command, short_help="Checks that this deployment can run.")
+@click.option("--workers", is_flag=True, help="Asks the running workers instead: do they answer, do they claim?")
+@click.option("--worker", "hostname", metavar="NAME", help="Asks this worker only, as main@host; for health probes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: passed, and the findings.")
 @click.pass_context
-def check(context: click.Context, as_json: bool) -> None:
-    """Checks the deployment: settings, Redis, SQL, tables, queues, schedules.
+def check(context: click.Context, workers: bool, hostname: str | None, as_json: bool) -> None:
+    """Checks the deployment: settings, Redis and whether it keeps jobs, SQL, tables, queues, schedules.
 
     Starts nothing, writes nothing and takes some seconds at most, so it suits CI and init containers. Each
-    line that fails says what to do.
+    line that fails says what to do; one with a ! is a warning, and does not fail the check.
+
+    With --workers or --worker it looks at what runs. A worker fails that does not answer, has lost Redis, or
+    has room and claims nothing while jobs wait in its queues.
 
     Exit code: 0 when everything passed, 1 otherwise.
 
     \b
-    Example:
+    Examples:
       celery -A workers check && celery -A workers worker
+      celery -A workers check --worker main@$HOSTNAME
     """
     from penstock.cli.output import console_of, print_json
 
-    findings = _findings(app_of(context))
+    app = app_of(context)
+    findings = _workers(app, hostname) if workers or hostname else _findings(app)
     passed = all(finding.passed for finding in findings)
     if as_json:
         print_json({"passed": passed, "findings": [asdict(finding) for finding in findings]})
@@ -45,24 +52,44 @@ def check(context: click.Context, as_json: bool) -> None:
 
 def _findings(app: PenstockApp) -> list[Finding]:
     from penstock import checks
+    from penstock.checks.finding import Finding
 
     settings = app.settings
     return [
         # Bad settings end the import of the app, with all their problems.
-        checks.Finding("settings", True, f"var folder {settings.var}, time zone {settings.timezone}"),
+        Finding("settings", True, f"var folder {settings.var}, time zone {settings.timezone}"),
         *checks.check_servers(settings),
         _queues(app),
         checks.check_schedules(app.schedules),
     ]
 
 
+def _workers(app: PenstockApp, hostname: str | None) -> list[Finding]:
+    from penstock import checks
+    from penstock.broker.connection import connect
+    from penstock.broker.keys import Keys
+    from penstock.broker.scripts import Scripts
+    from penstock.checks.finding import Finding
+    from penstock.engine.health import health
+
+    try:
+        checks.require_redis(app.settings)
+    except PenstockError as error:
+        return [Finding("redis", False, str(error))]
+    scripts = Scripts(connect(app.settings.redis_url, app.settings.broker_options), Keys())
+    found = health(app, scripts, hostname)
+    nobody = Finding("workers", False, "none runs; start one with `celery -A workers worker`")
+    return [Finding(worker.hostname, worker.healthy, worker.text) for worker in found] or [nobody]
+
+
 def _queues(app: PenstockApp) -> Finding:
     from penstock import checks
+    from penstock.checks.finding import Finding
 
     try:
         return checks.check_queues(_queue_of_task(app), app.profiles)
     except PenstockError as error:
-        return checks.Finding("queues", False, str(error))
+        return Finding("queues", False, str(error))
 
 
 def _queue_of_task(app: PenstockApp) -> dict[str, str]:
@@ -84,15 +111,15 @@ def _print_findings(console: Console, findings: list[Finding]) -> None:
 
     from penstock.cli.output import print_rows
 
-    good, bad = Text("✔", style="green"), Text("✘", style="bold red")
-    print_rows(
-        console,
-        [
-            (
-                good if finding.passed else bad,
-                Text(finding.name),
-                Text(finding.text, style="" if finding.passed else "red"),
-            )
-            for finding in findings
-        ],
-    )
+    rows = []
+    for finding in findings:
+        mark, mark_style, style = _looks(finding)
+        rows.append((Text(mark, style=mark_style), Text(finding.name), Text(finding.text, style=style)))
+    print_rows(console, rows)
+
+
+def _looks(finding: Finding) -> tuple[str, str, str]:
+    """The mark, its style and the text's."""
+    if not finding.passed:
+        return "✘", "bold red", "red"
+    return ("!", "bold yellow", "yellow") if finding.warning else ("✔", "green", "")

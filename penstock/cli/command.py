@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from penstock.errors import PenstockError
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 if TYPE_CHECKING:
     from penstock.app import PenstockApp
@@ -61,6 +65,34 @@ class Word(click.ParamType[str]):
         return text
 
 
+class Since(click.ParamType[datetime]):
+    """A point in time, given by its age or in ISO 8601."""
+
+    name = "age or time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Naive when an ISO time names no zone."""
+        text = str(value).strip()
+        age = re.fullmatch(r"(\d+)([smhdw])", text)
+        try:
+            if age:
+                return datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])})
+            return datetime.fromisoformat(text)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{text!r} is neither an age such as 30m, 2h or 7d nor a time such as 2026-11-22T08:00",
+                param,
+                ctx,
+            )
+
+
+def in_zone(moment: datetime | None, zone: str) -> datetime | None:
+    """A time that names no zone means this one."""
+    from zoneinfo import ZoneInfo
+
+    return moment.replace(tzinfo=ZoneInfo(zone)) if moment and not moment.tzinfo else moment
+
+
 def app_of(context: click.Context) -> PenstockApp:
     """The app that ``celery -A`` has found.
 
@@ -76,6 +108,11 @@ def app_of(context: click.Context) -> PenstockApp:
             f"{context.command_path.partition(' ')[2]}`"
         )
     return app
+
+
+def any_app_of(context: click.Context) -> Any:
+    """The app that ``celery -A`` has found, whoever made it."""
+    return context.obj.app
 
 
 def actor() -> str:

@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
 
-from penstock.cli.command import Group, Word, app_of
+from penstock.cli.command import Group, Since, Word, app_of, in_zone
 from penstock.job import State
 
 WORD = Word()
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-class Since(click.ParamType[datetime]):
-    """A point in time, given by its age or in ISO 8601."""
-
-    name = "age or time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Naive when an ISO time names no zone."""
-        text = str(value).strip()
-        age = re.fullmatch(r"(\d+)([smhdw])", text)
-        try:
-            if age:
-                return datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])})
-            return datetime.fromisoformat(text)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{text!r} is neither an age such as 30m, 2h or 7d nor a time such as 2026-11-22T08:00",
-                param,
-                ctx,
-            )
 
 
 @click.group(cls=Group)
@@ -42,7 +19,7 @@ def jobs() -> None:
     """Jobs: what became of them; retry and cancel them.
 
     Every job that a worker has seen is a row of the ledger, until retention deletes it. A job that waits in
-    its queue has no row yet.
+    its queue has no row yet; `jobs show` with its full ID tells where it waits.
 
     Exit code: 0 done, 1 refused or nothing found (the reason is on stderr), 2 wrong usage.
     """
@@ -87,9 +64,7 @@ def list_jobs(context: click.Context, /, since: datetime | None, as_json: bool, 
     settings = app_of(context).settings
     limit = options.pop("limit")
     states = tuple(State(state) for state in options.pop("states"))
-    if since and not since.tzinfo:
-        since = since.replace(tzinfo=ZoneInfo(settings.timezone))
-    chosen = queries.JobFilter(states=states, since=since, **options)
+    chosen = queries.JobFilter(states=states, since=in_zone(since, settings.timezone), **options)
     console = console_of(context)
     with reading(settings.database_url) as connection:
         rows = queries.list_jobs(connection, chosen, limit)
@@ -109,6 +84,8 @@ def list_jobs(context: click.Context, /, since: datetime | None, as_json: bool, 
 def show_job(context: click.Context, /, id: str, as_json: bool) -> None:
     """Shows the whole life of one job. The first characters of its ID are enough when no other job has them.
 
+    A job that no worker has seen yet has no row. With its full ID, this shows on which queue it waits.
+
     \b
     Example:
       celery -A workers jobs show 3f2a91c0
@@ -116,11 +93,20 @@ def show_job(context: click.Context, /, id: str, as_json: bool) -> None:
     from penstock.cli.life import find_life, life_as_json
     from penstock.cli.output import console_of, print_json
     from penstock.cli.portrait import SHOWN_CHILDREN, print_life
+    from penstock.cli.waiting import find_waiting, print_waiting
+    from penstock.errors import JobNotFound
     from penstock.ledger.session import reading
 
     settings = app_of(context).settings
-    with reading(settings.database_url) as connection:
-        life = find_life(connection, id, children=None if as_json else SHOWN_CHILDREN + 1)
+    try:
+        with reading(settings.database_url) as connection:
+            life = find_life(connection, id, children=None if as_json else SHOWN_CHILDREN + 1)
+    except JobNotFound:
+        waiting = find_waiting(app_of(context), id)
+        if waiting is None:
+            raise
+        print_waiting(console_of(context), waiting, as_json)
+        return
     if as_json:
         print_json(life_as_json(life))
     else:
@@ -129,8 +115,9 @@ def show_job(context: click.Context, /, id: str, as_json: bool) -> None:
 
 @jobs.command("retry", short_help="Submits ended jobs anew.")
 @click.argument("ids", metavar="ID...", type=WORD, nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON array with the old and the new ids.")
 @click.pass_context
-def retry_jobs(context: click.Context, /, ids: tuple[str, ...]) -> None:
+def retry_jobs(context: click.Context, /, ids: tuple[str, ...], as_json: bool) -> None:
     """Submits ended jobs anew, with the same task, arguments, queue and priority.
 
     Each becomes a new job with an id of its own, whose row names the old one (replay_of); both ids are printed.
@@ -143,19 +130,20 @@ def retry_jobs(context: click.Context, /, ids: tuple[str, ...]) -> None:
     """
     from penstock.cli.replay import replay_jobs
 
-    replay_jobs(app_of(context), ids)
+    replay_jobs(app_of(context), ids, as_json)
 
 
 @jobs.command("cancel", short_help="Cancels jobs that wait or run.")
 @click.argument("ids", metavar="ID...", type=WORD, nargs=-1, required=True)
 @click.option("--terminate", is_flag=True, help="Also stop a running job (SIGTERM to its process).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array with what it means for each job.")
 @click.pass_context
-def cancel_jobs(context: click.Context, /, ids: tuple[str, ...], terminate: bool) -> None:
+def cancel_jobs(context: click.Context, /, ids: tuple[str, ...], terminate: bool, as_json: bool) -> None:
     """Cancels jobs: one that waits will not start, one that runs is stopped with --terminate.
 
-    The workers that run now keep the request in mind, and a waiting job is recorded as cancelled at once. It has
-    no row before that, so any full ID is accepted. When one of several has ended, the others are cancelled all
-    the same.
+    Redis keeps the request, so no worker need be up: a waiting job is cancelled when it is claimed, and recorded
+    as cancelled at once when a worker hears of it now. It has no row before that, so any full ID is accepted.
+    When one of several has ended, the others are cancelled all the same.
 
     \b
     Example:
@@ -163,4 +151,4 @@ def cancel_jobs(context: click.Context, /, ids: tuple[str, ...], terminate: bool
     """
     from penstock.cli.cancelling import cancel
 
-    cancel(app_of(context), ids, terminate)
+    cancel(app_of(context), ids, terminate, as_json)

@@ -22,8 +22,9 @@ def ledger() -> None:
 
 
 @ledger.command("upgrade", short_help="Creates the tables or brings them up to date.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object with the revisions before and now.")
 @click.pass_context
-def upgrade(context: click.Context) -> None:
+def upgrade(context: click.Context, as_json: bool) -> None:
     """Brings the tables to the revision that this version needs, and creates them the first time.
 
     Does nothing when they are there. Run it before you start new code, once per deployment.
@@ -35,6 +36,7 @@ def upgrade(context: click.Context) -> None:
     from alembic.util import CommandError
 
     from penstock.checks import found_revision
+    from penstock.cli.output import print_json
     from penstock.ledger import schema
     from penstock.ledger.session import address
 
@@ -47,6 +49,9 @@ def upgrade(context: click.Context) -> None:
             f"the ledger at {address(url)} is at revision {before}, which this version does not know; use "
             "the version that made it, or name another DATABASE_URL"
         ) from error
+    if as_json:
+        print_json({"database": address(url), "before": before, "revision": newest})
+        return
     if before == newest:
         click.echo(f"{address(url)} is at revision {newest} already; nothing to do")
         return

@@ -23,8 +23,9 @@ def find_job(connection: Connection, given: str) -> JobRow:
     ids = queries.ids_like(connection, given, CANDIDATES + 1)
     if not ids:
         raise JobNotFound(
-            f"the ledger has no job {given}: it was never enqueued here, or no worker has started it yet; "
-            "look whether it waits in its queue, and whether a worker serves that queue"
+            f"the ledger has no job {given}, and it waits on no queue that we know of: it was never enqueued here, or "
+            "a worker has just claimed it, or a stock producer sent it and it still waits; `queues list` and "
+            "`queues peek` show what waits"
         )
     if len(ids) > 1:
         listed = "\n".join(f"  {id}" for id in ids[:CANDIDATES]) + ("\n  …" if len(ids) > CANDIDATES else "")

@@ -19,6 +19,7 @@ NARROWEST_TEXT = 20
 COLOURS = {
     State.QUEUED: "default",
     State.SCHEDULED: "yellow",
+    State.BLOCKED: "bold yellow",
     State.RUNNING: "cyan",
     State.SUCCEEDED: "green",
     State.FAILED: "bold red",

@@ -38,11 +38,11 @@ def print_life(console: Console, life: Life, zone: tzinfo) -> None:
     _print_timeline(console, life, zone, now)
     _print_family(console, life, now)
     if life.job.state is State.SUCCEEDED:
-        _print_block(console, "result", _pretty(life.job.result))
+        print_block(console, "result", _pretty(life.job.result))
     elif life.job.progress is not None:
-        _print_block(console, "progress", _pretty(life.job.progress))
+        print_block(console, "progress", _pretty(life.job.progress))
     _print_error(console, life.job)
-    _print_audit(console, life.audit, zone)
+    print_audit(console, life.audit, zone)
 
 
 def _print_head(console: Console, job: JobRow, now: datetime) -> None:
@@ -168,16 +168,16 @@ def _member(row: JobRow, now: datetime) -> Text:
 def _print_error(console: Console, job: JobRow) -> None:
     if not job.error_type:
         return
-    _print_block(console, "error", f"{job.error_type}: {job.error_message or ''}", style="red")
+    print_block(console, "error", f"{job.error_type}: {job.error_message or ''}", style="red")
     fingerprint = job.error_fingerprint
     if fingerprint:
         hint = f"  fingerprint {fingerprint}; `jobs list --error {fingerprint}` finds its like"
         console.print(Text(hint, style="dim"), soft_wrap=True)
     if job.error_traceback:
-        _print_block(console, "traceback", job.error_traceback, from_end=True)
+        print_block(console, "traceback", job.error_traceback, from_end=True)
 
 
-def _print_block(console: Console, title: str, text: str, style: str = "", from_end: bool = False) -> None:
+def print_block(console: Console, title: str, text: str, style: str = "", from_end: bool = False) -> None:
     """``text`` indented; what is too long is cut, and says so. Of a traceback the end is what matters."""
     _heading(console, title)
     text = printable(text).rstrip()
@@ -192,7 +192,7 @@ def _print_block(console: Console, title: str, text: str, style: str = "", from_
         console.print(part, soft_wrap=True)
 
 
-def _print_audit(console: Console, entries: list[AuditRow], zone: tzinfo) -> None:
+def print_audit(console: Console, entries: list[AuditRow], zone: tzinfo) -> None:
     if entries:
         _heading(console, f"audit ({zone})")
     for entry in entries:

@@ -14,6 +14,7 @@ from penstock.app import PenstockApp, TaskTwin
 from penstock.checks import require_redis
 from penstock.cli.command import actor
 from penstock.cli.lookup import find_job
+from penstock.cli.output import print_json
 from penstock.errors import BrokerUnavailable, LedgerUnavailable, PenstockError
 from penstock.ledger import queries
 from penstock.ledger.rows import JobRow
@@ -21,8 +22,11 @@ from penstock.ledger.session import reading, writing
 from penstock.message import REPLAY_OF
 
 
-def replay_jobs(app: PenstockApp, given: Sequence[str]) -> None:
+def replay_jobs(app: PenstockApp, given: Sequence[str], as_json: bool = False) -> None:
     """Submits each job anew, prints both ids and notes it in the audit.
+
+    Args:
+        as_json: one array at the end, of those that were submitted, also when Redis fails half way.
 
     Raises:
         PenstockError: one of them cannot be replayed, and nothing was submitted.
@@ -34,10 +38,17 @@ def replay_jobs(app: PenstockApp, given: Sequence[str]) -> None:
     if problems:
         raise PenstockError("\n".join(["nothing was submitted:", *(f"  - {problem}" for problem in problems)]))
     require_redis(app.settings)
-    for row in rows:
-        new = str(uuid.uuid4())
-        _replay(app, row, new)
-        click.echo(f"{row.id} → {new}")
+    submitted: list[dict[str, str]] = []
+    try:
+        for row in rows:
+            new = str(uuid.uuid4())
+            _replay(app, row, new)
+            submitted.append({"job": row.id, "new": new})
+            if not as_json:
+                click.echo(f"{row.id} → {new}")
+    finally:
+        if as_json:
+            print_json(submitted)
 
 
 def _find_each_once(app: PenstockApp, given: Sequence[str]) -> list[JobRow]:

@@ -1,0 +1,245 @@
+"""Finding failures: rows of the ledger and lists of unknown tasks, under one name.
+
+Dead entries that no keeper has brought to the ledger yet, because none runs, are brought there first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from penstock.app import PenstockApp
+from penstock.broker import queues
+from penstock.broker.queues import UnknownTask, enqueued_ms
+from penstock.broker.scripts import SLICE, Scripts
+from penstock.cli.broker import broker_of
+from penstock.cli.payload import Payload, decode
+from penstock.engine.keeping.books import dead_letter
+from penstock.errors import PenstockError
+from penstock.ledger import letters
+from penstock.ledger.rows import LetterRow
+from penstock.ledger.session import reading, writing
+from penstock.ledger.tables import Kind, Resolution
+
+UNKNOWN = "unknown"
+PAGE = 500
+SHOWN_MESSAGES = 5
+CANDIDATES = 5
+
+
+class EntryNotFound(PenstockError):
+    """There is no such failure, or there are several; `failures list --all` has them all."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One failure."""
+
+    id: str
+    kind: str
+    """buried, quarantined or unknown."""
+    task: str | None
+    queue: str
+    step: int
+    reason: str
+    at: datetime | None
+    """When it happened; of an unknown task, when its oldest message was enqueued, if that is known."""
+    messages: int = 1
+    deliveries: int | None = None
+    job_id: str | None = None
+    resolution: Resolution | None = None
+    resolved_at: datetime | None = None
+    resolved_by: str | None = None
+    replay_job_id: str | None = None
+    size: int | None = None
+    """Bytes of the message."""
+
+    @property
+    def short_id(self) -> str:
+        """Without the worker's name, which the rest tells apart."""
+        return self.id if self.kind == UNKNOWN else self.id.rpartition("/")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryFilter:
+    """Which failures; every condition that is given must hold."""
+
+    kind: str | None = None
+    task: str | None = None
+    queue: str | None = None
+    reason: str | None = None
+    since: datetime | None = None
+    only_open: bool = True
+
+    @property
+    def of_letters(self) -> letters.LetterFilter | None:
+        """The same for the ledger's part; None when that has nothing of the kind."""
+        if self.kind == UNKNOWN:
+            return None
+        return letters.LetterFilter(
+            kind=Kind(self.kind) if self.kind else None,
+            task=self.task,
+            queue=self.queue,
+            reason=self.reason,
+            since=self.since,
+            is_open=True if self.only_open else None,
+        )
+
+
+@dataclass(frozen=True)
+class Found:
+    """A list of failures and how many there are in all, by kind."""
+
+    entries: list[Entry]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A failure with its messages, or the first of them."""
+
+    entry: Entry
+    messages: list[Payload] = field(default_factory=list)
+
+
+def list_entries(app: PenstockApp, chosen: EntryFilter, limit: int) -> Found:
+    """Unknown tasks first, as they are what waits, then dead letters, the newest first."""
+    with broker_of(app) as scripts:
+        bring_to_ledger(scripts, app.settings.database_url)
+        unknown = [entry for entry, _ in unknown_entries(scripts, chosen)]
+    counts = {UNKNOWN: len(unknown)} if unknown else {}
+    found = unknown[:limit]
+    of_letters = chosen.of_letters
+    if of_letters is not None:
+        with reading(app.settings.database_url) as connection:
+            counts |= {kind.value: count for kind, count in letters.count_letters(connection, of_letters).items()}
+            left = limit - len(found)
+            found += [_entry(row) for row in (letters.list_letters(connection, of_letters, left) if left else [])]
+    return Found(found, counts)
+
+
+def bring_to_ledger(scripts: Scripts, database_url: str) -> None:
+    """Does what keepers do each half second, for when none runs. Several may at once: an entry's row is written once,
+    and its removal from Redis comes after the commit.
+    """
+    client, keys = scripts.client, scripts.keys
+    while entries := client.lrange(keys.dead, 0, SLICE - 1):
+        found = [(entry.decode(), client.hgetall(keys.dead_entry(entry.decode()))) for entry in entries]
+        with writing(database_url) as connection:
+            letters.bury(connection, [dead_letter(entry, kept) for entry, kept in found if kept])
+        for entry, _ in found:
+            client.pipeline().lrem(keys.dead, 1, entry).delete(keys.dead_entry(entry)).execute()
+
+
+def unknown_entries(scripts: Scripts, chosen: EntryFilter) -> list[tuple[Entry, UnknownTask]]:
+    """The lists of unknown tasks that the filter chooses."""
+    if chosen.kind not in (None, UNKNOWN):
+        return []
+    return [
+        (entry, unknown)
+        for unknown in queues.unknown_tasks(scripts)
+        if (chosen.task in (None, unknown.task) and chosen.queue in (None, unknown.queue))
+        and (entry := _unknown_entry(scripts, unknown))
+        and (chosen.reason is None or chosen.reason in entry.reason)
+        and (chosen.since is None or _newest(scripts, unknown) >= chosen.since)
+    ]
+
+
+def _unknown_entry(scripts: Scripts, unknown: UnknownTask) -> Entry:
+    oldest = scripts.client.lindex(unknown.list_key, -1)
+    ms = enqueued_ms(oldest) if oldest else None
+    return Entry(
+        id=f"{UNKNOWN}:{unknown.queue}:{unknown.step}:{unknown.task}",
+        kind=UNKNOWN,
+        task=unknown.task,
+        queue=unknown.queue,
+        step=unknown.step,
+        reason="no worker that claimed them knew the task",
+        at=datetime.fromtimestamp(ms / 1000, UTC) if ms is not None else None,
+        messages=unknown.messages,
+    )
+
+
+def _newest(scripts: Scripts, unknown: UnknownTask) -> datetime:
+    """When the last message was enqueued; one that does not say may be of this moment."""
+    newest = scripts.client.lindex(unknown.list_key, 0)
+    ms = enqueued_ms(newest) if newest else None
+    return datetime.fromtimestamp(ms / 1000, UTC) if ms is not None else datetime.now(UTC)
+
+
+def _entry(row: LetterRow) -> Entry:
+    return Entry(
+        id=row.id,
+        kind=row.kind.value,
+        task=row.task,
+        queue=row.queue,
+        step=row.step,
+        reason=row.reason,
+        at=row.at,
+        deliveries=row.deliveries,
+        job_id=row.job_id,
+        resolution=row.resolution,
+        resolved_at=row.resolved_at,
+        resolved_by=row.resolved_by,
+        replay_job_id=row.replay_job_id,
+        size=row.size,
+    )
+
+
+def find_entry(connection: Connection, scripts: Scripts, given: str) -> tuple[Entry, UnknownTask | None]:
+    """The failure with this id, of this job, or whose id ends like this.
+
+    Raises:
+        EntryNotFound: there is none, or there are several.
+    """
+    for entry, unknown in unknown_entries(scripts, EntryFilter(kind=UNKNOWN)) if given.startswith(UNKNOWN) else ():
+        if entry.id == given:
+            return entry, unknown
+    row = letters.find_letter(connection, given)
+    if row is not None:
+        return _entry(row), None
+    rows = letters.list_letters(connection, letters.LetterFilter(job_id=given), CANDIDATES)
+    rows = rows or [row for row in _all_letters(connection, letters.LetterFilter()) if row.id.endswith(f"/{given}")]
+    if len(rows) == 1:
+        return _entry(rows[0]), None
+    if not rows:
+        raise EntryNotFound(f"there is no failure {given}; `failures list --all` shows those that there are")
+    listed = "\n".join(f"  {row.id}" for row in rows[:CANDIDATES])
+    raise EntryNotFound(f"{given} may be several failures; name one of them in full:\n{listed}")
+
+
+def open_letters(connection: Connection, chosen: EntryFilter, until: datetime) -> Iterator[Entry]:
+    """Dead letters that the filter chooses, the oldest first; none that came later than ``until``, so that what comes
+    back at once is not taken again.
+    """
+    of_letters = chosen.of_letters
+    if of_letters is not None:
+        for row in _all_letters(connection, of_letters):
+            if row.at > until:
+                return
+            yield _entry(row)
+
+
+def _all_letters(connection: Connection, chosen: letters.LetterFilter) -> Iterator[LetterRow]:
+    page: Sequence[LetterRow] = letters.list_letters(connection, chosen, PAGE, oldest_first=True)
+    while page:
+        yield from page
+        page = letters.list_letters(connection, chosen, PAGE, page[-1], oldest_first=True)
+
+
+def open_entry(app: PenstockApp, given: str) -> Opened:
+    """A failure with its message; of an unknown task, the first of its messages."""
+    url = app.settings.database_url
+    with broker_of(app) as scripts:
+        bring_to_ledger(scripts, url)
+        with reading(url) as connection:
+            entry, unknown = find_entry(connection, scripts, given)
+            if unknown is not None:
+                peeked = queues.peek_unknown(scripts, unknown, SHOWN_MESSAGES)
+                return Opened(entry, [decode(message.raw) for message in peeked])
+            raw = letters.payload_of(connection, entry.id)
+    messages = [decode(raw)] if raw is not None else []
+    return Opened(replace(entry, size=len(raw) if raw is not None else None), messages)
