@@ -52,13 +52,9 @@ class Worker:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        with self._log.open("wb") as output:
-            self.process = subprocess.Popen(
-                self._command, env=self._environment, cwd=self._folder, stdout=output, stderr=subprocess.STDOUT
-            )
+        self.begin()
         try:
-            wait_for(lambda: self._is_ready() or self._has_ended(), "the worker is ready", 30)
-            assert self._is_ready(), self.log
+            self.await_ready()
         except BaseException:
             self.stop(signal.SIGKILL)
             raise
@@ -66,6 +62,18 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def begin(self) -> None:
+        """Starts the process and does not wait, so that several workers can start together."""
+        with self._log.open("wb") as output:
+            self.process = subprocess.Popen(
+                self._command, env=self._environment, cwd=self._folder, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def await_ready(self) -> None:
+        """Waits until it consumes."""
+        wait_for(lambda: self._is_ready() or self._has_ended(), "the worker is ready", 30)
+        assert self._is_ready(), self.log
 
     def stop(self, kind: signal.Signals = signal.SIGTERM, patience: float = 20) -> int:
         """Ends the worker and returns its exit code."""
@@ -88,9 +96,18 @@ class Worker:
     @property
     def children(self) -> list[int]:
         """Process ids of the pool."""
-        listed = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        if listed.exists():
-            return [int(pid) for pid in listed.read_text().split()]
+        return [pid for pid in self._started if not _is_keeper(pid)]
+
+    @property
+    def keeper(self) -> int:
+        """Process id of its keeper; 0 while there is none."""
+        return next((pid for pid in self._started if _is_keeper(pid)), 0)
+
+    @property
+    def _started(self) -> list[int]:
+        listed = list(Path(f"/proc/{self.pid}/task").glob("*/children"))  # A thread may have started them.
+        if listed:
+            return [int(pid) for children in listed for pid in children.read_text().split()]
         output = subprocess.run(["pgrep", "-P", str(self.pid)], capture_output=True, text=True, check=False).stdout
         return [int(pid) for pid in output.split()]
 
@@ -104,3 +121,8 @@ class Worker:
 
     def _has_ended(self) -> bool:
         return self.process is not None and self.process.poll() is not None
+
+
+def _is_keeper(pid: int) -> bool:
+    command = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return "penstock.engine.keeper" in command.stdout

@@ -1,0 +1,14 @@
+"""A plain Celery app, adopted: `celery -A tests.engine.adopted worker`."""
+
+import json
+import os
+
+from celery import Celery
+
+import penstock
+from tests.engine.tasks import declare
+
+app = Celery("engine")
+app.conf.update(json.loads(os.environ["ENGINE_CONFIG"]))
+penstock.adopt(app)
+declare(app)

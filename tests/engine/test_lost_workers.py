@@ -1,0 +1,148 @@
+"""A worker or its keeper that dies, or is silent for a lease: nothing is lost, nothing runs twice at a time."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from tests.engine.station import LEASE_SECONDS, Station
+from tests.live import Worker, wait_for
+
+
+@pytest.fixture(autouse=True)
+def _empty(station: Station) -> None:
+    station.redis.flushdb()
+
+
+@contextmanager
+def killed_at_the_end(worker: Worker) -> Iterator[Worker]:
+    """For a worker whose jobs never end."""
+    with worker:
+        try:
+            yield worker
+        finally:
+            if worker.process is not None and worker.process.poll() is None:
+                os.kill(worker.pid, signal.SIGCONT)
+            worker.stop(signal.SIGKILL)
+
+
+def runs(pid: int) -> bool:
+    """Whether the process is there and more than its entry in the table."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_another_keeper_takes_over_when_one_is_killed(station: Station) -> None:
+    end = station.gate("end")
+    with station.worker() as worker:
+        id = station.send("hold", str(end))
+        station.started(id)
+        (lease,) = station.leases()
+        first = worker.keeper
+        os.kill(first, signal.SIGKILL)
+        end.touch()
+        station.ended(id)
+        wait_for(lambda: worker.keeper not in (0, first), "there is another keeper")
+        wait_for(station.quiet, "the job is settled")
+        assert station.leases() == [lease]
+        station.ended(station.send("touch"))
+    assert len(station.starts(id)) == 1
+
+
+def test_what_a_keeper_took_to_its_grave_is_settled_by_the_next(station: Station) -> None:
+    with station.worker() as worker:
+        wait_for(lambda: worker.keeper, "there is a keeper")
+        first = worker.keeper
+        os.kill(first, signal.SIGSTOP)
+        ids = [station.send("touch") for _ in range(5)]
+        for id in ids:
+            station.ended(id)
+        assert station.held() > 0
+        os.kill(first, signal.SIGKILL)
+        wait_for(station.quiet, "everything is settled")
+    assert [len(station.starts(id)) for id in ids] == [1] * 5
+
+
+def test_the_jobs_of_a_killed_worker_go_back_within_a_second_as_crashes(station: Station) -> None:
+    end = station.gate("end")
+    with killed_at_the_end(station.worker(children=2)) as worker:
+        ids = [station.send("hold", str(end)) for _ in range(2)]
+        for id in ids:
+            station.started(id)
+        children = worker.children
+        waiting = [station.send("touch") for _ in range(3)]
+        wait_for(lambda: station.held() == 5, "the worker holds all of them")
+        worker.stop(signal.SIGKILL)
+        wait_for(lambda: station.held() == 0, "the claims are back", 2.0)
+        assert station.ready() == ids + waiting
+        wait_for(lambda: not any(map(runs, children)), "the children have ended", 1.0)
+        assert not station.leases()
+    end.touch()
+    with station.worker(children=2):
+        for id in ids + waiting:
+            station.ended(id)
+    assert {start["deliveries"] for id in ids + waiting for start in station.starts(id)[-1:]} == {1}
+
+
+def test_a_worker_that_was_stopped_for_too_long_gives_up_its_jobs(station: Station) -> None:
+    end = station.gate("end")
+    first = station.worker()
+    with killed_at_the_end(first):
+        id = station.send("hold", str(end))
+        start = station.started(id)
+        everybody = [first.pid, first.keeper, *first.children]
+        for pid in everybody:
+            os.kill(pid, signal.SIGSTOP)
+        with station.worker():
+            again = station.started(id, 2, timeout=LEASE_SECONDS + 15)
+            for pid in everybody:
+                os.kill(pid, signal.SIGCONT)
+            wait_for(lambda: not runs(start["pid"]), "the first attempt is ended")
+            end.touch()
+            finished = station.ended(id)
+            wait_for(station.quiet, "the second attempt is settled")
+            assert len(station.effects(id, "end")) == 1
+            assert finished["pid"] == again["pid"]
+            # It claims again, under another name.
+            wait_for(lambda: len(station.leases()) == 2, "both have a lease")
+            assert "taken away" in first.log
+
+
+def test_a_daemon_of_a_job_keeps_a_dead_workers_claims_for_a_lease_at_most(station: Station) -> None:
+    with killed_at_the_end(station.worker()) as worker:
+        id = station.send("daemon", str(station.gate("never")))
+        (effect,) = wait_for(lambda: station.effects(id, "daemon"), "the daemon runs")
+        try:
+            worker.stop(signal.SIGKILL)
+            wait_for(lambda: station.ready() == [id], "the job is back", LEASE_SECONDS + 10)
+            assert runs(effect["daemon"])
+        finally:
+            os.kill(effect["daemon"], signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_worker_that_is_told_to_end_gives_back_what_it_did_not_start(station: Station, kind: signal.Signals) -> None:
+    end = station.gate("end")
+    with killed_at_the_end(station.worker(worker_prefetch_multiplier=4)) as worker:
+        running = station.send("hold", str(end))
+        station.started(running)
+        waiting = [station.send("touch") for _ in range(3)]
+        wait_for(lambda: station.held() == 4, "the worker holds all of them")
+        last = station.send("touch")
+        os.kill(worker.pid, kind)
+        if kind is signal.SIGTERM:
+            wait_for(lambda: "Warm shutdown" in worker.log, "it is about to end")
+            end.touch()
+        assert worker.stop(kind) == 0 or kind is signal.SIGQUIT
+        given_back = waiting if kind is signal.SIGTERM else [running, *waiting]
+        assert station.ready() == [*given_back, last]
+        assert len(station.effects(running, "end")) == (kind is signal.SIGTERM)
+        assert not station.leases()
+        left = {key.decode() for key in station.redis.keys("penstock:*")}
+        shared = ("promoter", "watcher:", "producer:", "queues", "reaper", "server", "waiting:", "wake:")
+        assert not [key for key in left if not key.startswith(tuple(f"penstock:{name}" for name in shared))]
