@@ -1,0 +1,400 @@
+"""Where one run takes place: its server, workers, producer and proxies; and the words that scenarios are written in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Semaphore
+from typing import Any, Self, TypeVar
+
+import redis
+
+from tests.faults import command, effects, tasks
+from tests.faults.deaths import CAMPAIGN, Deaths, marked
+from tests.faults.effects import END, HELD, START, WORKER, Effect, Effects
+from tests.faults.holdings import Holdings
+from tests.faults.judge import Evidence, Fate, Verdict, judge
+from tests.faults.proxy import Proxy
+from tests.faults.scenario import Scenario
+from tests.faults.servers import Server
+from tests.faults.sides import Producer, Side, Worker
+from tests.live import ROOT
+
+T = TypeVar("T")
+QUEUE = "celery"
+DRAWER = "drawer"
+"""A queue without workers."""
+START_SECONDS = 40.0
+GONE_SECONDS = 3.0
+"""A job that no Redis key and no living process has held for so long will not come back."""
+LONGEST_SECONDS = 300.0
+"""For the jobs of one run to end, as long as some do."""
+GRACE_SECONDS = 5.0
+"""On top of the bound: for the bodies, and for a busy machine."""
+RUN = "FAULTS_RUN"
+"""Environment variable that marks every process of a run."""
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+
+class Unplayed(AssertionError):
+    """The fault did not take place as the scenario says, so the run shows nothing."""
+
+
+class Ground:
+    """One side, one run."""
+
+    def __init__(
+        self, scenario: Scenario, side: Side, folder: Path, ledger: Path, *, quick: bool, turns: Semaphore
+    ) -> None:
+        self.side, self.quick, self.folder = side, quick, folder
+        self._scenario = scenario
+        self._turns = turns
+        self._ledger = ledger
+        self._stack = ExitStack()
+        self._mark = f"{RUN}={uuid.uuid4().hex}"
+        self._workers: list[Worker] = []
+        self._producers: dict[str, Producer] = {}
+        self._found = Evidence({})
+        self._foreign: dict[str, bytes] = {}
+        self._gone_since: dict[str, float] = {}
+        self.remarks: list[str] = []
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True)
+        self.effects = Effects(self.folder / "effects.jsonl")
+        if self.side.is_ours:
+            shutil.copy(self._ledger, self._database)
+        self._stack.callback(self._clean_up)
+        self._deaths = self._stack.enter_context(Deaths(self.effects.pids))
+        self.redis = self.server(**self._scenario.redis)
+        self.lead_to(self.redis)
+        self.producer()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    # -- what there is ------------------------------------------------------------------------------------------
+
+    def server(self, name: str = "redis", **config: str) -> Server:
+        """Another Redis; the first one is there from the start."""
+        return self._stack.enter_context(Server(self.folder / name, **config))
+
+    def proxy(self) -> Proxy:
+        """A way to the Redis that can be disturbed."""
+        return self._stack.enter_context(Proxy(self.redis.port))
+
+    def worker(self, *options: str, children: int = 1, through: str = "", **variables: str) -> Worker:
+        """A worker that is ready to work."""
+        worker = self.begin_worker(*options, children=children, through=through, **variables)
+        self.wait(lambda: self.is_ready(worker) or worker.has_ended, "a worker is ready", START_SECONDS)
+        if worker.has_ended:
+            raise Unplayed(f"a worker has ended: {worker.log.read_text()[-2000:]}")
+        return worker
+
+    def tried_worker(self, *, children: int = 1, through: str = "") -> Worker:
+        """A worker that has settled its first job, so that all of its processes are up."""
+        worker = self.worker(children=children, through=through)
+        self.settled(*self.enqueue("work"))
+        return worker
+
+    def begin_worker(self, *options: str, children: int = 1, through: str = "", **variables: str) -> Worker:
+        """A worker that is just starting, and may never be ready."""
+        number = len(self._workers)
+        options = ("-c", str(children), *options)
+        environment, log = self._environment(through) | variables, self.folder / f"worker{number}.log"
+        worker = Worker(self.side, f"w{number}@faults", environment, log, self._deaths, options)
+        self._workers.append(worker)
+        return worker
+
+    def ready(self, *workers: Worker) -> None:
+        """Waits until workers that were begun are ready."""
+        self.wait(lambda: all(map(self.is_ready, workers)), "workers are ready", START_SECONDS)
+
+    def is_ready(self, worker: Worker) -> bool:
+        """Whether it consumes; the first time its portrait is checked."""
+        for effect in self.effects.of(WORKER):
+            if effect.pid == worker.parent:
+                self.side.check(effect.facts)
+                return True
+        return False
+
+    def clock_ahead(self, seconds: int) -> dict[str, str]:
+        """Variables that make a worker believe to be later; only its wall clock is wrong."""
+        if FAKETIME.exists():
+            return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"+{seconds}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        return {command.AHEAD: str(seconds)}
+
+    # -- what is asked of it ------------------------------------------------------------------------------------
+
+    def enqueue(self, task: str, *args: Any, count: int = 1, through: str = "", **options: Any) -> list[str]:
+        """Enqueues jobs and returns the ids of those that were accepted."""
+        return self.try_to_enqueue(task, *args, ids=new_ids(count), through=through, **options)
+
+    def try_to_enqueue(self, task: str, *args: Any, ids: list[str], through: str = "", **options: Any) -> list[str]:
+        """The same with ids that are known before; a refused one is not counted as accepted."""
+        asked = time.monotonic()
+        answer = self.producer(through).ask(do="send", task=f"faults.{task}", ids=ids, args=list(args), options=options)
+        self._found.accepted |= dict.fromkeys(answer["accepted"], asked)
+        self.remarks += [f"enqueue raised {error}" for error in set(answer["errors"].values())]
+        return list(answer["accepted"])
+
+    def draw(self, task: str, *args: Any) -> dict[str, Any]:
+        """The message of a job as this side's producer makes it, taken out of the queue; it is not counted."""
+        self.producer().ask(
+            do="send", task=f"faults.{task}", ids=new_ids(1), args=list(args), options={"queue": DRAWER}
+        )
+        raw = self.client.rpop(DRAWER)
+        assert isinstance(raw, bytes)
+        return dict(json.loads(raw))
+
+    def lead_to(self, server: Server) -> None:
+        """From now on judges by what this server holds."""
+        self.redis = server
+        self.client = self._stack.enter_context(server.client())
+        self._holdings = Holdings(self.client, self._database if self.side.is_ours else None)
+
+    def let_serve(self, worker: Worker) -> None:
+        """Has a worker of another queue serve this one as well, by remote control."""
+        self.producer().ask(do="serve", queue=QUEUE, worker=worker.name)
+
+    def count_as_accepted(self, *jobs: str) -> None:
+        """Judges jobs whose enqueue call raised, though they are queued."""
+        self._found.accepted |= dict.fromkeys(jobs, time.monotonic())
+
+    def producer(self, through: str = "") -> Producer:
+        """The producer that reaches Redis by this way."""
+        if through not in self._producers:
+            log = self.folder / f"producer{len(self._producers)}.log"
+            self._producers[through] = Producer(self.side, self._environment(through), log)
+            self._stack.callback(self._producers[through].close)
+        return self._producers[through]
+
+    def gate(self) -> str:
+        """A file that is not there yet; a body of ``until`` runs until :meth:`open` makes it."""
+        return str(self.folder / f"gate-{uuid.uuid4().hex[:8]}")
+
+    def open(self, gate: str) -> None:
+        """Lets the bodies that wait for the gate end."""
+        Path(gate).touch()
+
+    def hold(self, step: str) -> None:
+        """Every process that reaches the step stays there."""
+        (self.folder / step).touch()
+
+    def release(self, step: str) -> None:
+        """Processes that come to the step pass it again."""
+        (self.folder / step).unlink()
+
+    # -- what is waited for -------------------------------------------------------------------------------------
+
+    def wait(self, condition: Callable[[], T], what: str, timeout: float = 20.0) -> T:
+        """The first truthy value.
+
+        Raises:
+            Unplayed: there is none in time.
+        """
+        deadline = time.monotonic() + timeout
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                raise Unplayed(f"not within {timeout:.0f} s: {what}")
+            time.sleep(0.02)
+        return value
+
+    def started(self, *jobs: str, timeout: float = 20.0) -> Effect:
+        """Waits until all of them have started; returns the last one's first start."""
+        self.wait(lambda: all(self.effects.of(START, job) for job in jobs), "the jobs start", timeout)
+        return self.effects.of(START, jobs[-1])[0]
+
+    def done(self, *jobs: str) -> None:
+        """Waits until all of them have ended and the store knows it."""
+        self.wait(lambda: not set(jobs) & set(self.unsettled), "the jobs are done and stored")
+
+    def settled(self, *jobs: str) -> None:
+        """Waits until all of them are done and Redis holds nothing of them any more."""
+        self.done(*jobs)
+        self.wait(lambda: not self._holdings.mentioned(set(jobs)), "the jobs are settled")
+
+    def held(self, job: str) -> None:
+        """Waits until the job's process stays at the step of :meth:`hold`."""
+        self.wait(lambda: self.effects.of(HELD, job), "the job's process is held")
+
+    def taken(self, queue: str = QUEUE, timeout: float = 20.0) -> None:
+        """Waits until the queue's ready list is empty."""
+        self.wait(lambda: not self.client.llen(queue), "a worker has taken the messages", timeout)
+
+    def watch(self, *jobs: str, seconds: float) -> None:
+        """Gives a second start of one of the jobs so much time to happen."""
+        deadline = time.monotonic() + seconds
+        with self._resting():
+            while time.monotonic() < deadline and not any(self.starts(job) > 1 for job in jobs):
+                time.sleep(0.05)
+
+    def sleep(self, seconds: float) -> None:
+        """Lets time pass where time is the fault."""
+        with self._resting():
+            time.sleep(max(0.0, seconds))
+
+    @contextmanager
+    def _resting(self) -> Iterator[None]:
+        """Meanwhile another run may have this one's turn: waiting needs no core."""
+        self._turns.release()
+        try:
+            yield
+        finally:
+            self._turns.acquire()
+
+    # -- how it ends --------------------------------------------------------------------------------------------
+
+    def remark(self, text: str) -> None:
+        """Something for the row that is no verdict."""
+        self.remarks.append(text)
+
+    def starts(self, job: str) -> int:
+        """How often it started so far."""
+        return len(self.effects.of(START, job))
+
+    @property
+    def unsettled(self) -> list[str]:
+        """Accepted jobs that have not ended, or of which the store has no outcome."""
+        self._look()
+        return self._unfinished()
+
+    def strike(self, *jobs: str) -> None:
+        """Notes that a fault strikes these jobs now: their next starts must come within the bound."""
+        now = time.monotonic()
+        self._found.interrupted |= dict.fromkeys(jobs, now)
+
+    def expect(self, fate: Fate, *jobs: str) -> None:
+        """These do not have to be done, but to end in this way."""
+        self._found.fates |= dict.fromkeys(jobs, fate)
+
+    def expect_in_line(self, jobs: Sequence[str]) -> None:
+        """These must start in this order."""
+        self._found.in_line = list(jobs)
+
+    def expect_kept(self, label: str, message: bytes) -> None:
+        """A message that is no job must still be somewhere, byte for byte, when the run is over."""
+        self._foreign[label] = message
+
+    def settle(self) -> None:
+        """Waits until every accepted job has its end or is gone for good, or nothing has ended for the whole bound."""
+        over = time.monotonic() + LONGEST_SECONDS
+        moved, ends = time.monotonic(), 0
+        with self._resting():
+            while not self._is_over() and time.monotonic() < min(over, moved + self._patience):
+                time.sleep(0.25)
+                if (now := len(self.effects.of(END))) > ends:
+                    moved, ends = time.monotonic(), now
+
+    def judge(self) -> Verdict:
+        """The verdict on what happened. Reads everything once more, so an outcome that changes is seen."""
+        self._look()
+        self._found.messages_kept = {label: self._holdings.keep(message) for label, message in self._foreign.items()}
+        return judge(self._found)
+
+    @property
+    def jobs(self) -> int:
+        """How many were accepted, messages that are no jobs among them."""
+        return len(self._found.accepted) + len(self._foreign)
+
+    @property
+    def portraits(self) -> list[dict[str, Any]]:
+        """What the workers said of themselves."""
+        return [effect.facts for effect in self.effects.of(WORKER)]
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    @property
+    def _patience(self) -> float:
+        """Seconds without any job's end after which whatever is open counts as stuck."""
+        chosen = 0 if self.quick else self._scenario.patience
+        return (chosen or self._scenario.bound) + GRACE_SECONDS
+
+    @property
+    def _database(self) -> Path:
+        return self.folder / "ledger.db"
+
+    def _environment(self, through: str) -> dict[str, str]:
+        broker = through or self.redis.url
+        database = f"sqlite:///{self._database}"
+        backend = f"penstock.ledger.backend:LedgerBackend+{database}" if self.side.is_ours else broker
+        config = {
+            "broker_url": broker,
+            "result_backend": backend,
+            "broker_connection_retry_on_startup": True,
+            **self.side.config,
+            **self._scenario.config,
+            **({} if self.side.is_ours else self._scenario.stock),
+        }
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", CAMPAIGN) if name in os.environ}
+        name, value = self._mark.split("=")
+        return kept | {
+            name: value,
+            "PYTHONPATH": str(ROOT),
+            "FAULTS_CONFIG": json.dumps(config),
+            "REDIS_URL": broker,
+            "DATABASE_URL": database,
+            "PENSTOCK_VAR": str(self.folder / "var"),
+            effects.FILE: str(self.effects.path),
+            tasks.HOLD: str(self.folder),
+        }
+
+    def _is_over(self) -> bool:
+        self._look()
+        now = time.monotonic()
+        open_attempts = self._running()
+        self._gone_since = {
+            job: self._gone_since.get(job, now)
+            for job in self._unfinished()
+            if job not in self._found.traces and job not in open_attempts
+        }
+        return all(now - self._gone_since.get(job, now) > GONE_SECONDS for job in self._unfinished())
+
+    def _unfinished(self) -> list[str]:
+        """Jobs without an end, as the tasks or the store tell it; both must agree for those that were done."""
+        done = {effect.job for effect in self.effects.of(END)}
+        return [
+            job
+            for job in self._found.accepted
+            if job not in self._found.outcomes or (job not in done and self._found.outcomes[job].succeeded)
+        ]
+
+    def _running(self) -> set[str]:
+        deaths = self._deaths.noticed()
+        ended = {effect.attempt for effect in self.effects.of(END)}
+        starts = self.effects.of(START)
+        return {effect.job for effect in starts if effect.attempt not in ended and effect.pid not in deaths}
+
+    def _look(self) -> None:
+        self._found.effects = self.effects.all()
+        self._found.deaths, self._found.killed = self._deaths.noticed(), self._deaths.killed
+        outcomes = self._holdings.outcomes(self._found.accepted)
+        before = self._found.outcomes
+        self._found.changed |= {job for job in before if job in outcomes and outcomes[job] != before[job]}
+        self._found.outcomes = before | outcomes
+        self._found.traces = self._traces()
+
+    def _traces(self) -> set[str]:
+        """Accepted jobs whose message lies in some key, under whatever name."""
+        unfinished = set(self._unfinished())
+        try:
+            return self._holdings.mentioned(unfinished) if unfinished else set()
+        except redis.RedisError:
+            return unfinished
+
+    def _clean_up(self) -> None:
+        self._deaths.kill(marked(self._mark))
+        for worker in self._workers:
+            worker.process.wait()
+
+
+def new_ids(count: int) -> list[str]:
+    """Ids as Celery makes them."""
+    return [str(uuid.uuid4()) for _ in range(count)]

@@ -1,0 +1,16 @@
+"""The application of our side: the same plain Celery app, adopted."""
+
+import json
+import os
+
+from celery import Celery
+
+import penstock
+from penstock.ledger.backend import LedgerBackend
+from tests.faults.tasks import declare, hold_at_commit
+
+app = Celery("faults")
+app.conf.update(json.loads(os.environ["FAULTS_CONFIG"]))
+penstock.adopt(app)
+hold_at_commit(LedgerBackend)
+declare(app)

@@ -1,0 +1,182 @@
+"""The two sides: their applications, their workers and producers as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.faults.deaths import Deaths
+from tests.live import ROOT
+
+KEEPER = "penstock.engine.keeper"
+
+
+@dataclass(frozen=True)
+class Side:
+    """A way to run the same tasks."""
+
+    name: str
+    app: str
+    config: dict[str, Any] = field(default_factory=dict, hash=False)
+    transport: str = "kombu.transport.redis:Transport"
+    backend: str = "celery.backends.redis:RedisBackend"
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether penstock is in it."""
+        return self.app == "our"
+
+    def check(self, portrait: dict[str, Any]) -> None:
+        """Raises AssertionError unless a worker is made as this side's workers are."""
+        for part in ("transport", "backend"):
+            assert portrait[part] == getattr(self, part), f"{self.name}: its {part} is {portrait[part]}"
+        assert bool(portrait["ours"]) == self.is_ours, f"{self.name}: modules {portrait['ours']}"
+
+
+STOCK = Side("stock", "stock", {"task_acks_late": False})
+LATE = Side("stock, acks late", "stock", {"task_acks_late": True})
+OURS = Side(
+    "ours",
+    "our",
+    transport="penstock.broker.transport:Transport",
+    backend="penstock.ledger.backend:LedgerBackend",
+)
+SIDES = (STOCK, LATE, OURS)
+
+
+class Worker:
+    """`celery worker` with all its processes. It is ready when its line in the effect file says so."""
+
+    def __init__(
+        self, side: Side, name: str, environment: dict[str, str], log: Path, deaths: Deaths, options: Sequence[str]
+    ) -> None:
+        self.name = name
+        self._deaths = deaths
+        self.log = log
+        # The application is imported by name; the command's own output is all that a failure leaves to read.
+        command = [sys.executable, "-m", "tests.faults.command", side.app, "worker", "-l", "INFO", "-n", name, *options]
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def parent(self) -> int:
+        """Process id of Celery's main process."""
+        return self.process.pid
+
+    @property
+    def everyone(self) -> list[int]:
+        """The parent and all that descend from it."""
+        try:
+            descendants = psutil.Process(self.parent).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        return [self.parent, *(process.pid for process in descendants)]
+
+    @property
+    def keeper(self) -> int | None:
+        """Process id of our keeper; a stock worker has none."""
+        return next((pid for pid in self.everyone if KEEPER in _command(pid)), None)
+
+    @property
+    def children(self) -> list[int]:
+        """Process ids of the pool."""
+        return [pid for pid in self.everyone if pid != self.parent and KEEPER not in _command(pid)]
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the parent's resident memory."""
+        return int(psutil.Process(self.parent).memory_info().rss)
+
+    def freeze(self) -> None:
+        """SIGSTOP of everyone."""
+        for pid in self.everyone:
+            os.kill(pid, signal.SIGSTOP)
+
+    def kill(self) -> float:
+        """kill -9 of everyone at once, as when the host is gone. Returns when."""
+        return self._kill(self.everyone)
+
+    def kill_parent(self) -> float:
+        """kill -9 of the main process alone."""
+        return self._kill([self.parent])
+
+    def kill_children(self) -> float:
+        """kill -9 of the pool's processes."""
+        return self._kill(self.children)
+
+    def kill_keeper(self) -> float:
+        """kill -9 of the keeper alone."""
+        assert self.keeper is not None
+        return self._kill([self.keeper])
+
+    def stop(self) -> None:
+        """SIGTERM: Celery's warm shutdown. Does not wait."""
+        self.process.send_signal(signal.SIGTERM)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the main process is gone."""
+        return self.process.poll() is not None
+
+    def _kill(self, pids: list[int]) -> float:
+        everyone = self.everyone
+        self._deaths.watch(everyone)
+        struck = self._deaths.kill(pids, dragged_along=everyone if self.parent in pids else ())
+        if self.parent in pids:
+            self.process.wait()
+        return struck
+
+
+class Producer:
+    """A process that enqueues; asked and answered line by line."""
+
+    def __init__(self, side: Side, environment: dict[str, str], log: Path) -> None:
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.producer", side.app],
+                env=environment,
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """One request and its answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return dict(json.loads(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        """Ends the process."""
+        with suppress(OSError):
+            self._process.kill()
+            self._process.communicate()
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""

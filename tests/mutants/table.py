@@ -1,0 +1,15 @@
+"""All guards. One module of ``guards`` for each part of the system."""
+
+from tests.mutants.guard import Guard
+from tests.mutants.guards import broker, client, keeper, leaving, ledger, scripts, tasks, worker
+
+GUARDS: tuple[Guard, ...] = (
+    *scripts.GUARDS,
+    *broker.GUARDS,
+    *keeper.GUARDS,
+    *worker.GUARDS,
+    *leaving.GUARDS,
+    *ledger.GUARDS,
+    *client.GUARDS,
+    *tasks.GUARDS,
+)
