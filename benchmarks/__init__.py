@@ -1,0 +1,1 @@
+"""What Penstock costs and brings, measured beside stock Celery in the same run: ``python -m benchmarks``."""
