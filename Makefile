@@ -10,7 +10,7 @@ BUILD := --group build
 DEVELOPMENT := $(PRODUCTION) $(BUILD) --extra embedded --group test --group check
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check fresh format lock clean
+.PHONY: help up demo test check fresh faults mutants bench format lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,15 @@ check: $(STAMP)  ## Style, types, import contract, locks in step, the docs' code
 
 fresh: $(STAMP)  ## README's own commands in an empty clone with an empty environment, with pictures
 	@$(BIN)/python .ci/fresh.py
+
+faults: $(STAMP)  ## Break stock Celery and Penstock in the same ways, and write docs/faults.md
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+mutants: $(STAMP)  ## Remove each guard in turn and see its test turn red
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
+bench: $(STAMP)  ## Measure beside stock Celery, and write docs/benchmarks.md
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 format: $(STAMP)  ## Format the code
 	@$(BIN)/ruff format .

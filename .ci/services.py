@@ -27,11 +27,10 @@ def find() -> None:
 
 
 def clean() -> None:
-    """Removes what kombu leaves in a Redis database, which was empty when it was found, and the database made here."""
+    """Removes what was left in a Redis database, which was empty when it was found, and the database made here."""
     if url := os.environ.get("REDIS_URL"):
         with redis.Redis.from_url(url) as connection:
-            if leftovers := list(connection.scan_iter("_kombu.binding*")):
-                connection.delete(*leftovers)
+            connection.flushdb()
     made = make_url(os.environ.get("DATABASE_URL") or "sqlite://").set(drivername="postgresql+psycopg")
     if made.database and made.database.startswith(PREFIX):
         with create_engine(made.set(database="postgres"), isolation_level="AUTOCOMMIT").connect() as connection:

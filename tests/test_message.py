@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import ArgumentError
-from penstock.message import MAX_DEPTH, build, encode_arguments
+from penstock.message import ASSUMED, MAX_DEPTH, Template, check, encode_arguments, sealed, unsealed
 
 LIMIT = 1_000_000
 values = st.recursive(
@@ -66,15 +66,59 @@ def test_arguments_that_are_too_large_are_refused_with_both_sizes() -> None:
         encode_arguments("task", ["x" * 2000], {}, 1000)
 
 
+def template(**options: Any) -> Template:
+    return Template(**{"task": "t", "queue": "q", "priority": 0, "now": datetime.now(UTC), **options})
+
+
+def written(raw: bytes) -> dict[str, Any]:
+    """A sealed message as its reader sees it."""
+    message = json.loads(sealed(raw, "tag"))
+    return {**message, "body": json.loads(message["body"])}
+
+
+@settings(max_examples=50, deadline=None)
+@given(args=st.lists(values, max_size=3), kwargs=st.dictionaries(st.text(), values, max_size=3))
+def test_any_arguments_arrive_in_a_message(args: list[Any], kwargs: dict[str, Any]) -> None:
+    message = written(template().unsealed("1", check("t", args, kwargs, LIMIT)))
+    assert message["body"][:2] == [args, kwargs]
+
+
+@given(queue=st.text(min_size=1), task=st.text(min_size=1))
+def test_any_names_arrive_in_a_message(queue: str, task: str) -> None:
+    message = written(template(queue=queue, task=task).unsealed("1", check(task, (), {}, LIMIT)))
+    assert message["headers"]["task"] == task
+    assert message["properties"]["delivery_info"] == {"exchange": "", "routing_key": queue}
+
+
 def test_long_arguments_are_not_repeated_whole_in_the_headers() -> None:
-    message = build(
-        id="1",
-        task="t",
-        queue="q",
-        priority=0,
-        args=["x" * 5000],
-        kwargs={},
-        now=datetime.now(UTC),
-        max_bytes=LIMIT,
-    )
-    assert len(message.headers["argsrepr"]) < 200
+    headers = template().headers("1", check("t", ["x" * 5000], {"list": list(range(1000))}, LIMIT))
+    assert len(headers["argsrepr"]) < 200
+    assert len(headers["kwargsrepr"]) < 200
+
+
+def test_short_arguments_are_shown_as_they_are() -> None:
+    headers = template().headers("1", check("t", (1, "two"), {"three": None}, LIMIT))
+    assert (headers["argsrepr"], headers["kwargsrepr"]) == ("(1, 'two')", "{'three': None}")
+
+
+def test_headers_that_say_what_a_worker_assumes_are_left_out() -> None:
+    message = written(template().unsealed("1", check("t", (), {}, LIMIT)))
+    assert not ASSUMED.keys() - {"ignore_result"} & message["headers"].keys()
+    assert None not in message["headers"].values()
+
+
+def test_a_message_is_the_same_whether_or_not_somebody_looks_at_its_headers() -> None:
+    common, arguments = template(eta=datetime.now(UTC), time_limits=(5.0, None)), check("t", (1,), {}, LIMIT)
+    seen = common.unsealed_with(common.headers("1", arguments), "1", arguments)
+    assert written(seen) == written(common.unsealed("1", arguments))
+
+
+def test_what_a_listener_adds_to_the_headers_is_sent() -> None:
+    common, arguments = template(), check("t", (), {}, LIMIT)
+    headers = common.headers("1", arguments) | {"traceparent": "00-1", "retries": 2}
+    message = written(common.unsealed_with(headers, "1", arguments))
+    assert (message["headers"]["traceparent"], message["headers"]["retries"]) == ("00-1", 2)
+
+
+def test_a_message_without_properties_of_its_own_is_json_too() -> None:
+    assert written(unsealed("[]", {"id": "1"}, {}, "q", 3, json.dumps))["properties"]["priority"] == 3

@@ -1,5 +1,6 @@
 """Declaring tasks: options are checked when the module is imported, arguments when a job is submitted."""
 
+import inspect
 import subprocess
 import sys
 from datetime import datetime
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock import Retry, current_job, task
+from penstock import Retry, Task, current_job, task
 from penstock.errors import ArgumentError, DeclarationError
+from penstock.task import Options
 from tests import jobs
 
 ROOT = Path(__file__).parent.parent
@@ -102,6 +104,37 @@ def test_calling_a_task_runs_its_body_here() -> None:
 def test_arguments_that_do_not_fit_are_refused_before_anything_is_sent(args: Any, kwargs: Any) -> None:
     with pytest.raises(ArgumentError, match=r"tests\.jobs\.add\(left: int, right: int\)"):
         jobs.add.enqueue(*args, **kwargs)
+
+
+def plain(a, b=1): ...  # type: ignore[no-untyped-def]
+def keyword_only(a, *, b, c=1): ...  # type: ignore[no-untyped-def]
+def positional_only(a, /, b): ...  # type: ignore[no-untyped-def]
+def variable(a, *rest, **named): ...  # type: ignore[no-untyped-def]
+def nothing(): ...  # type: ignore[no-untyped-def]
+
+
+@pytest.mark.parametrize("function", [plain, keyword_only, positional_only, variable, nothing])
+@given(
+    args=st.lists(st.integers(), max_size=3).map(tuple),
+    kwargs=st.dictionaries(st.sampled_from("abcd"), st.integers(), max_size=3),
+)
+def test_arguments_fit_when_python_says_so(function: Any, args: Any, kwargs: Any) -> None:
+    declared = Task("t", function, Options(), inspect.signature(function))
+    try:
+        function(*args, **kwargs)
+        fits = True
+    except TypeError:
+        fits = False
+    try:
+        declared.check_arguments(args, kwargs)
+        assert fits
+    except ArgumentError:
+        assert not fits
+
+
+def test_a_bound_call_keeps_its_task_options_and_arguments() -> None:
+    call = jobs.add.options(priority=3).bind(1, right=2)
+    assert (call.task, call.options.priority, call.args, call.kwargs) == (jobs.add, 3, (1,), {"right": 2})
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,34 @@
 import json
+import logging
 import socket
+import socketserver
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from penstock import checks
 from penstock.app import PenstockApp, make_app
 from penstock.checks import require_redis, require_servers
 from penstock.cli.check import check
 from penstock.config import Settings
+from penstock.embedded import prepared_system
 from penstock.errors import BrokerUnavailable, LedgerOutdated, PenstockError
 from penstock.ledger import schema
 from penstock.profile import Profile
 from penstock.scheduler.schedule import Every, Schedule
 from tests import jobs as tasks
 from tests.cli.conftest import run_with
+from tests.embedded.owner import variables
+from tests.live import ROOT
+from tests.servers import KINDS, running
 
 NOWHERE = {"REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": "postgresql://ada:secret@127.0.0.1:1/ledger"}
 EVERY_QUEUE = (Profile(name="main", queues=("default", "celery", "web"), children=1),)
@@ -50,11 +61,13 @@ def silent_port() -> Iterator[int]:
 
 
 def test_a_sound_deployment_passes_with_a_line_for_everything(environment: dict[str, str]) -> None:
-    result = run_with(deployed(environment), check)
+    with running("redis", "--appendonly", "yes") as server:
+        result = run_with(deployed({**environment, "REDIS_URL": server.url}), check)
     assert result.exit_code == 0, result.stdout
     lines = result.stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [
-        ["✔", name] for name in ("settings", "redis", "ledger", "schema", "queues", "schedules")
+        ["✔", name]
+        for name in ("settings", "redis", "policy", "persistence", "ledger", "schema", "queues", "schedules")
     ]
 
 
@@ -69,7 +82,7 @@ def test_servers_that_are_down_are_both_named_with_their_remedies() -> None:
     result = run_with(deployed(NOWHERE), check)
     assert result.exit_code == 1
     failed = {line.split()[1]: line for line in result.stdout.splitlines() if line.startswith("✘")}
-    assert set(failed) == {"redis", "ledger", "schema"}
+    assert set(failed) == {"redis", "policy", "persistence", "ledger", "schema"}
     assert "correct REDIS_URL" in failed["redis"]
     assert "correct DATABASE_URL" in failed["ledger"]
     assert "secret" not in result.output
@@ -112,6 +125,179 @@ def test_a_sqlite_file_that_does_not_exist_is_not_created(broker_url: str, tmp_p
 def quick_environment(broker_url: str, sqlite_template: Path) -> dict[str, str]:
     """A deployment whose database is not what the test is about."""
     return {"REDIS_URL": broker_url, "DATABASE_URL": f"sqlite:///{sqlite_template}"}
+
+
+def test_a_redis_without_aof_is_a_warning_that_fails_nothing(quick_environment: dict[str, str]) -> None:
+    with running("valkey") as server:
+        app = deployed({**quick_environment, "REDIS_URL": server.url})
+        persistence = findings(app)["persistence"]
+        result = run_with(app, check)
+    assert persistence["passed"]
+    assert persistence["warning"]
+    assert "set appendonly to yes" in persistence["text"]
+    assert result.exit_code == 0
+    assert "!  persistence" in result.stdout
+
+
+def test_the_embedded_server_is_no_cause_for_a_warning(sqlite_template: Path, tmp_path: Path) -> None:
+    given = variables(tmp_path) | {"DATABASE_URL": f"sqlite:///{sqlite_template}"}
+    with prepared_system(given) as system:
+        found = findings(deployed(system.environment))
+    assert not any(finding["warning"] for finding in found.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
+def test_a_redis_that_drops_keys_when_it_is_full_is_refused(
+    quick_environment: dict[str, str], kind: str, policy: str
+) -> None:
+    with running(kind, "--maxmemory", "64mb", "--maxmemory-policy", policy) as server:
+        given = {**quick_environment, "REDIS_URL": server.url}
+        found = findings(deployed(given))
+        with pytest.raises(BrokerUnavailable, match="set maxmemory-policy to noeviction"):
+            require_servers(Settings.load(given))
+    assert found["redis"]["passed"]
+    assert not found["policy"]["passed"]
+    assert policy in found["policy"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--maxmemory", "64mb", "--maxmemory-policy", "noeviction"), "of 64 MiB used"),
+        # Without a limit nothing is ever dropped.
+        (("--maxmemory-policy", "allkeys-lru"), "without a maxmemory"),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_redis_that_drops_nothing_is_accepted(
+    quick_environment: dict[str, str], kind: str, options: tuple[str, ...], said: str
+) -> None:
+    with running(kind, *options) as server:
+        found = findings(deployed({**quick_environment, "REDIS_URL": server.url}))
+        require_redis(Settings.load({**quick_environment, "REDIS_URL": server.url}))
+    assert found["policy"]["passed"]
+    assert said in found["policy"]["text"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_replica_is_refused(quick_environment: dict[str, str], kind: str) -> None:
+    with running(kind, "--replicaof", "127.0.0.1 1") as server:
+        assert_refused({**quick_environment, "REDIS_URL": server.url}, "is a replica", "name the master in REDIS_URL")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_of_a_cluster_is_refused(quick_environment: dict[str, str], kind: str) -> None:
+    with running(kind, "--cluster-enabled", "yes", tcp=True) as server:
+        url = f"redis://127.0.0.1:{server.port}/0"
+        assert_refused({**quick_environment, "REDIS_URL": url}, "is part of a cluster", "Sentinel")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_that_is_wrong_with_a_redis_is_told_at_once(quick_environment: dict[str, str], kind: str) -> None:
+    options = ("--replicaof", "127.0.0.1 1", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
+    with running(kind, *options) as server, pytest.raises(BrokerUnavailable) as caught:
+        require_redis(Settings.load({**quick_environment, "REDIS_URL": server.url}))
+    assert "is a replica" in str(caught.value)
+    assert "allkeys-lru" in str(caught.value)
+
+
+def assert_refused(given: dict[str, str], *words: str) -> None:
+    """The check fails and nothing starts, both with these words."""
+    finding = findings(deployed(given))["redis"]
+    assert not finding["passed"]
+    with pytest.raises(BrokerUnavailable) as caught:
+        require_servers(Settings.load(given))
+    for word in words:
+        assert word in finding["text"]
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("told", "is_served"),
+    [
+        ({"redis_version": "6.2.14"}, False),
+        ({"redis_version": "7.0.0"}, True),
+        ({"redis_version": "7.2.4", "valkey_version": "7.2.11"}, False),
+        ({"redis_version": "7.2.4", "valkey_version": "8.0.0"}, True),
+        ({"redis_version": "10.0.1"}, True),
+    ],
+)
+def test_redis_7_and_valkey_8_are_the_oldest_that_serve(
+    quick_environment: dict[str, str], told: dict[str, str], is_served: bool
+) -> None:
+    # No such servers are at hand; everything but the version is as a real one says it.
+    with telling(told) as url:
+        given = {**quick_environment, "REDIS_URL": url}
+        if is_served:
+            require_redis(Settings.load(given))
+        else:
+            assert_refused(given, "use Redis 7.0 or newer, or Valkey 8 or newer")
+
+
+def test_a_redis_that_keeps_its_policy_to_itself_is_a_warning(quick_environment: dict[str, str]) -> None:
+    with telling({"redis_version": "7.2.0"}) as url:
+        policy = findings(deployed({**quick_environment, "REDIS_URL": url}))["policy"]
+    assert policy["passed"]
+    assert policy["warning"]
+
+
+@contextmanager
+def telling(info: dict[str, str]) -> Iterator[str]:
+    """The address of somebody who speaks Redis's language, says this of himself, and understands nothing else."""
+
+    class Answering(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while count := self.rfile.readline()[1:]:
+                words = [self.rfile.readline() and self.rfile.readline().strip() for _ in range(int(count))]
+                text = "".join(f"{name}:{value}\r\n" for name, value in info.items()).encode()
+                self.wfile.write(b"$%d\r\n%s\r\n" % (len(text), text) if words[0] == b"INFO" else b"+OK\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+        yield f"redis://127.0.0.1:{server.server_address[1]}/0"
+        server.shutdown()
+
+
+def test_one_connection_and_info_alone_are_enough(quick_environment: dict[str, str]) -> None:
+    """A managed Redis allows no more."""
+    users = ["user default on nopass -@all +info +client|setname"]
+    with (
+        running("valkey", config=users) as server,
+        redis.Redis(unix_socket_path=str(server.path), protocol=2) as watching,
+    ):
+        before = watching.info("stats")["total_connections_received"]
+        found = findings(deployed({**quick_environment, "REDIS_URL": server.url}))
+        assert watching.info("stats")["total_connections_received"] == before + 1
+    assert all(found[name]["passed"] for name in ("redis", "policy", "persistence"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["worker", "beat"])
+def test_a_worker_and_a_beat_do_not_start_on_a_redis_that_drops_jobs(
+    environment: dict[str, str], tmp_path: Path, kind: str
+) -> None:
+    with running("redis", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru") as server:
+        done = subprocess.run(
+            [sys.executable, "-m", "celery", "-A", "tests.worker_app", kind],
+            env={**environment, "REDIS_URL": server.url},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert "set maxmemory-policy to noeviction" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_start_logs_what_is_worth_a_warning(
+    quick_environment: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with running("valkey") as server, caplog.at_level(logging.WARNING):
+        require_servers(Settings.load({**quick_environment, "REDIS_URL": server.url}))
+    assert "AOF is off" in caplog.text
 
 
 def test_a_task_whose_queue_nobody_serves_is_named(quick_environment: dict[str, str]) -> None:

@@ -13,14 +13,17 @@ from celery import Celery
 
 from penstock.cli.check import check
 from penstock.cli.command import Command, Group
+from penstock.cli.failures import failures
 from penstock.cli.jobs import jobs
 from penstock.cli.ledger import ledger as ledger_group
+from penstock.cli.queues import queues
+from penstock.cli.release import release
 from penstock.errors import PenstockError
 from tests.cli.conftest import Ledger, run_with
 from tests.conftest import deployment
 
 ROOT = Path(__file__).parent.parent.parent
-COMMANDS: tuple[click.Command, ...] = (check, jobs, ledger_group)
+COMMANDS: tuple[click.Command, ...] = (check, failures, jobs, ledger_group, queues, release)
 HEAVY = {"celery", "kombu", "redis", "sqlalchemy", "alembic", "rich"}
 
 
@@ -49,7 +52,7 @@ def quick_deployment(quick_ledger: Ledger, redis_server: str, tmp_path: Path) ->
     return deployment(redis_server, quick_ledger.url, tmp_path)
 
 
-@pytest.mark.parametrize("module", ["check", "jobs", "ledger"])
+@pytest.mark.parametrize("module", ["check", "failures", "jobs", "ledger", "queues", "release"])
 def test_importing_a_command_loads_nothing_heavy(module: str) -> None:
     code = f"import penstock.cli.{module}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -77,7 +80,9 @@ def test_in_another_project_celery_loads_the_commands_and_nothing_that_changes_i
     assert result.stdout.splitlines()[-1] == "['penstock.cli.jobs']"
 
 
-@pytest.mark.parametrize("command", [check, jobs.commands["list"], ledger_group.commands["status"]])
+@pytest.mark.parametrize(
+    "command", [check, failures.commands["list"], jobs.commands["list"], ledger_group.commands["status"]]
+)
 def test_an_app_that_is_not_ours_is_told_what_to_do(command: click.Command) -> None:
     result = run_with(Celery("other", set_as_current=False), command)
     assert result.exit_code == 1

@@ -1,11 +1,14 @@
 """What `jobs cancel` refuses; no worker runs here."""
 
+import json
 import time
 from collections.abc import Iterator
 
 import pytest
+import redis
 from sqlalchemy import func, select
 
+from penstock.broker.keys import Keys
 from penstock.cli.jobs import jobs
 from penstock.ledger.session import reading
 from penstock.ledger.tables import audit
@@ -35,12 +38,22 @@ def test_a_job_that_has_ended_is_refused(run: Run, ledger: Ledger) -> None:
     assert entries(ledger) == 0
 
 
-def test_a_request_that_no_worker_hears_is_a_failure_with_its_remedy(run: Run, ledger: Ledger) -> None:
+def test_without_a_worker_the_request_is_noted_for_whoever_claims_the_job(
+    run: Run, ledger: Ledger, broker: redis.Redis
+) -> None:
     result = run(jobs, "cancel", "never-seen")
-    assert result.exit_code == 1
-    assert "no worker heard" in result.stderr
-    assert "start a worker" in result.stderr
-    assert entries(ledger) == 0
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "never-seen: noted; no worker has heard it yet; it is cancelled when one claims it\n"
+    assert broker.zrange(Keys().revoked, 0, -1) == ["never-seen"]
+    assert entries(ledger) == 1
+
+
+def test_in_json_each_job_says_who_heard_it_and_what_that_means(run: Run, ledger: Ledger) -> None:
+    ledger.succeed("one")
+    result = run(jobs, "cancel", "never-seen", "one", "--json")
+    means = "it is cancelled when one claims it"
+    assert json.loads(result.stdout) == [{"job": "never-seen", "workers": [], "means": means}]
+    assert (result.exit_code, "one has already ended" in result.stderr) == (1, True)
 
 
 def test_without_redis_the_refusal_is_quick(ledger: Ledger, environment: dict[str, str]) -> None:

@@ -61,6 +61,12 @@ def test_a_retry_is_a_new_message_that_names_the_old_job(run: Run, ledger: Ledge
     assert result.stdout == f"old → {headers['id']}\n"
 
 
+def test_in_json_each_old_id_has_its_new_one(run: Run, ledger: Ledger, broker: redis.Redis) -> None:
+    ledger.fail("old", task=TASK, args=[1], kwargs={"right": 2})
+    submitted = json.loads(run(jobs, "retry", "old", "--json").stdout)
+    assert submitted == [{"job": "old", "new": waiting(broker)[0]["id"]}]
+
+
 def test_a_retry_waits_where_the_old_job_waited(run: Run, ledger: Ledger, broker: redis.Redis) -> None:
     ledger.succeed("old", task=TASK, queue="slow", priority=3)
     assert run(jobs, "retry", "old").exit_code == 0

@@ -7,7 +7,9 @@ from penstock.job import State
 from penstock.ledger import queries
 from penstock.ledger.rows import JobRow, Outcome
 from penstock.ledger.session import writing
-from tests.cli.conftest import Ledger, Run, value_error
+from tests import jobs as tasks
+from tests.cli.conftest import Ledger, Run, run_with, value_error
+from tests.conftest import producer
 
 A_UUID = "3f2a91c0-5b1e-4c59-9a53-0c7d1f0e8a11"
 
@@ -101,3 +103,28 @@ def test_json_has_job_attempts_parent_children_and_audit(run: Run, ledger: Ledge
     assert life["parent"] == {"id": "parent", "task": "tests.jobs.add", "state": "succeeded"}
     assert [child["id"] for child in life["children"]] == ["child"]
     assert life["audit"][0]["actor"] == "anna@ops"
+
+
+def test_a_job_that_no_worker_has_seen_is_shown_where_it_waits(run: Run, broker_url: str) -> None:
+    waiting = tasks.add.enqueue(1, right=2).id
+    assert shown(run, waiting).startswith(f"{waiting}\nqueued, queue default, enqueued ")
+    found = json.loads(run(jobs, "show", waiting, "--json").stdout)
+    assert found["job"] | {"since": None} == {"id": waiting, "state": "queued", "queue": "default", "since": None}
+    assert found["attempts"] == []
+
+
+def test_a_job_that_is_due_later_is_shown_with_its_time(run: Run, broker_url: str) -> None:
+    later = tasks.add.options(delay=3630).enqueue(1, right=2).id
+    assert "scheduled, queue default, due in 1h" in shown(run, later)
+
+
+def test_what_was_done_to_a_waiting_job_is_shown(run: Run, broker_url: str) -> None:
+    waiting = tasks.add.enqueue(1, right=2).id
+    run(jobs, "cancel", waiting)
+    assert "cancel by " in shown(run, waiting)
+
+
+def test_a_job_that_nobody_knows_stays_unknown_when_redis_is_away(ledger: Ledger, environment: dict[str, str]) -> None:
+    with producer({**environment, "REDIS_URL": "redis://127.0.0.1:1/0"}) as app:
+        result = run_with(app, jobs, "show", A_UUID)
+    assert (result.exit_code, result.stderr.startswith("penstock: the ledger has no job")) == (1, True)

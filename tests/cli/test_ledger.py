@@ -38,6 +38,12 @@ def test_a_second_upgrade_changes_nothing_and_says_so(run: Run, ledger: Ledger) 
     assert json.loads(run(command, "status", "--json").stdout)["states"]["succeeded"] == 1
 
 
+def test_in_json_upgrade_gives_both_revisions(run: Run, ledger: Ledger) -> None:
+    schema.downgrade(ledger.url, "base")
+    found = [json.loads(run(command, "upgrade", "--json").stdout) for _ in range(2)]
+    assert [(each["before"], each["revision"]) for each in found] == [(None, NEWEST), (NEWEST, NEWEST)]
+
+
 def test_upgrade_makes_the_folder_and_the_file_of_sqlite(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "ledger.db"
     assert run_with(app_at(f"sqlite:///{path}"), command, "upgrade").exit_code == 0
@@ -75,6 +81,7 @@ def test_status_tells_what_the_ledger_holds(run: Run, ledger: Ledger) -> None:
     assert status["states"] == {
         "queued": 0,
         "scheduled": 0,
+        "blocked": 0,
         "running": 0,
         "succeeded": 1,
         "failed": 1,

@@ -72,7 +72,9 @@ def pings_its_own_node(compose: Compose) -> Iterator[str]:
         node = words[words.index("-n") + 1]
         if not node.endswith("@%h"):
             yield f"{name}: two containers would have the node name {node}"
-        asked = f'celery -A workers inspect ping -d "{node.replace("%h", "$$HOSTNAME")}"'
+        host = node.replace("%h", "$$HOSTNAME")
+        question = "check --worker" if "worker" in words else "inspect ping -d"
+        asked = f'celery -A workers {question} "{host}"'
         if service["healthcheck"]["test"] != ["CMD-SHELL", asked]:
             yield f"{name}: the health check is not {asked}"
 

@@ -70,3 +70,19 @@ def test_every_test_that_is_named_exists(page: Path) -> None:
 def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_readme_knows_how_many_guards_are_removed_in_turn() -> None:
+    from tests.mutants.table import GUARDS
+
+    assert f"removes {len(GUARDS)} guards" in " ".join(README.split())
+
+
+def test_the_fault_table_of_readme_says_what_the_page_says() -> None:
+    """Each of its rows stands in docs/faults.md, window, damage of stock and of ours alike."""
+    page = (ROOT / "docs" / "faults.md").read_text()
+    rows = re.findall(r"^\| (W\d+) \| (.+?) \| (.+?) \| (.+?) \|$", README, re.MULTILINE)
+    assert len(rows) >= 10
+    for window, _, stock, ours in rows:
+        lines = [line for line in page.splitlines() if line.startswith(f"| {window} ")]
+        assert any(stock in line and ours in line for line in lines), (window, stock, ours)

@@ -153,7 +153,11 @@ def test_children_of_one_that_ended_are_ended(environment: dict[str, str]) -> No
 
 def test_ctrl_c_in_the_terminal_reaches_none_of_them(environment: dict[str, str]) -> None:
     with Supervisor([shell("a", "sleep 600")], environment, output=io.StringIO()):
-        (child,) = [p for p in psutil.Process().children() if p.cmdline()[-1:] == ["sleep 600"] or "600" in p.cmdline()]
+
+        def started() -> list[psutil.Process]:
+            return [p for p in psutil.Process().children() if "600" in " ".join(p.cmdline())]
+
+        (child,) = wait_for(started, "the process has become what it was started for")
         assert os.getsid(child.pid) == child.pid
 
 

@@ -229,8 +229,10 @@ def test_whatever_happens_in_whatever_order_a_job_obeys_its_state_machine(
 
 
 def _allowed(state: State | None, step: State) -> bool:
-    """Written apart from the code under test: scheduled and queued do not follow themselves."""
-    return state is None or state != step
+    """Written apart from the code under test: scheduled, queued and blocked do not follow themselves, nor does
+    scheduled follow blocked.
+    """
+    return state != step and (state, step) != (State.BLOCKED, State.SCHEDULED)
 
 
 @pytest.fixture

@@ -12,10 +12,12 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import exc, inspect, text
 
 from penstock.errors import LedgerOutdated, LedgerUnavailable
-from penstock.ledger import queries, schema
+from penstock.job import Reason, State
+from penstock.ledger import deliveries, queries, schema
+from penstock.ledger.rows import AttemptRow, Delivery, JobRow, Outcome
 from penstock.ledger.session import close_all, engine_for, reading, writing
 from penstock.ledger.tables import metadata
-from tests.conftest import administer, database_of
+from tests.conftest import NewLedger, administer, database_of
 from tests.live import ROOT
 
 
@@ -30,6 +32,51 @@ def test_up_down_and_up_again_gives_the_same_tables(database_url: str) -> None:
     schema.upgrade(database_url)
     with reading(database_url) as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_upgrading_to_dead_letters_and_back_keeps_jobs_and_their_attempts(database_url: str) -> None:
+    """SQLite makes the table of jobs anew for it, while attempts refer to it."""
+    schema.downgrade(database_url, "0001")
+    with writing(database_url) as connection:
+        queries.start_attempt(connection, Delivery(id="1", task="t", args=[1]))
+    before = everything_of_job_1(database_url)
+    schema.upgrade(database_url)
+    assert everything_of_job_1(database_url) == before
+    schema.downgrade(database_url, "0001")
+    assert everything_of_job_1(database_url) == before
+
+
+def everything_of_job_1(url: str) -> tuple[JobRow | None, list[AttemptRow]]:
+    with reading(url) as connection:
+        return queries.find_job(connection, "1"), queries.attempts_of(connection, "1")
+
+
+def test_after_an_upgrade_sqlite_follows_foreign_keys_again(new_ledger: NewLedger) -> None:
+    with new_ledger("sqlite") as url:
+        schema.downgrade(url, "0001")
+        schema.upgrade(url)
+        with writing(url) as connection, pytest.raises(exc.IntegrityError):
+            connection.execute(text("INSERT INTO attempts (job_id, number, started_at) VALUES ('no job', 1, '')"))
+
+
+def test_a_ledger_taken_back_before_blocked_jobs_has_none(database_url: str) -> None:
+    """An older version knows neither the state nor the reason, and could not read the row."""
+    with writing(database_url) as connection:
+        deliveries.block_job(connection, Delivery(id="1", task="t"), Reason.UNKNOWN_TASK)
+    schema.downgrade(database_url, "0001")
+    with reading(database_url) as connection:
+        row = queries.find_job(connection, "1")
+    assert row is not None
+    assert (row.state, row.reason) == (State.QUEUED, None)
+
+
+@pytest.mark.parametrize("state", sorted(State))
+def test_the_database_takes_every_state(database_url: str, state: State) -> None:
+    with writing(database_url) as connection:
+        queries.end_attempt(connection, Delivery(id="1", task="t"), Outcome(state=state))
+    row, _ = everything_of_job_1(database_url)
+    assert row is not None
+    assert row.state is state
 
 
 def test_upgrading_twice_changes_nothing(database_url: str) -> None:
