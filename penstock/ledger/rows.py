@@ -21,6 +21,10 @@ class Delivery:
     args: Any = None
     kwargs: Any = None
     retries: int = 0
+    deliveries: int = 0
+    """How often its message had been delivered before."""
+    token: str | None = None
+    """Of its claim, with the claimer: no two are alike. None: it came without a claim."""
     worker: str | None = None
     enqueued_at: datetime | None = None
     eta: datetime | None = None
@@ -66,6 +70,8 @@ class Outcome:
     reason: Reason | None = None
     result: Any = None
     failure: Failure | None = None
+    due: datetime | None = None
+    """When a job that is scheduled may start."""
 
     @property
     def of_attempt(self) -> str:
@@ -132,6 +138,8 @@ class JobRow:
     error_traceback: str | None
     error_fingerprint: str | None
     retries: int
+    deliveries: int
+    token: str | None
     attempts: int
     worker: str | None
     enqueued_at: datetime | None
@@ -159,6 +167,9 @@ class AttemptRow:
 
     job_id: str
     number: int
+    retries: int
+    deliveries: int
+    token: str | None
     worker: str | None
     started_at: datetime
     finished_at: datetime | None

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     Column,
     DateTime,
@@ -94,6 +95,11 @@ def _id(name: str, *args: Any, **kwargs: Any) -> Column[str]:
     return Column(name, String(ID_LENGTH).with_variant(String(ID_LENGTH, collation="C"), "postgresql"), *args, **kwargs)
 
 
+def _partial(*columns: str, where: str) -> Index:
+    """An index of the few rows that have what is looked for; the others cost nothing."""
+    return Index(None, *columns, postgresql_where=text(where), sqlite_where=text(where))
+
+
 jobs = Table(
     "jobs",
     metadata,
@@ -114,7 +120,12 @@ jobs = Table(
     Column("exception", JSON),
     Column("error_traceback", PlainText),
     Column("error_fingerprint", String(16)),
+    # The fence: what is older than (retries, deliveries), or as old under another token, changes nothing.
     Column("retries", Integer, nullable=False, server_default=text("0")),
+    Column("deliveries", Integer, nullable=False, server_default=text("0")),
+    # Of the claim that runs the job or has ended it; empty while whoever comes next may have it.
+    Column("token", String(255)),
+    # How many attempts the ledger has heard of.
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("worker", String(255)),
     Column("enqueued_at", UTCDateTime),
@@ -132,27 +143,98 @@ jobs = Table(
         f"({_one_of('state', sorted(FINAL))}) = (finished_at IS NOT NULL)",
         name="final_is_finished",
     ),
-    Index(None, "state", "updated_at"),
-    Index(None, "task", "updated_at"),
-    Index(None, "queue", "updated_at"),
-    Index(None, "updated_at"),
-    Index(None, "finished_at"),
-    Index(None, "parent_id"),
-    Index(None, "error_fingerprint"),
+    CheckConstraint("state <> 'running' OR started_at IS NOT NULL", name="running_has_started"),
+    CheckConstraint("state <> 'blocked' OR reason IS NOT NULL", name="blocked_has_reason"),
+    CheckConstraint("retries >= 0 AND deliveries >= 0 AND attempts >= 0", name="counts"),
+    # Each ends as its list is sorted, so that the next page starts where the last one ended.
+    Index(None, "state", "updated_at", "id"),
+    Index(None, "task", "updated_at", "id"),
+    Index(None, "queue", "updated_at", "id"),
+    Index(None, "updated_at", "id"),
+    _partial("parent_id", where="parent_id IS NOT NULL"),
+    _partial("error_fingerprint", "updated_at", "id", where="error_fingerprint IS NOT NULL"),
 )
 
+# Every attempt but the only one of a job that needed no more: that one is the job's own row.
 attempts = Table(
     "attempts",
     metadata,
     _id("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("retries", Integer, nullable=False, server_default=text("0")),
+    Column("deliveries", Integer, nullable=False, server_default=text("0")),
+    Column("token", String(255)),
     Column("worker", String(255)),
     Column("started_at", UTCDateTime, nullable=False),
     Column("finished_at", UTCDateTime),
-    # succeeded, failed, retried, crashed, …: how the attempt ended; empty while it runs, or when its whole worker died.
+    # succeeded, failed, retried, crashed, lost, …: how the attempt ended.
     Column("outcome", String(16)),
     Column("error_type", String(255)),
     Column("error_message", PlainText),
+)
+
+# Messages that are to be in Redis until their job has ended: those of SQL transactions, and follow-ups of outcomes.
+outbox = Table(
+    "outbox",
+    metadata,
+    # In the order of which they are published.
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    # The message's own name: the job's id, and which of its messages it is. Redis knows it by the same.
+    _id("key", nullable=False, unique=True),
+    _id("job_id", nullable=False),
+    Column("task", String(255), nullable=False),
+    Column("queue", String(255), nullable=False),
+    Column("step", SmallInteger, nullable=False),
+    Column("due", UTCDateTime),
+    # As it goes on the wire, without the tag that each publication adds.
+    Column("payload", LargeBinary, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("published_at", UTCDateTime),
+    _partial("number", where="published_at IS NULL"),
+    Index(None, "job_id"),
+)
+
+# Chords whose parts are ending; gone when the chord's body is on its way.
+counters = Table(
+    "counters",
+    metadata,
+    _id("id", primary_key=True),
+    Column("total", Integer, nullable=False),
+    Column("remaining", Integer, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("fired_at", UTCDateTime),
+    CheckConstraint("remaining >= 0 AND remaining <= total", name="remaining"),
+    CheckConstraint("(remaining = 0) = (fired_at IS NOT NULL)", name="fired_at_zero"),
+)
+
+# Who has been counted: a part counts once, however often its end is told.
+counted = Table(
+    "counted",
+    metadata,
+    _id("counter_id", ForeignKey("counters.id", ondelete="CASCADE"), primary_key=True),
+    _id("job_id", primary_key=True),
+    # Its place among the arguments of the body.
+    Column("position", Integer),
+)
+
+# GroupResult.save().
+groups = Table(
+    "groups",
+    metadata,
+    _id("id", primary_key=True),
+    Column("members", JSON, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+)
+
+# How many jobs have ever come to each end, also those whose rows are gone: one side of the balance sheet.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("queue", String(255), primary_key=True),
+    Column("state", String(16), primary_key=True),
+    # Several rows for one sum, so that workers do not wait for each other.
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
 )
 
 audit = Table(
