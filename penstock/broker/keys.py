@@ -142,3 +142,7 @@ class Keys:
     def producer(self, producer: str) -> str:
         """The last sequence number of a producer's connection; remembered for a minute after its last call."""
         return self._ours(f"producer:{producer}")
+
+    def ended(self, job: str) -> str:
+        """Channel on which the end of a job is announced; the payload is its state. Keeps nothing."""
+        return self._ours(f"ended:{job}")

@@ -188,6 +188,11 @@ class Scripts:
         moved, more = self.call("unblock", unknown_list, limit)
         return moved, bool(more)
 
+    def announce(self, ended: Iterable[tuple[str, str]]) -> int:
+        """Tells of (job id, state) pairs, whose rows are committed; how many waiters heard of them."""
+        flat = [part for job in ended for part in job]
+        return int(self.call("announce", *flat)) if flat else 0
+
     def call(self, name: str, *arguments: Any) -> Any:
         """Runs a script; loads it when the server does not have it, as after a restart or SCRIPT FLUSH."""
         chosen = script(name)

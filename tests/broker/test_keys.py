@@ -23,6 +23,7 @@ TWINS: list[tuple[str, str, tuple[Any, ...]]] = [
     ("worker_key", "worker", ("ant@host/00000001",)),
     ("dead_key", "dead_entry", ("ant@host/00000001:7:0",)),
     ("producer_key", "producer", ("p",)),
+    ("ended_channel", "ended", ("j:1",)),
 ]
 
 
@@ -37,7 +38,7 @@ def test_both_languages_build_the_same_name(
 
 
 def test_every_builder_in_lua_is_compared() -> None:
-    builders = re.findall(r"local function (\w+_key)\(", (LUA / "keys.lua").read_text())
+    builders = re.findall(r"local function (\w+_(?:key|channel))\(", (LUA / "keys.lua").read_text())
     assert set(builders) == {lua for lua, _, _ in TWINS}
 
 

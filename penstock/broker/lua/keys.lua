@@ -15,6 +15,7 @@ local function inflight_key(claimer, queue) return ours .. 'inflight:' .. claime
 local function worker_key(worker) return ours .. 'worker:' .. worker end
 local function dead_key(entry) return ours .. 'dead:' .. entry end
 local function producer_key(producer) return ours .. 'producer:' .. producer end
+local function ended_channel(job) return ours .. 'ended:' .. job end
 
 local function now_ms()
   local time = redis.call('TIME')
