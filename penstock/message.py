@@ -24,6 +24,8 @@ REPLAY_OF = "replay_of"
 """Header with the id of the job that this one repeats."""
 SCHEDULE = "schedule"
 """Header with the name of the schedule that started the job."""
+OUTBOX = "outbox"
+"""Header with the key of the ledger's outbox row that the message came from."""
 ASSUMED: Mapping[str, Any] = {
     "shadow": None,
     "eta": None,
