@@ -10,26 +10,11 @@ import redis
 
 from penstock.broker.claims import Claims
 from penstock.broker.keys import Keys
-from penstock.broker.scripts import Scripts, Settlement, Source, claim_reply
+from penstock.broker.scripts import Scripts, Source, claim_reply
+from tests.broker.settling import AtOnce
 
 QUEUE, WORKER = "mail", "ant@host/00000001"
 SOURCES = [Source(QUEUE, step) for step in (0, 3, 6, 9)]
-
-
-class AtOnce:
-    """Settles while the worker waits; the keeper of these tests."""
-
-    def __init__(self, scripts: Scripts) -> None:
-        self._scripts = scripts
-
-    def settle(self, settlement: Settlement) -> None:
-        self._scripts.settle([settlement])
-
-    def settle_lost(self, settlement: Settlement, delivery: dict[str, Any], how: str) -> None:
-        self._scripts.settle([settlement])
-
-    def unindex(self, jobs: list[tuple[str, str]]) -> None:
-        self._scripts.unindex(jobs)
 
 
 @pytest.fixture

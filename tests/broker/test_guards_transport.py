@@ -10,28 +10,13 @@ import redis
 
 from penstock.broker.claims import Claims
 from penstock.broker.keys import Keys
-from penstock.broker.scripts import Scripts, Settlement, Source, claim_reply
+from penstock.broker.scripts import Scripts, Source, claim_reply
 from penstock.broker.transport import CLAIMS, Channel, install
+from tests.broker.settling import AtOnce
 from tests.live import wait_for
 from tests.servers import Server, running
 
 WORKER = "ant@host/00000001"
-
-
-class Directly:
-    """Settles at once, where a worker lets its keeper do it."""
-
-    def __init__(self, scripts: Scripts) -> None:
-        self._scripts = scripts
-
-    def settle(self, settlement: Settlement) -> None:
-        self._scripts.settle([settlement])
-
-    def settle_lost(self, settlement: Settlement, delivery: dict[str, Any], how: str) -> None:
-        self._scripts.settle([settlement])
-
-    def unindex(self, jobs: list[tuple[str, str]]) -> None:
-        self._scripts.unindex(jobs)
 
 
 class Consuming:
@@ -42,7 +27,7 @@ class Consuming:
         self.client = redis.Redis(unix_socket_path=str(server.path))
         self.client.flushall()
         self.scripts = Scripts(self.client, Keys())
-        self.claims = Claims("ant@host", Keys(), Directly(self.scripts), on_revoked=self._note_revoked)
+        self.claims = Claims("ant@host", Keys(), AtOnce(self.scripts), on_revoked=self._note_revoked)
         self.events: list[str] = []
         install()
         self.connection = kombu.Connection(server.url)

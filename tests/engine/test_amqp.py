@@ -27,7 +27,6 @@ from tests.faults.proxy import Proxy
 SILENT_PORT = 1
 
 
-@shared_task(name="tests.amqp.add")
 def add(left: Any, right: Any) -> Any:
     return left + right
 
@@ -41,8 +40,13 @@ class Loud(Task):
         return super().apply_async(args, kwargs, headers={"loud": "yes"}, **options)
 
 
-@shared_task(name="tests.amqp.loud", base=Loud)
 def shout(left: Any, right: Any) -> None: ...
+
+
+# Not as decorators: what those leave in a module finalizes Celery's default app as soon as somebody looks at it, and
+# pytest looks at everything. Modules collected later could then declare no shared tasks.
+shared_task(name="tests.amqp.add")(add)
+shared_task(name="tests.amqp.loud", base=Loud)(shout)
 
 
 @pytest.fixture
