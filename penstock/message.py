@@ -25,6 +25,8 @@ REPLAY_OF = "replay_of"
 SCHEDULE = "schedule"
 """Header with the name of the schedule that started the job."""
 OUTBOX = "outbox"
+"""Header with the key of the ledger's outbox row that the message was published from; absent if there is none."""
+OUTBOX = "outbox"
 """Header with the key of the ledger's outbox row that the message came from."""
 ASSUMED: Mapping[str, Any] = {
     "shadow": None,
@@ -108,14 +110,17 @@ class Template:
         expires: datetime | None = None,
         time_limits: tuple[float | None, float | None] = (None, None),
         lineage: Lineage = Lineage(),
+        in_outbox: bool = False,
     ) -> None:
         """Args:
         time_limits: (hard, soft) in seconds, Celery's order on the wire.
+        in_outbox: the messages are first messages of jobs in the ledger's outbox, whose keys are the jobs' ids.
         """
         self.task = task
         self.queue = queue
         self.priority = priority
         self._root = lineage.root
+        self._in_outbox = in_outbox
         self._common: dict[str, Any] = {
             "lang": "py",
             "task": task,
@@ -134,15 +139,17 @@ class Template:
         """All headers of protocol 2, for those who want to see or change them before the message is sent."""
         args_shown, kwargs_shown = arguments.shown
         own = {"id": id, "root_id": self._root or id, "argsrepr": args_shown, "kwargsrepr": kwargs_shown}
-        return {**ASSUMED, "stamps": {}, **self._common, **own}
+        kept = {OUTBOX: id} if self._in_outbox else {}
+        return {**ASSUMED, "stamps": {}, **self._common, **own, **kept}
 
     def unsealed(self, id: str, arguments: Arguments) -> bytes:
         """One message."""
         args_shown, kwargs_shown = arguments.shown
         own = (
             f',"id":"{id}","root_id":"{self._root or id}",'
-            f'"argsrepr":{quote(args_shown)},"kwargsrepr":{quote(kwargs_shown)}}}'
+            f'"argsrepr":{quote(args_shown)},"kwargsrepr":{quote(kwargs_shown)}'
         )
+        own += f',"{OUTBOX}":"{id}"}}' if self._in_outbox else "}"
         return _envelope(arguments.body, self._head + own, f'"correlation_id":"{id}",', self._tail)
 
     def unsealed_with(self, headers: Mapping[str, Any], id: str, arguments: Arguments) -> bytes:
