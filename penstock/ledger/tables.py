@@ -146,13 +146,14 @@ jobs = Table(
     CheckConstraint("state <> 'running' OR started_at IS NOT NULL", name="running_has_started"),
     CheckConstraint("state <> 'blocked' OR reason IS NOT NULL", name="blocked_has_reason"),
     CheckConstraint("retries >= 0 AND deliveries >= 0 AND attempts >= 0", name="counts"),
-    # Each ends as its list is sorted, so that the next page starts where the last one ended.
+    # A list is merged from one range of an index for each state, newest first, so each index has the state before the
+    # time: no filter has to skip rows of another state. Each ends as the list is sorted, which is where a page begins.
     Index(None, "state", "updated_at", "id"),
-    Index(None, "task", "updated_at", "id"),
-    Index(None, "queue", "updated_at", "id"),
-    Index(None, "updated_at", "id"),
-    _partial("parent_id", where="parent_id IS NOT NULL"),
+    Index(None, "task", "state", "updated_at", "id"),
+    Index(None, "queue", "state", "updated_at", "id"),
+    _partial("schedule", "state", "updated_at", "id", where="schedule IS NOT NULL"),
     _partial("error_fingerprint", "updated_at", "id", where="error_fingerprint IS NOT NULL"),
+    _partial("parent_id", "enqueued_at", "id", where="parent_id IS NOT NULL"),
 )
 
 # Every attempt but the only one of a job that needed no more: that one is the job's own row.
@@ -205,6 +206,7 @@ counters = Table(
     Column("fired_at", UTCDateTime),
     CheckConstraint("remaining >= 0 AND remaining <= total", name="remaining"),
     CheckConstraint("(remaining = 0) = (fired_at IS NOT NULL)", name="fired_at_zero"),
+    _partial("fired_at", where="fired_at IS NOT NULL"),
 )
 
 # Who has been counted: a part counts once, however often its end is told.
@@ -224,6 +226,7 @@ groups = Table(
     _id("id", primary_key=True),
     Column("members", JSON, nullable=False),
     Column("created_at", UTCDateTime, nullable=False),
+    Index(None, "created_at"),
 )
 
 # How many jobs have ever come to each end, also those whose rows are gone: one side of the balance sheet.
@@ -235,6 +238,24 @@ tallies = Table(
     # Several rows for one sum, so that workers do not wait for each other.
     Column("shard", SmallInteger, primary_key=True, autoincrement=False),
     Column("count", BigInteger, nullable=False),
+)
+
+# How many jobs have failed in each hour, by error and task; they outlive the rows of their jobs.
+failure_hours = Table(
+    "failure_hours",
+    metadata,
+    Column("fingerprint", String(16), primary_key=True),
+    Column("task", String(255), primary_key=True),
+    # Its beginning.
+    Column("hour", UTCDateTime, primary_key=True),
+    # Several rows for one sum, so that workers do not wait for each other.
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+    Column("first_at", UTCDateTime, nullable=False),
+    Column("last_at", UTCDateTime, nullable=False),
+    # One of them, as a rule the last; its row may have been deleted since.
+    _id("job_id", nullable=False),
+    Index(None, "hour"),
 )
 
 audit = Table(
