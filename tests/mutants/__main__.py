@@ -17,6 +17,7 @@ from rich.text import Text
 from tests.mutants.guard import Guard
 from tests.mutants.runner import Finding, run
 from tests.mutants.table import GUARDS
+from tests.share import Share
 
 ROOT = Path(__file__).parent.parent.parent
 NOT_WELL, MISUSED = 1, 2
@@ -30,9 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(stderr=asked.json, highlight=False)
     if not console.is_terminal:
         console.width = LOG_WIDTH
-    chosen = [guard for guard in GUARDS if any(fnmatchcase(guard.name, pattern) for pattern in asked.only or ["*"])]
+    share = Share.of_commit(ROOT, asked.share)
+    if asked.share > 1:
+        console.print(f"{share} of the guards, by the hash of this commit")
+    chosen = [guard for guard in GUARDS if share.has(guard.name) and _is_asked_for(guard, asked.only)]
     if not chosen:
-        console.print(f"no guard is called {' or '.join(asked.only)}; --list shows them all")
+        console.print(f"no guard is called {' or '.join(asked.only or ['so'])}; --list shows them all")
         return MISUSED
     if asked.list:
         _list(chosen, console, asked.json)
@@ -46,9 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m tests.mutants", description="Removes guards; their tests must notice.")
     parser.add_argument("--only", metavar="NAME", action="append", help="only this guard, or those of a pattern")
+    parser.add_argument("--share", metavar="N", type=int, default=1, help="one of N parts, by the commit's hash")
     parser.add_argument("--list", action="store_true", help="show the guards and remove none")
     parser.add_argument("--json", action="store_true", help="JSON on standard output")
     return parser
+
+
+def _is_asked_for(guard: Guard, patterns: Sequence[str] | None) -> bool:
+    return patterns is None or any(fnmatchcase(guard.name, pattern) for pattern in patterns)
 
 
 def _list(guards: Sequence[Guard], console: Console, as_json: bool) -> None:

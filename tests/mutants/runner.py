@@ -22,6 +22,8 @@ BASELINE_SECONDS, MUTANT_SECONDS = 300.0, 60.0
 """Bounds on the run of all tests with their guards, and on the run of one test without its guard."""
 PATIENCE_SECONDS = 4.0
 """How long a test waits for a condition when its guard is gone; the suite's own patience is meant for slow machines."""
+TRIES = 2
+"""How often a guard is tried when something else than its test goes wrong: a port was taken, a worker was slow."""
 TESTS_FAILED = 1
 """Exit code of pytest; the higher ones mean that it could not run them."""
 FAILURES = (ASSERTION, "Failed")
@@ -90,6 +92,7 @@ class Bench:
     def __init__(self, folder: Path, root: Path) -> None:
         self._folder = folder
         self._base = folder / "base"
+        self._green_at_last: set[str] = set()
         shutil.copytree(root, self._base, ignore=LEFT_OUT, symlinks=True)
         # Compiled once for all copies, and told apart by content: a guard and its replacement can have the same length
         # and be written within the same second.
@@ -104,13 +107,21 @@ class Bench:
         return None
 
     def not_green(self, guards: Sequence[Guard]) -> dict[str, str]:
-        """What is wrong with each test that is not green while all guards stand."""
-        tests = sorted({guard.test for guard in guards})
+        """What is wrong with each test that is not green while all guards stand, not even at a second try."""
+        problems = self._problems({guard.test for guard in guards}, "unchanged")
+        self._green_at_last = set(problems)
+        return self._problems(set(problems), "unchanged-again") if problems else {}
+
+    def _problems(self, of: set[str], room: str) -> dict[str, str]:
+        tests = sorted(of)
         files = sorted({_file(test) for test in tests})
         # A module stays in one process, where its tests share their servers.
         shares = [[test for test in tests if _file(test) in files[at::PROCESSES]] for at in range(PROCESSES)]
         with ThreadPoolExecutor(PROCESSES) as pool:
-            runs = [(share, pool.submit(self._run_unchanged, place, share)) for place, share in enumerate(shares)]
+            runs = [
+                (share, pool.submit(self._run_unchanged, f"{room}-{place}", share))
+                for place, share in enumerate(shares)
+            ]
             return {
                 test: problem for share, run in runs for test in share if (problem := why_not_green(run.result(), test))
             }
@@ -121,10 +132,8 @@ class Bench:
             for done in as_completed([pool.submit(self._try, place, guard) for place, guard in enumerate(guards)]):
                 note(done.result())
 
-    def _run_unchanged(self, place: int, tests: Sequence[str]) -> Run:
-        room = self._folder / f"unchanged-{place}"
-        room.mkdir()
-        return run_tests(self._base, room, tests, BASELINE_SECONDS)
+    def _run_unchanged(self, name: str, tests: Sequence[str]) -> Run:
+        return run_tests(self._base, _made(self._folder / name), tests, BASELINE_SECONDS)
 
     def _try(self, place: int, guard: Guard) -> Finding:
         started = time.monotonic()
@@ -132,10 +141,20 @@ class Bench:
         tree = room / "tree"
         shutil.copytree(self._base, tree, symlinks=True)
         guard.apply(tree)
-        run = run_tests(tree, room, [guard.test], MUTANT_SECONDS, PATIENCE_SECONDS)
+        for attempt in range(1, TRIES + 1):
+            run = run_tests(tree, _made(room / f"try-{attempt}"), [guard.test], MUTANT_SECONDS, PATIENCE_SECONDS)
+            verdict, says = judge(guard, run)
+            if verdict is not Verdict.BROKEN:
+                break
         shutil.rmtree(room, ignore_errors=True)
-        verdict, says = judge(guard, run)
+        if attempt > 1 or guard.test in self._green_at_last:
+            says = f"(second try) {says}"
         return Finding(guard, verdict, says, time.monotonic() - started)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def why_not_green(run: Run, test: str) -> str | None:

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from contextlib import redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from tests.mutants import __main__ as command
 from tests.mutants import table
 from tests.mutants.guard import Guard, Moved, require_sound
 from tests.mutants.runner import Finding, Verdict, run
+from tests.share import Share
 
 ROOT = Path(__file__).parent.parent.parent
 LIBRARY = """
@@ -23,6 +26,7 @@ def halve(number):
 """
 TESTS = """
 import time
+from pathlib import Path
 import pytest
 from penstock import halve
 from tests.live import wait_for
@@ -45,6 +49,21 @@ def test_that_is_skipped():
 
 def test_that_waits():
     wait_for(lambda: halve(2) == 1, "a half is there")
+
+def once(name):
+    note = Path(__file__).with_name(name)
+    if not note.exists():
+        note.touch()
+        raise OSError("the port is taken")
+
+def test_that_is_flaky():
+    once("always")
+    assert halve(2) == 1
+
+def test_that_is_flaky_without_its_guard():
+    if halve(2) != 1:
+        once("without")
+    assert halve(2) == 1
 
 @pytest.fixture
 def half():
@@ -135,7 +154,10 @@ def test_a_replacement_that_does_not_even_load_does_not_count(project: Path) -> 
 def test_an_error_that_is_no_failed_assertion_counts_only_when_it_is_declared(project: Path) -> None:
     error = replace(HALF, replacement="None", test="tests/test_halve.py::test_a_half_in_a_sentence")
     found_verdict, says = verdict(project, error)
-    assert (found_verdict, says.split(":")[0]) == (Verdict.BROKEN, "not AssertionError, but TypeError in call")
+    assert (found_verdict, says.split(":")[0]) == (
+        Verdict.BROKEN,
+        "(second try) not AssertionError, but TypeError in call",
+    )
     assert verdict(project, replace(error, red="TypeError"))[0] is Verdict.RED
 
 
@@ -145,6 +167,12 @@ def test_an_error_in_a_fixture_does_not_count(project: Path) -> None:
     )
     assert found_verdict is Verdict.BROKEN
     assert "ZeroDivisionError in setup" in says
+
+
+@pytest.mark.parametrize("test", ["that_is_flaky", "that_is_flaky_without_its_guard"])
+def test_what_goes_wrong_by_chance_is_tried_again_and_said(project: Path, test: str) -> None:
+    found_verdict, says = verdict(project, replace(HALF, test=f"tests/test_halve.py::test_{test}"))
+    assert (found_verdict, says.partition(")")[0]) == (Verdict.RED, "(second try")
 
 
 def test_a_test_that_waits_in_vain_does_not_wait_long(project: Path) -> None:
@@ -170,6 +198,18 @@ def test_the_exit_code_says_whether_all_is_well(
     assert (told["name"], told["verdict"]) == (guard.name, "stays green" if code else "red")
     assert command.main(["--only", "half"]) == 1
     assert command.main(["--only", "misspelt"]) == 2
+
+
+def test_the_shares_of_a_table_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [replace(HALF, name=f"half-{number}") for number in range(20)]
+    monkeypatch.setattr(command, "GUARDS", tuple(asked))
+    parts: list[str] = []
+    for part in (1, 2, 3):
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as output:
+            patch.setattr(Share, "of_commit", lambda *_, part=part: Share(part, 3))
+            assert command.main(["--share", "3", "--list", "--json"]) == 0
+        parts += [guard["name"] for guard in json.loads(output.getvalue())]
+    assert sorted(parts) == sorted(guard.name for guard in asked)
 
 
 def test_two_guards_cannot_have_one_name() -> None:
