@@ -25,8 +25,6 @@ REPLAY_OF = "replay_of"
 SCHEDULE = "schedule"
 """Header with the name of the schedule that started the job."""
 OUTBOX = "outbox"
-"""Header with the key of the ledger's outbox row that the message was published from; absent if there is none."""
-OUTBOX = "outbox"
 """Header with the key of the ledger's outbox row that the message came from."""
 ASSUMED: Mapping[str, Any] = {
     "shadow": None,

@@ -22,6 +22,7 @@ from penstock.broker.scripts import (
     claim_arguments,
 )
 
+ACKS = ("ack", "ack_counted")
 PARK_MARGIN_MS = 20
 """A message that is due sooner than this is delivered; parking it would only delay it."""
 
@@ -31,9 +32,6 @@ class Settler(Protocol):
 
     def settle(self, settlement: Settlement) -> None:
         """Ends a claim; from any thread; never waits for Redis."""
-
-    def settle_lost(self, settlement: Settlement, delivery: dict[str, Any], how: str) -> None:
-        """Ends a claim whose process died, once the ledger knows of the lost attempt."""
 
     def unindex(self, jobs: list[tuple[str, str]]) -> None:
         """Takes claimed (queue, job id) pairs off the waiting index; from any thread."""
@@ -72,6 +70,7 @@ class Claims:
     _arrived: deque[Claimed] = field(default_factory=deque)
     _opened: deque[tuple[str, dict[str, Any]]] = field(default_factory=deque)
     _counted: set[str] = field(default_factory=set)
+    _outbox_keys: dict[str, str] = field(default_factory=dict)
     _lost: set[str] = field(default_factory=set)
     _offset_ms: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -91,6 +90,7 @@ class Claims:
             for token in tokens:
                 del self._held[token]
                 self._counted.discard(token)
+                self._outbox_keys.pop(token, None)
             self._lost.update(workers)
             if self.worker in workers:
                 self.worker = ""
@@ -185,6 +185,8 @@ class Claims:
         envelope.localise(payload, self._offset_ms)
         if message.deliveries:
             self._counted.add(message.token)
+        if key := envelope.outbox_key(payload):
+            self._outbox_keys[message.token] = key
         properties = payload["properties"]
         properties["delivery_tag"] = message.token
         properties["delivery_info"].update(
@@ -217,4 +219,7 @@ class Claims:
         with self._lock:
             held = self._held.pop(token, None)
             self._counted.discard(token)
+            key = self._outbox_keys.pop(token, "")
+        if verb in ACKS:
+            first = key  # Of the delivered message, so that nobody who ends a claim needs to know of the outbox.
         return Settlement(*held, token, verb, first, second) if held else None

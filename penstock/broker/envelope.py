@@ -8,6 +8,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from penstock.message import OUTBOX
+
 KOMBU_TYPES = b'"__type__"'
 """Marks values that kombu's own decoder has to rebuild (UUIDs, times, decimals in headers)."""
 NOT_DECODED = (ValueError, RecursionError, TypeError, LookupError, AttributeError, ArithmeticError)
@@ -80,6 +82,12 @@ def job_id(payload: dict[str, Any]) -> str:
     """The job's id from the headers of protocol 2; empty when there is none."""
     id = payload["headers"].get("id")
     return id if isinstance(id, str) else ""
+
+
+def outbox_key(payload: dict[str, Any]) -> str:
+    """The key of the outbox row that the message was published from; empty when there is none."""
+    key = payload["headers"].get(OUTBOX)
+    return key if isinstance(key, str) else ""
 
 
 def due_ms(payload: dict[str, Any]) -> int:

@@ -92,6 +92,19 @@ class Keys:
         return self._ours("deliveries")
 
     @property
+    def outbox(self) -> str:
+        """Hash outbox key → 1: Redis has the message of this row of the ledger's outbox, wherever it is at the moment.
+
+        The field goes when the message is settled as done, or its dead letter is in the ledger.
+        """
+        return self._ours("outbox")
+
+    @property
+    def relay(self) -> str:
+        """The keeper that publishes the outbox at the moment; lives for seconds."""
+        return self._ours("relay")
+
+    @property
     def reaper(self) -> str:
         """Hash ``since``, ``last``: for how long ticks of reaping have come without a break."""
         return self._ours("reaper")
@@ -129,6 +142,11 @@ class Keys:
     def revoked_version(self) -> str:
         """The newest version: microseconds of the server's clock, and never less than the one before."""
         return self._ours("revoked:version")
+
+    @property
+    def tally(self) -> str:
+        """Hash ``accepted:queue`` and others → how many there have ever been; ``since`` (ms): from when on."""
+        return self._ours("tally")
 
     @property
     def dead(self) -> str:

@@ -24,7 +24,8 @@ MAX_CLAIM, MAX_CLAIM_BYTES = 200, 1_000_000
 SLICE = 200
 """Messages that one call of a moving script touches; Redis serves nobody else meanwhile."""
 ALLOW_OOM = "#!lua flags=allow-oom"
-"""First line of every script but publish: a full server must still let workers empty it."""
+"""First line of every script but those that publish: a full server must still let workers empty it."""
+PUBLISHING = frozenset({"publish", "outbox"})
 WITH_REDELIVERY = frozenset({"settle", "retire", "reap"})
 
 
@@ -42,7 +43,7 @@ def script(name: str) -> Script:
     names = ["keys", *(["redelivery"] if name in WITH_REDELIVERY else []), name]
     folder = resources.files("penstock.broker") / "lua"
     parts = [(folder / f"{part}.lua").read_text() for part in names]
-    text = "\n".join(parts if name == "publish" else [ALLOW_OOM, *parts])
+    text = "\n".join(parts if name in PUBLISHING else [ALLOW_OOM, *parts])
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
@@ -74,6 +75,21 @@ class ClaimReply(NamedTuple):
     now_ms: int
     revoked_version: int
     messages: list[Claimed]
+
+
+class Outgoing(NamedTuple):
+    """A message of the outbox."""
+
+    key: str
+    """Of its row."""
+    queue: str
+    step: int
+    due_ms: int
+    """0: at once."""
+    job_id: str
+    is_new: bool
+    """Whether it is a job's first message, which the balance sheet counts."""
+    raw: bytes
 
 
 class Settlement(NamedTuple):
@@ -126,6 +142,12 @@ class Scripts:
         """Puts (job id, raw) pairs on a queue; False when this very call had been carried out before."""
         flat = [part for message in messages for part in message]
         return bool(self.call("publish", producer, sequence, queue, step, due_ms, *flat))
+
+    def publish_outbox(self, messages: Iterable[Outgoing]) -> list[bool]:
+        """Puts messages of the outbox, some hundred at most, on their queues; False for one that Redis has already."""
+        # redis-py takes no booleans.
+        flat = (int(part) if isinstance(part, bool) else part for message in messages for part in message)
+        return [bool(published) for published in self.call("outbox", *flat)]
 
     def claim(
         self,

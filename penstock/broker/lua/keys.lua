@@ -22,6 +22,12 @@ local function now_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+-- Counts for the balance sheet, from the first count on.
+local function tally(what, queue, n)
+  redis.call('HINCRBY', ours .. 'tally', what .. ':' .. queue, n)
+  redis.call('HSETNX', ours .. 'tally', 'since', string.format('%.0f', now_ms()))
+end
+
 -- Wakes up to n idle claimers of a queue. Tokens beyond the cap would only cause empty claims later.
 local function wake(queue, n)
   local key = wake_key(queue)

@@ -1,8 +1,8 @@
 -- Ends claims. Only the claimer that still owns an entry can settle it: this is the fence.
 --
 -- ARGV  2… sextuples of claimer, queue, token, verb, and two arguments ('' where the verb has none):
---   ack                         done
---   ack_counted                 done, and its delivery count is forgotten
+--   ack         outbox key      done; with it the field that says that Redis has the message of this outbox row
+--   ack_counted outbox key      the same, and its delivery count is forgotten
 --   return                      to the front, not counted: it was never started
 --   requeue                     last in line, counted as a delivery
 --   crash       limit           to the front, counted as a delivery that killed its process; buried at the limit
@@ -13,12 +13,19 @@
 -- Returns for each: 1 settled, 2 settled by burying, 0 refused: the entry is not the claimer's any more.
 local now = now_ms()
 
+local function forget_outbox(key)
+  if key ~= '' then redis.call('HDEL', ours .. 'outbox', key) end
+end
+
 local verbs = {}
 verbs['return'] = function(claimer, queue, token, raw)
   redis.call('RPUSH', ready_key(queue, step_of(token)), raw)
   wake(queue, 1)
 end
-function verbs.ack_counted(_, _, _, raw) forget_delivery(raw) end
+function verbs.ack_counted(_, _, _, raw, key)
+  forget_delivery(raw)
+  forget_outbox(key)
+end
 function verbs.requeue(_, queue, token, raw)
   count_delivery(raw, false, now)
   redis.call('LPUSH', ready_key(queue, step_of(token)), raw)
@@ -54,7 +61,10 @@ for i = 2, #ARGV, 6 do
   local claimer, queue, token, verb = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local inflight = inflight_key(claimer, queue)
   if verb == 'ack' then
-    reply[#reply + 1] = redis.call('HDEL', inflight, token)
+    local owned = redis.call('HDEL', inflight, token)
+    -- Whoever has lost the claim does not end the message: another attempt has it, and its field.
+    if owned == 1 then forget_outbox(ARGV[i + 4]) end
+    reply[#reply + 1] = owned
   else
     local raw = redis.call('HGET', inflight, token)
     if raw then

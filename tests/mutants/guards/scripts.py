@@ -202,8 +202,8 @@ SETTLE = (
     Guard(
         name="ack-only-what-is-owned",
         file=f"{LUA}/settle.lua",
-        text="    reply[#reply + 1] = redis.call('HDEL', inflight, token)\n",
-        replacement="    redis.call('HDEL', inflight, token)\n    reply[#reply + 1] = 1\n",
+        text="    reply[#reply + 1] = owned\n",
+        replacement="    reply[#reply + 1] = 1\n",
         test=f"{ON_SETTLE}::test_a_claim_is_settled_once[valkey-ack]",
         why="A worker whose claim was taken away believes that it has settled it.",
     ),
@@ -282,8 +282,8 @@ SETTLE = (
     Guard(
         name="done-jobs-are-not-counted",
         file=f"{LUA}/settle.lua",
-        text="function verbs.ack_counted(_, _, _, raw) forget_delivery(raw) end\n",
-        replacement="function verbs.ack_counted() end\n",
+        text="  forget_delivery(raw)\n  forget_outbox(key)\n",
+        replacement="  forget_outbox(key)\n",
         test=f"{ON_SETTLE}::test_ack_counted_forgets_the_delivery_count[valkey]",
         why="The counts of redelivered jobs stay in Redis, and every claim looks each message up.",
     ),
