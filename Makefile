@@ -8,9 +8,11 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 PRODUCTION := --extra flower --extra postgresql --group rooms
 BUILD := --group build
 DEVELOPMENT := $(PRODUCTION) $(BUILD) --extra embedded --group test --group check
+# In CI a test that fails runs again, so that chance costs nobody an hour; the summary shows each such try and why.
+RERUNS := $(if $(CI),--reruns 2 --max-suite-reruns 10 --rerun-show-tracebacks)
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check fresh faults mutants bench format lock clean
+.PHONY: help up demo test promises check fresh faults mutants bench format lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +33,13 @@ demo: $(STAMP)  ## The whole system, a few hundred jobs, and a reconciliation of
 	@$(BIN)/python -m demo
 
 # More processes than cores: most tests wait for other processes. One module stays in one process, as its servers do.
+PARALLEL := --numprocesses 4 --dist loadscope
+
 test: $(STAMP)  ## All tests, on SQLite and PostgreSQL
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(RERUNS) $(ARGS)
+
+promises: $(STAMP)  ## Celery's promises, all of them on stock Celery as well; CI asks it for a part at a time
+	@CI= $(BIN)/python -m pytest $(PARALLEL) tests/celery_promises $(ARGS)
 
 check: $(STAMP)  ## Style, types, import contract, locks in step, the docs' code
 	@$(BIN)/ruff format --check .
@@ -40,7 +47,7 @@ check: $(STAMP)  ## Style, types, import contract, locks in step, the docs' code
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory locks-in-step
-	@$(BIN)/python -m pytest -q tests/docs
+	@$(BIN)/python -m pytest -q $(RERUNS) tests/docs
 
 fresh: $(STAMP)  ## README's own commands in an empty clone with an empty environment, with pictures
 	@$(BIN)/python .ci/fresh.py

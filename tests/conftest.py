@@ -25,6 +25,7 @@ from penstock import client
 from penstock.app import PenstockApp, make_app
 from penstock.config import Settings
 from penstock.ledger import schema, session
+from tests.celery_promises.engines import stock_share
 from tests.live import Worker
 
 ROOT = Path(__file__).parent.parent
@@ -277,11 +278,14 @@ def _note_database(request: pytest.FixtureRequest) -> None:
         request.node.user_properties += [("database", name) for name in DATABASES if name in names]
 
 
-def pytest_report_header() -> str:
-    """Says which servers the tests run on."""
+def pytest_report_header() -> list[str]:
+    """Says which servers the tests run on, and how much of stock Celery."""
     redis_name = "the one of REDIS_URL" if GIVEN_REDIS else "an embedded Valkey"
     database_name = "the one of DATABASE_URL" if GIVEN_DATABASE.startswith("postgres") else "one that comes along"
-    return f"servers: Redis is {redis_name}; PostgreSQL is {database_name}"
+    return [
+        f"servers: Redis is {redis_name}; PostgreSQL is {database_name}",
+        f"promises that stock Celery is asked for: {stock_share()}",
+    ]
 
 
 _by_database: Counter[tuple[str, str]] = Counter()

@@ -1,6 +1,14 @@
 """What the promises are tested on: a table of engines, each an application module run by real worker processes."""
 
+import os
 from dataclasses import dataclass
+from functools import cache
+
+from tests.live import ROOT
+from tests.share import Share
+
+STOCK_PARTS = 3
+"""Stock Celery was seen to keep every promise; each commit has CI look again at one part of them."""
 
 
 @dataclass(frozen=True)
@@ -38,3 +46,15 @@ ENGINES = [
         uses_penstock=True,
     ),
 ]
+
+
+@cache
+def stock_share() -> Share:
+    """The modules whose promises stock Celery must keep in this run: all, except in CI."""
+    return Share.of_commit(ROOT, STOCK_PARTS if os.environ.get("CI") else 1)
+
+
+def engines_for(module: str) -> list[str]:
+    """Names of the engines that must keep the promises of a module."""
+    stock_too = stock_share().has(module.rpartition(".")[2])
+    return [engine.name for engine in ENGINES if engine.uses_penstock or stock_too]
