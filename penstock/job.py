@@ -5,7 +5,7 @@
       │ ▼         ▼   ╲──► cancelled
     scheduled ◄───╯          (also from queued, scheduled and blocked)
 
-    queued · scheduled · running ──► blocked ──► queued · running
+    queued · scheduled · running ──► blocked ──► queued · scheduled · running
 
 `queued`     waits in its queue; also again, after its process has died.
 `scheduled`  waits for its due time; a retry waits here too.
@@ -40,9 +40,7 @@ FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.SCHEDULED, State.BLOCKED}) | FINAL,
     State.SCHEDULED: frozenset({State.RUNNING, State.QUEUED, State.BLOCKED}) | FINAL,
-    # Not blocked → scheduled: an attempt reports its retry after it has sent it, and a worker that does not know the
-    # task may have put the retry aside by then.
-    State.BLOCKED: frozenset({State.RUNNING, State.QUEUED}) | FINAL,
+    State.BLOCKED: frozenset({State.RUNNING, State.QUEUED, State.SCHEDULED}) | FINAL,
     # running → running: the attempt's process died and the message was delivered again; running → blocked: it was
     # delivered to a worker that does not know the task.
     State.RUNNING: frozenset({State.RUNNING, State.SCHEDULED, State.QUEUED, State.BLOCKED}) | FINAL,
@@ -64,6 +62,7 @@ class Reason(StrEnum):
     REVOKED = "revoked"
     UNREADABLE = "unreadable"
     UNKNOWN_TASK = "unknown task"
+    UNSERIALISABLE = "unserialisable"
 
 
 def may_become(state: State) -> tuple[State, ...]:

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from celery.exceptions import Reject, TimeLimitExceeded, WorkerLostError
-from kombu.exceptions import DecodeError
+from kombu.exceptions import DecodeError, EncodeError
 
 from penstock.job import Reason
 from penstock.ledger.rows import Failure
@@ -16,6 +16,7 @@ CAUSES: dict[Reason, type[Exception]] = {
     Reason.CRASHED: WorkerLostError,
     Reason.REJECTED: Reject,
     Reason.UNREADABLE: DecodeError,
+    Reason.UNSERIALISABLE: EncodeError,
 }
 """What a job failed with that never came to raise anything itself; AsyncResult raises it."""
 _FRAME = re.compile(r'^  File "(?P<file>[^"]*)", line \d+, in (?P<function>.*)$', re.MULTILINE)

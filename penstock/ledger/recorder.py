@@ -1,10 +1,12 @@
-"""Writing starts and outcomes, with patience: while SQL is away the outcome is kept and the worker waits."""
+"""Writing records: each batch in one transaction, and no batch lost because of one row in it."""
 
 from __future__ import annotations
 
 import logging
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -12,21 +14,83 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Connection
 
 from penstock.errors import LedgerOutdated, LedgerUnavailable, UnserialisableResult
-from penstock.job import Reason
+from penstock.job import Reason, State
 from penstock.ledger import deliveries, queries
+from penstock.ledger.failure import describe_cause
+from penstock.ledger.recording import Written, record
+from penstock.ledger.records import Encoded, Record, Step, Verdict
 from penstock.ledger.rows import Delivery, Failure, Outcome
-from penstock.ledger.session import writing
+from penstock.ledger.session import has_collided, is_about_data, writing
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+COLLISION_SECONDS, COLLISION_PAUSE = 15.0, 0.02
+"""How long a transaction that others stand in the way of is repeated, and the longest pause before that."""
 
 
 class Recorder:
-    """Writes one row per call. Each call returns only when the row is committed."""
+    """Writes records. Each call returns only when they are committed."""
 
     def __init__(self, url: str) -> None:
+        """Opens nothing."""
         self._url = url
+
+    def write(self, records: Sequence[Record]) -> Written:
+        """Writes a batch, in one transaction as long as the database takes all of its values.
+
+        A record with a value that no database takes is found by halving the batch, and its job recorded as failed, or
+        without that value where the outcome does not depend on it. All others are written as they are.
+
+        Returns:
+            what became of each record, in order, and what is to be published now.
+
+        Raises:
+            LedgerUnavailable: the database does not answer. Maybe some of it is written and maybe nothing; writing all
+                of it again does no harm.
+            LedgerOutdated: the tables are missing or old; nothing is written.
+        """
+        try:
+            return self._in_one_transaction(records)
+        except Exception as error:
+            if not is_about_data(error):
+                raise
+            if len(records) == 1:
+                return self._without_what_is_refused(records[0], error)
+        middle = len(records) // 2
+        first, second = self.write(records[:middle]), self.write(records[middle:])
+        return Written(first.verdicts + second.verdicts, first.messages + second.messages)
+
+    def _in_one_transaction(self, records: Sequence[Record]) -> Written:
+        """Repeated while others stand in the way, with pauses of different lengths so that they do not meet again."""
+        end = time.monotonic() + COLLISION_SECONDS
+        while True:
+            try:
+                with writing(self._url) as connection:
+                    return record(connection, records)
+            except LedgerUnavailable as error:
+                if not has_collided(error) or time.monotonic() > end:
+                    raise
+                time.sleep(random.uniform(0, COLLISION_PAUSE))  # noqa: S311
+
+    def _without_what_is_refused(self, refused: Record, error: Exception) -> Written:
+        """Writes as much of a record as the database takes."""
+        for lesser in _lesser(refused, error):
+            try:
+                written = self._in_one_transaction([lesser])
+            except Exception as another:
+                if not is_about_data(another):
+                    raise
+                error = another
+                continue
+            logger.error("job %s is recorded without what the ledger refused: %s", refused.delivery.id, error)
+            has_failed = refused.step is not Step.END and lesser.step is Step.END
+            return replace(written, verdicts=[Verdict.ENDED]) if has_failed else written
+        raise LedgerUnavailable(f"the ledger takes no row of job {refused.delivery.id} ({error})") from error
+
+    def write_patiently(self, record: Record) -> Verdict:
+        """Writes one record, and waits while SQL is away; for those who have no keeper that could wait for them."""
+        return self._patiently(lambda: self.write([record]).verdicts[0])
 
     def start(self, delivery: Delivery) -> int | None:
         """Records that an attempt starts; see :func:`queries.start_attempt`."""
@@ -56,32 +120,54 @@ class Recorder:
 
     def progress(self, id: str, progress: dict[str, Any]) -> None:
         """Records what a running job says of itself."""
-        self._patiently(lambda connection: queries.record_progress(connection, id, progress))
+        self._in_patience(lambda connection: queries.record_progress(connection, id, progress))
 
     def due(self, id: str, due: datetime) -> None:
         """Records when a retry may start."""
-        self._patiently(lambda connection: queries.record_due(connection, id, due))
+        self._in_patience(lambda connection: queries.record_due(connection, id, due))
 
     def _with_arguments(self, delivery: Delivery, write: Callable[[Connection, Delivery], T]) -> T:
         """Arguments that JSON has no form for are kept as their text."""
         try:
-            return self._patiently(lambda connection: write(connection, delivery))
+            return self._in_patience(lambda connection: write(connection, delivery))
         except UnserialisableResult:
             # If it was not the arguments, this raises again.
-            return self._patiently(lambda connection: write(connection, delivery.with_arguments_as_text()))
+            return self._in_patience(lambda connection: write(connection, delivery.with_arguments_as_text()))
 
-    def _patiently(self, write: Callable[[Connection], T]) -> T:
+    def _in_patience(self, write: Callable[[Connection], T]) -> T:
+        def in_transaction() -> T:
+            with writing(self._url) as connection:
+                return write(connection)
+
+        return self._patiently(in_transaction)
+
+    def _patiently(self, write: Callable[[], T]) -> T:
         pause = 0.0
         while True:
             try:
                 time.sleep(pause)
-                with writing(self._url) as connection:
-                    return write(connection)
+                return write()
             except (LedgerUnavailable, LedgerOutdated) as error:
                 logger.error("%s; this outcome is kept and written as soon as the ledger takes it", error)
                 pause = min(max(pause * 2, FIRST_PAUSE), LAST_PAUSE)
             except SoftTimeLimitExceeded:
                 # It is meant for the body, which has ended or has not begun, and must not cost the outcome. Writing
-                # again does no harm to a row that has ended, which stays as it is; a start at worst counts one attempt
-                # more.
+                # again does no harm: a claim's own row says so.
                 continue
+
+
+def _lesser(refused: Record, error: Exception) -> Iterator[Record]:
+    """The record with less and less of what may be to blame: arguments and progress, the outcome, all but the id."""
+    bare = replace(refused.delivery, args=Encoded('["…"]'), kwargs=None)
+    yield replace(refused, delivery=bare, progress=None)
+    failure = describe_cause(Reason.UNSERIALISABLE, f"the ledger refused the outcome: {_cause(error)}")
+    outcome = Outcome(state=State.FAILED, reason=Reason.UNSERIALISABLE, failure=failure)
+    failed = replace(refused, step=Step.END, delivery=bare, outcome=outcome, progress=None, replaced=False)
+    yield replace(failed, follow_ups=())
+    token = bare.token
+    known = Delivery(id=bare.id, task=bare.task, queue=bare.queue, token=token)
+    yield replace(failed, delivery=known, started_at=None, follow_ups=(), parts=())
+
+
+def _cause(error: Exception) -> str:
+    return " ".join(str(getattr(error, "orig", error)).split())

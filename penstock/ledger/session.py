@@ -18,6 +18,11 @@ from penstock.errors import LedgerOutdated, LedgerUnavailable, UnserialisableRes
 BUSY_SECONDS = 15
 CONNECT_SECONDS = 5
 NO_PRIVILEGE = "42501"
+COLLISIONS = frozenset({"40001", "40P01"})
+"""Serialization failure and deadlock: the same transaction may pass when it is repeated."""
+BAD_DATA = ("22", "23", "54")
+"""Classes of errors about values: of data, of integrity, and of what is too large or too deep."""
+SQLITE_BUSY, SQLITE_LOCKED = 5, 6
 _engines: dict[str, Engine] = {}
 _lock = threading.Lock()
 
@@ -44,7 +49,7 @@ def writing(url: str) -> Iterator[Connection]:
         LedgerUnavailable: the database does not answer.
         LedgerOutdated: its tables are missing.
     """
-    with _translated(url), engine_for(url).begin() as connection:
+    with translated(url), engine_for(url).begin() as connection:
         yield connection
 
 
@@ -56,7 +61,7 @@ def migrating(url: str) -> Iterator[Connection]:
     follows no foreign key meanwhile. That can be said only outside of a transaction, and of a whole connection, which
     is therefore closed afterwards.
     """
-    with _translated(url), engine_for(url).connect() as connection:
+    with translated(url), engine_for(url).connect() as connection:
         connection.detach()
         if connection.dialect.name == "sqlite":
             connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
@@ -67,13 +72,54 @@ def migrating(url: str) -> Iterator[Connection]:
 @contextmanager
 def reading(url: str) -> Iterator[Connection]:
     """A connection that sees each committed row and holds no lock; the same errors as :func:`writing`."""
-    with _translated(url), engine_for(url).connect() as connection:
+    with translated(url), engine_for(url).connect() as connection:
         yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
 @contextmanager
-def _translated(url: str) -> Iterator[None]:
-    """The one border at which driver errors become ours."""
+def through_driver(connection: Connection) -> Iterator[Any]:
+    """The driver's own connection in the transaction of ``connection``, with the errors of SQLAlchemy."""
+    driver = connection.connection.driver_connection
+    errors = connection.dialect.loaded_dbapi.Error
+    try:
+        yield driver
+    except errors as error:
+        if connection.dialect.is_disconnect(error, connection.connection, None):
+            connection.invalidate(error)
+        raise exc.DBAPIError.instance(None, None, error, errors, dialect=connection.dialect) from error
+
+
+def has_collided(error: LedgerUnavailable) -> bool:
+    """Whether two transactions stood in each other's way, so that this one may pass when it is repeated."""
+    cause = getattr(error.__cause__, "orig", None)
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return getattr(cause, "sqlstate", None) in COLLISIONS or code in (SQLITE_BUSY, SQLITE_LOCKED)
+
+
+def is_about_data(error: Exception) -> bool:
+    """Whether one of the values is to blame: the same statement fails for ever, and passes without that value."""
+    if isinstance(error, (UnserialisableResult, ValueError, OverflowError)):
+        return True
+    if isinstance(error, exc.StatementError) and not isinstance(error, exc.DBAPIError):
+        return isinstance(error.orig, (ValueError, OverflowError))
+    return isinstance(error, (exc.DataError, exc.IntegrityError)) or _state(error)[:2] in BAD_DATA
+
+
+def own_connection(url: str) -> Connection:
+    """A connection beside those of the pool, which its owner closes; to be used inside of :func:`translated`."""
+    connection = engine_for(url).connect()
+    connection.detach()
+    return connection
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """The one border at which driver errors become ours.
+
+    Raises:
+        LedgerUnavailable: the database does not answer.
+        LedgerOutdated: its tables are missing.
+    """
     try:
         yield
     except exc.DBAPIError as error:
@@ -100,8 +146,8 @@ def _may_pass(error: exc.DBAPIError) -> bool:
     class is what SQLite raises for a file that is no database.
     """
     if isinstance(error, (exc.OperationalError, exc.InterfaceError, exc.InternalError)):
-        return True
-    return type(error) is exc.DatabaseError or getattr(error.orig, "sqlstate", None) == NO_PRIVILEGE
+        return _state(error)[:2] not in BAD_DATA
+    return type(error) is exc.DatabaseError or _state(error) == NO_PRIVILEGE
 
 
 def _unavailable(url: str, error: exc.SQLAlchemyError) -> LedgerUnavailable:
@@ -112,9 +158,13 @@ def _unavailable(url: str, error: exc.SQLAlchemyError) -> LedgerUnavailable:
 
 
 def _names_missing_table(error: exc.DBAPIError) -> bool:
-    state = getattr(error.orig, "sqlstate", None)
     message = str(error.orig)
-    return state in ("42P01", "42703") or "no such table" in message or "no such column" in message
+    return _state(error) in ("42P01", "42703") or "no such table" in message or "no such column" in message
+
+
+def _state(error: Exception) -> str:
+    """Five letters and digits by which SQL names errors; empty where the driver has none."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) or ""
 
 
 def address(url: str) -> str:

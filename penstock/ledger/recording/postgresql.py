@@ -1,0 +1,79 @@
+"""Rows of jobs on PostgreSQL: a batch goes into a temporary table by COPY, and from there into `jobs` in one statement.
+
+That is the quickest way which can tell new rows from those that are there; a plain COPY into `jobs` would fail as a
+whole. The temporary table is empty at the beginning of each transaction, and made again where a pooler has given us
+another connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql
+
+from penstock.ledger.recording.columns import COLUMNS, Columns
+from penstock.ledger.recording.fence import Found
+from penstock.ledger.recording.found import FOUND_COLUMNS, read
+from penstock.ledger.session import through_driver
+from penstock.ledger.tables import jobs
+
+STAGED = "staged_jobs"
+
+
+def insert_new(connection: Connection, rows: Sequence[Columns]) -> set[str]:
+    """Inserts the rows of jobs that have none, and tells their ids.
+
+    In the order of their ids, so that two who insert the same ones wait for each other instead of both for ever. A row
+    that somebody else is just inserting is waited for, and then counts as there.
+    """
+    _stage(connection, COLUMNS, ([row.get(name) for name in COLUMNS] for row in rows))
+    with through_driver(connection) as driver:
+        return {id for (id,) in driver.execute(_insert())}
+
+
+def lock(connection: Connection, ids: Iterable[str]) -> dict[str, Found]:
+    """The rows with these ids, which nobody else changes until the transaction ends. In the order of their ids."""
+    statement = select(*FOUND_COLUMNS).where(jobs.c.id.in_(list(ids))).order_by(jobs.c.id).with_for_update()
+    return read(connection.execute(statement))
+
+
+def change(connection: Connection, changed: Sequence[tuple[str, Columns]]) -> None:
+    """Changes rows that :func:`lock` has locked, those with the same columns in one statement."""
+    by_columns = sorted(changed, key=lambda each: tuple(each[1]))
+    for columns, group in groupby(by_columns, key=lambda each: tuple(each[1])):
+        _stage(connection, ("id", *columns), ([id, *values.values()] for id, values in group))
+        with through_driver(connection) as driver:
+            driver.execute(_update(columns))
+
+
+def _stage(connection: Connection, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with through_driver(connection) as driver:
+        driver.execute(_make())
+        driver.execute(f"TRUNCATE {STAGED}")
+        with driver.cursor() as cursor, cursor.copy(f"COPY {STAGED} ({', '.join(columns)}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+
+
+@cache
+def _make() -> str:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    columns = ", ".join(f"{column.name} {column.type.compile(dialect)}" for column in jobs.c)
+    return f"CREATE TEMPORARY TABLE IF NOT EXISTS {STAGED} ({columns}) ON COMMIT DELETE ROWS"
+
+
+@cache
+def _insert() -> str:
+    columns = ", ".join(COLUMNS)
+    chosen = f"SELECT {columns} FROM {STAGED} ORDER BY id"  # noqa: S608
+    return f"INSERT INTO jobs ({columns}) {chosen} ON CONFLICT DO NOTHING RETURNING id"  # noqa: S608
+
+
+@cache
+def _update(columns: tuple[str, ...]) -> str:
+    assignments = ", ".join(f"{column} = {STAGED}.{column}" for column in columns)
+    return f"UPDATE jobs SET {assignments} FROM {STAGED} WHERE jobs.id = {STAGED}.id"  # noqa: S608

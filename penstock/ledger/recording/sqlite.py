@@ -1,0 +1,62 @@
+"""Rows of jobs on SQLite. The transaction has the whole database, so what is read here stays so until it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from penstock.ledger.recording.columns import COLUMNS, Columns
+from penstock.ledger.recording.fence import Found
+from penstock.ledger.recording.found import FOUND_COLUMNS, read
+from penstock.ledger.tables import jobs
+
+
+def insert_new(connection: Connection, rows: Sequence[Columns]) -> set[str]:
+    """Inserts the rows of jobs that have none, and tells their ids."""
+    among = _among(row["id"] for row in rows)
+    there = set(connection.execute(select(jobs.c.id).where(jobs.c.id.in_(among))).scalars())
+    new = [tuple(_plain(row.get(name)) for name in COLUMNS) for row in rows if row["id"] not in there]
+    if new:
+        connection.exec_driver_sql(_insert(), new)
+    return {row["id"] for row in rows} - there
+
+
+def lock(connection: Connection, ids: Iterable[str]) -> dict[str, Found]:
+    """The rows with these ids."""
+    return read(connection.execute(select(*FOUND_COLUMNS).where(jobs.c.id.in_(_among(ids)))))
+
+
+def change(connection: Connection, changed: Sequence[tuple[str, Columns]]) -> None:
+    """Changes rows, those with the same columns in one statement."""
+    by_columns = sorted(changed, key=lambda each: tuple(each[1]))
+    for columns, group in groupby(by_columns, key=lambda each: tuple(each[1])):
+        rows = [(*(_plain(value) for value in values.values()), id) for id, values in group]
+        connection.exec_driver_sql(_update(columns), rows)
+
+
+def _among(ids: Iterable[str]) -> Any:
+    """As one parameter, so that each number of ids is the same statement and no bound on parameters is met."""
+    return select(func.json_each(json.dumps(list(ids))).table_valued("value").c.value)
+
+
+@cache
+def _insert() -> str:
+    return f"INSERT INTO jobs ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+
+
+@cache
+def _update(columns: tuple[str, ...]) -> str:
+    return f"UPDATE jobs SET {', '.join(f'{column} = ?' for column in columns)} WHERE id = ?"  # noqa: S608
+
+
+def _plain(value: Any) -> Any:
+    """Times as SQLAlchemy writes them for SQLite."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+    return value
