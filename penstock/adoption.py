@@ -32,9 +32,11 @@ def adopt(app: Celery) -> Celery:
     """
     from celery import signals
 
-    from penstock.broker.transport import install
+    from penstock.broker import transport
+    from penstock.engine import following
 
-    install()
+    transport.install()
+    following.install()
     signals.celeryd_init.connect(_refuse_unsafe_broker, dispatch_uid="penstock-adopt")
     app.conf.worker_consumer = CONSUMER
     app.conf.task_acks_late = True

@@ -18,7 +18,8 @@ from penstock.adoption import adopt
 from penstock.checks import require_servers
 from penstock.config import Settings
 from penstock.errors import PenstockError
-from penstock.ledger.backend import ATTEMPT, ENDED
+from penstock.ledger.backend import VERDICT
+from penstock.ledger.records import Verdict
 from penstock.message import ENQUEUED_AT
 from penstock.profile import Profile
 from penstock.scheduler.beat import beat_entries
@@ -130,7 +131,7 @@ class TaskTwin(celery.Task):
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the body and repeats it as the task's Retry says."""
-        if getattr(self.request, ATTEMPT, None) == ENDED:
+        if getattr(self.request, VERDICT, Verdict.WON) is not Verdict.WON:
             raise Ignore  # Cancelled meanwhile, or a second delivery: the ledger keeps the end that it has.
         self.declared.check_arguments(args, kwargs)
         retry = self.declared.defaults.retry

@@ -58,6 +58,8 @@ class Claims:
     worker: str = ""
     """The incarnation, once the lease has begun; nothing is claimed while it is empty."""
     revoked_version: int = 0
+    is_held_back: bool = False
+    """Whether nothing more is claimed for now, because too much of what was claimed waits to be recorded."""
     last_claim: float = 0.0
     """Monotonic time of the last answer to a claim."""
     on_revoked: Callable[[list[str], list[tuple[str, str]]], None] = lambda *revoked: None  # noqa: ARG005
@@ -222,4 +224,6 @@ class Claims:
             key = self._outbox_keys.pop(token, "")
         if verb in ACKS:
             first = key  # Of the delivered message, so that nobody who ends a claim needs to know of the outbox.
+        elif verb == "crash":
+            second = key  # For a keeper that finds the job ended, and acknowledges.
         return Settlement(*held, token, verb, first, second) if held else None

@@ -13,6 +13,7 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from itertools import chain
 from queue import Empty
 from types import MappingProxyType
@@ -25,9 +26,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
+from penstock.broker import queues
 from penstock.broker.claims import Claims
-from penstock.broker.keys import FIELD_SEPARATOR, Keys
+from penstock.broker.keys import FIELD_SEPARATOR, PRIORITY_STEPS, STEP_SEPARATOR, Keys
 from penstock.broker.scripts import Scripts, Source, claim_reply, script
+from penstock.message import ENQUEUED_AT
 
 logger = logging.getLogger(__name__)
 CLAIMS = "penstock_claims"
@@ -69,7 +72,7 @@ class QoS(redis.QoS):
         claims = self.channel.claims
         if claims is None:
             return bool(super().can_consume())
-        return not self.prefetch_count or claims.held < self.prefetch_count
+        return not claims.is_held_back and (not self.prefetch_count or claims.held < self.prefetch_count)
 
     def credit(self) -> int:
         """How many more messages may be claimed."""
@@ -285,12 +288,28 @@ class Channel(redis.Channel):
         properties = message["properties"]
         producer, sequence = properties.pop(REPEATED, None) or self._next_call()
         step = self.priority(self._get_message_priority(message, reverse=False))
+        is_new = not headers.get("retries")
+        if is_new:
+            headers.setdefault(ENQUEUED_AT, datetime.now(UTC).isoformat())
+        # A retry that has no such time is of a job that a stock producer has sent: nobody counted it.
+        id = str(headers["id"]) if ENQUEUED_AT in headers else ""
         try:
-            self.scripts.publish(producer, sequence, queue, step, [(str(headers["id"]), dumps(message))])
+            self.scripts.publish(producer, sequence, queue, step, [(id, dumps(message))], is_new=is_new)
         except (RedisError, OSError):
             # kombu's retry passes the same properties again, and nobody else ever does.
             properties[REPEATED] = producer, sequence
             raise
+
+    def _purge(self, queue: str) -> int:
+        """Deletes what is ready, as kombu does, for `celery purge`; the balance sheet must know of the jobs."""
+        if tuple(self.priority_steps) != PRIORITY_STEPS or self.sep != STEP_SEPARATOR:
+            return int(super()._purge(queue))
+        gone = 0
+        for raws in queues.purge_ready(self.scripts, queue):
+            gone += len(raws)
+            if accepted := queues.accepted_among(raws):
+                self.scripts.tally("purged", queue, accepted)
+        return gone
 
     def _put_fanout(self, exchange: str, message: dict[str, Any], routing_key: str, **kwargs: Any) -> None:
         """Publishes, by one client for all; a worker's events do not even wait for their answers."""

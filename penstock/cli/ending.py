@@ -38,7 +38,7 @@ def _job(raw: bytes, queue: str) -> Delivery | None:
         payload = envelope.read(raw)
     except envelope.Unreadable:
         return None
-    job = describe_message(payload["headers"], envelope.body(payload), queue)
+    job = describe_message(payload["headers"], envelope.body(payload), {"routing_key": queue})
     try:
         encode_json([job.args, job.kwargs] if job else None)
     except UnserialisableResult:

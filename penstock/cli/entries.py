@@ -17,7 +17,7 @@ from penstock.broker.queues import UnknownTask, enqueued_ms
 from penstock.broker.scripts import SLICE, Scripts
 from penstock.cli.broker import broker_of
 from penstock.cli.payload import Payload, decode
-from penstock.engine.keeping.books import dead_letter
+from penstock.engine.keeping.burial import dead_letter
 from penstock.errors import PenstockError
 from penstock.ledger import letters
 from penstock.ledger.rows import LetterRow

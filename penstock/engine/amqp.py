@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 
 import celery.app.amqp
 from celery import Celery, signals
+from celery._state import get_current_task
 from kombu import Connection, serialization
 from kombu.common import Broadcast
 from kombu.exceptions import LimitExceeded, OperationalError
@@ -22,7 +23,10 @@ from kombu.utils.json import JSONEncoder
 from penstock.broker.keys import PRIORITY_STEPS, STEP_SEPARATOR, step_of
 from penstock.broker.publisher import Patience, Producers
 from penstock.errors import BrokerUnavailable
-from penstock.message import ENQUEUED_AT, PLAIN, encoder, origin, sealed, unsealed
+from penstock.ledger import collecting
+from penstock.ledger.delivery import as_time
+from penstock.ledger.records import FollowUp
+from penstock.message import ENQUEUED_AT, OUTBOX, PLAIN, encoder, origin, sealed, unsealed
 
 TRANSPORTS = ("redis", "rediss", "sentinel")
 OWN_ADDRESS = ("host", "port", "user", "password", "vhost", "use_ssl", "login_method", "transport")
@@ -101,6 +105,13 @@ class AMQP(celery.app.amqp.AMQP):
             conf.task_serializer, conf.task_compression, conf.task_publish_retry, policy, _patience(policy)
         )
 
+    def _retry_publish(self, publish: Any, *args: Any, **kwargs: Any) -> Any:
+        """Celery's way to send callbacks, the next steps of chains and the bodies of chords: parts of an outcome."""
+        if _is_eager():
+            return super()._retry_publish(publish, *args, **kwargs)
+        with collecting.following_up():
+            return super()._retry_publish(publish, *args, **kwargs)
+
     def as_task_v2(self, *task: Any, **options: Any) -> Any:
         """Celery's; short and plain arguments are shown by ``repr``, which is 20 times as fast as ``saferepr``."""
         args, kwargs = (*task[2:4], None, None)[:2]
@@ -166,7 +177,7 @@ class AMQP(celery.app.amqp.AMQP):
             signals.before_task_publish.send(
                 declare=[self._queue(options.get("queue"))], properties=properties, retry_policy=dict(policy), **common
             )
-        self._publish(body, headers, properties, queue, patience if retry else ONCE_MORE)
+        self._publish_or_keep(body, headers, properties, queue, patience if retry else ONCE_MORE)
         if signals.after_task_publish.receivers:
             signals.after_task_publish.send(**common)
         if signals.task_sent.receivers:
@@ -177,9 +188,24 @@ class AMQP(celery.app.amqp.AMQP):
             speaker = self._speaker or producer
             dispatcher.publish("task-sent", sent_event, speaker, retry=retry, retry_policy=policy)
 
-    def _publish(
+    def _publish_or_keep(
         self, body: Any, headers: dict[str, Any], properties: dict[str, Any], queue: str, patience: Patience
     ) -> None:
+        """Publishes; a message that is part of a job's outcome is kept, to be sent when the outcome is written."""
+        collection = collecting.current()
+        if collection is None or not collection.is_following_up:
+            raw, step = self._message(body, headers, properties, queue)
+            self._publish(queue, step, headers["id"], raw, headers.get("eta"), patience)
+            return
+        key = headers[OUTBOX] = collection.key_for(headers["id"], headers.get("retries") or 0)
+        raw, step = self._message(body, headers, properties, queue)
+        due = as_time(headers.get("eta"))
+        collection.follow_ups.append(
+            FollowUp(key=key, job_id=headers["id"], task=headers["task"], queue=queue, step=step, due=due, payload=raw)
+        )
+
+    def _message(self, body: Any, headers: dict[str, Any], properties: dict[str, Any], queue: str) -> tuple[bytes, int]:
+        """The message without its end, and the step of its priority."""
         args, kwargs, embedded = body
         # Callbacks, errbacks, chain and chord, of which there are mostly none.
         embedded = {name: value for name, value in embedded.items() if value is not None}
@@ -188,11 +214,11 @@ class AMQP(celery.app.amqp.AMQP):
         if (expiration := properties.pop("expiration", None)) is not None:
             properties["expiration"] = str(int(expiration * 1000))
         own = {name: value for name, value in properties.items() if value not in (None, "")}
-        raw = unsealed(text, headers, own, queue, priority, to_json)
+        return unsealed(text, headers, own, queue, priority, to_json), step_of(priority)
+
+    def _publish(self, queue: str, step: int, id: str, raw: bytes, eta: str | None, patience: Patience) -> None:
         try:
-            cast(Producers, self._producers).publish(
-                queue, step_of(priority), [(headers["id"], raw)], self._due_ms(headers.get("eta")), patience
-            )
+            cast(Producers, self._producers).publish(queue, step, [(id, raw)], self._due_ms(eta), patience)
         except BrokerUnavailable as error:
             raise OperationalError(str(error)) from error
 
@@ -225,6 +251,12 @@ CONSUMED = frozenset(
     }
 )
 """Options of a send that are not properties of its message."""
+
+
+def _is_eager() -> bool:
+    """Whether the task that runs was called in place, so that what it sends is not part of a job's outcome."""
+    task = get_current_task()
+    return task is not None and bool(task.request.is_eager)
 
 
 def _names_lists_as_we_do(options: Mapping[str, Any]) -> bool:

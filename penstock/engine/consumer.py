@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakSet
 
 from celery import bootsteps, signals
 from celery.exceptions import NotRegistered
@@ -23,16 +26,24 @@ from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts, Source
 from penstock.broker.transport import CLAIMS, UNHEARD, Transport
 from penstock.engine import health, lifeline, request, revoking
-from penstock.engine.comeback import LATER_SECONDS, Comebacks, Verdict
+from penstock.engine.comeback import Comebacks
+from penstock.engine.gate import Gate
+from penstock.engine.handover import Handover
 from penstock.engine.keeping import CRASH_LIMIT, LEASE_SECONDS
-from penstock.engine.keeping.books import delivery_words
 from penstock.engine.link import KeeperLink
+from penstock.job import Reason, State
 from penstock.ledger.backend import LedgerBackend
 from penstock.ledger.delivery import describe_message
+from penstock.ledger.outlet import set_outlet
+from penstock.ledger.records import Record, Step
+from penstock.ledger.rows import Outcome
 
 logger = logging.getLogger(__name__)
 WATCH_SECONDS = 0.1
 EVENTS_SECONDS = 0.02
+SHOW_SECONDS = 0.5
+RUNNING_SECONDS = 1.0
+"""From when on a first delivery that runs has a row; one that ends sooner is written once."""
 CHILDREN_SECONDS = 0.25
 """How often dead children are looked for. The pool looks when a child's pipe closes; the kernel does that before the
 child can be waited for, and a pool that looked in between looks again after five seconds."""
@@ -56,7 +67,8 @@ class Consumer(CeleryConsumer):
         self._workers: list[str] = []
         self._events_are_due = False
         self._aside: list[Source] = []
-        self._comebacks: Comebacks | None = None
+        self._gate: Gate | None = None
+        self._shown: WeakSet[request.Request] = WeakSet()
         if isinstance(self.conninfo.transport, Transport):
             self._link = KeeperLink(self._keeper_config(), self._on_news)
             self._link.open()
@@ -69,7 +81,8 @@ class Consumer(CeleryConsumer):
                 on_revoked=self.revocations.learn,
             )
             if isinstance(self.app.backend, LedgerBackend):
-                self._comebacks = Comebacks(self.app.backend.as_uri(include_password=True), self._live_workers)
+                self._gate = Gate(self._link, self.claims, Comebacks())
+                set_outlet(self._link)
 
     @property
     def keeper_pid(self) -> int | None:
@@ -102,6 +115,8 @@ class Consumer(CeleryConsumer):
             revoking.persist_commands(self)
             self._link.start()
             self.timer.call_repeatedly(WATCH_SECONDS, self._watch, priority=1)
+            if self._gate is not None:
+                self.timer.call_repeatedly(SHOW_SECONDS, self._show_running, priority=9)
         super().start()
 
     def register_with_event_loop(self, hub: Any) -> None:
@@ -235,8 +250,12 @@ class Consumer(CeleryConsumer):
         assert claims is not None
         if "lost" in news:
             self._give_up_claims(news["lost"])
-        if "changed" in news and self._comebacks is not None:
+        if "changed" in news and self._gate is not None:
             self._doubt(news["changed"])
+        if "started" in news and self._gate is not None:
+            self._gate.open(news["started"])
+        if "full" in news:
+            claims.is_held_back = news["full"]
         if "revoked" in news:
             stamps = [(header, value) for header, value in news["stamps"]]
             claims.learn(news["revoked"], stamps, news["version"])
@@ -250,10 +269,6 @@ class Consumer(CeleryConsumer):
         assert self.claims is not None
         self.claims.unknown = tuple(source for source in self._aside if source.task in self.strategies)
 
-    def _live_workers(self) -> list[str]:
-        scripts: Scripts = self.connection.default_channel.scripts
-        return [worker.decode() for worker in scripts.client.zrange(scripts.keys.leases, 0, -1)]
-
     def _doubt(self, changed_ms: int) -> None:
         """Another server, or the same one again, may show as claimed what was settled long ago.
 
@@ -261,8 +276,8 @@ class Consumer(CeleryConsumer):
         settled before, and goes back to be looked up.
         """
         assert self.claims is not None
-        assert self._comebacks is not None
-        if self._comebacks.notice(changed_ms):
+        assert self._gate is not None
+        if self._gate.comebacks.notice(changed_ms):
             logger.warning("Redis was restarted or replaced; messages from before are looked up in the ledger")
             self.claims.rename()
 
@@ -280,6 +295,14 @@ class Consumer(CeleryConsumer):
             else:
                 kept.abandon()
 
+    def _show_running(self) -> None:
+        """Has rows made of first deliveries that have been running for a while; others have theirs already."""
+        before = time.time() - RUNNING_SECONDS
+        for kept in tuple(state.active_requests):
+            if isinstance(kept, request.Request) and kept not in self._shown and kept.time_start <= before:
+                self._shown.add(kept)
+                self._link.note(kept.running())
+
     # -- messages -----------------------------------------------------------------------------------------------
 
     def update_strategies(self) -> None:
@@ -288,6 +311,8 @@ class Consumer(CeleryConsumer):
             for task in self.app.tasks.values():
                 if task.Request == request.CELERYS:
                     task.Request = request.OURS
+        if self._gate is not None and not isinstance(self.pool.apply_async, Handover):
+            self.pool.apply_async = Handover(self.pool.apply_async, self._link)
         super().update_strategies()
         if self.claims is not None:
             self._claim_what_is_known()
@@ -310,19 +335,8 @@ class Consumer(CeleryConsumer):
 
     def _receive(self, message: Any, handle: Callable[[Any], Any]) -> None:
         self.revocations.remind(message.headers.get("id"))
-        verdict = self._comebacks.judge(message) if self._comebacks else Verdict.DELIVER
-        if verdict is Verdict.DELIVER:
+        if self._gate is None or not self._gate.holds_up(message, handle):
             handle(message)
-        else:
-            self._hold_back(message, verdict)
-
-    def _hold_back(self, message: Any, verdict: Verdict) -> None:
-        assert self.claims is not None
-        if verdict is Verdict.DONE:
-            logger.info("job %s had ended before Redis was replaced; it does not run again", _id(message))
-            self.claims.acknowledge(message.delivery_tag)
-        else:
-            self._settle(message, "park", str(self.claims.server_ms() + int(LATER_SECONDS * 1000)))
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Puts the message aside, from where a worker that knows the task claims it."""
@@ -338,9 +352,11 @@ class Consumer(CeleryConsumer):
 
     def _record_blocked(self, message: Any) -> None:
         payload = {"body": message.body, "properties": {}}
-        delivery = describe_message(message.headers, envelope.body(payload), _queue(message))
+        delivery = describe_message(message.headers, envelope.body(payload), {"routing_key": _queue(message)})
         if delivery is not None:
-            self._link.block(delivery_words(delivery))
+            aside = Outcome(state=State.BLOCKED, reason=Reason.UNKNOWN_TASK)
+            now = datetime.now(UTC)
+            self._link.record(Record(step=Step.ASIDE, delivery=delivery.encoded(), outcome=aside, at=now))
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Keeps a message whose body cannot be decoded."""

@@ -4,8 +4,8 @@ A child may hold the interpreter for minutes and a worker's loop may block; the 
 renewed as long as the worker lives. It ends with its worker: when the socket that the worker and all of its children
 hold is closed by the last of them, nobody can be running a job any more, and the claims go back to their queues.
 
-    worker and children --settle, unindex, queues, bye--> keeper --scripts--> Redis
-                        <--settled, lost, revoked, unknown--
+    worker and children --record, ask, settle, queues, bye--> keeper --batches--> SQL
+                        <--started, settled, lost, revoked--        --scripts--> Redis
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import contextlib
 import json
 import logging
 import os
-import queue
 import selectors
 import signal
 import socket
@@ -29,8 +28,8 @@ from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts
 from penstock.engine.keeping import Duty, Ward
 from penstock.engine.keeping.adopt import Adopt
-from penstock.engine.keeping.books import Books
 from penstock.engine.keeping.identity import Identity
+from penstock.engine.keeping.ledger import Ledger
 from penstock.engine.keeping.news import News
 from penstock.engine.keeping.promote import Promote
 from penstock.engine.keeping.reap import Reap
@@ -47,22 +46,26 @@ AGAIN_SECONDS = 0.25
 
 
 def main() -> None:
-    """Keeps the worker whose socket and process id are the arguments."""
+    """Keeps the worker whose sockets and process id are the arguments."""
     logging.basicConfig(level=logging.WARNING, format="[%(asctime)s: %(levelname)s/keeper] %(message)s")
     # A terminal or a service manager signals the whole group: the keeper ends after its worker, not with it.
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(ignored, signal.SIG_IGN)
-    Keeper(socket.socket(fileno=int(sys.argv[1])), parent=int(sys.argv[2])).run()
+    link, reports = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    Keeper(link, reports, parent=int(sys.argv[3])).run()
 
 
 class Keeper:
     """Reads what the worker tells and lets each duty act when its time has come."""
 
-    def __init__(self, link: socket.socket, parent: int) -> None:
+    def __init__(self, link: socket.socket, reports: socket.socket, parent: int) -> None:
         """Args:
+        link: to the worker; its children hold the other end as well.
+        reports: what jobs say of themselves while they run, a datagram each.
         parent: process id of the worker, which may have died before this process could ask for it.
         """
         self._link = link
+        self._reports = reports
         self._unread = bytearray()
         self._unsaid = bytearray()
         self._parent = parent
@@ -81,35 +84,14 @@ class Keeper:
         self._settle = Settle(ward)
         self._duties: list[Duty] = [Renew(ward), self._settle, News(ward), Promote(ward), Watch(ward), Reap(ward)]
         self._duties += [Identity(ward), Adopt(ward), Sweep(ward)]
-        self._books = self._open_books(first["config"]["database_url"])
+        self._ledger = Ledger(ward, first["config"]["database_url"], self._settle)
+        self._duties.append(self._ledger)
+        self._selector.register(self._reports, selectors.EVENT_READ, self._read_report)
         self._take(first)
         self._take_unread()
         while not self._ended:
             self._turn()
         self._finish()
-
-    def _open_books(self, database_url: str | None) -> Books | None:
-        """The thread that writes; it hands lost claims back over a socket, because only this thread settles."""
-        if database_url is None:
-            return None
-        ours, theirs = socket.socketpair()
-        self._recorded: queue.SimpleQueue[tuple[list[Any], bool]] = queue.SimpleQueue()
-
-        def on_lost(settlement: list[Any], waits_again: bool) -> None:
-            self._recorded.put((settlement, waits_again))
-            theirs.send(b".")
-
-        def take_recorded() -> None:
-            ours.recv(READ_BYTES)
-            while not self._recorded.empty():
-                settlement, waits_again = self._recorded.get()
-                number, claimer, queue_name, token, *crash = settlement
-                self._settle.add([number, claimer, queue_name, token, *(crash if waits_again else ["ack_counted"])])
-
-        self._selector.register(ours, selectors.EVENT_READ, take_recorded)
-        books = Books(self._ward, database_url, on_lost)
-        books.start()
-        return books
 
     def _turn(self) -> None:
         wait = min(max(min(duty.due for duty in self._duties) - time.monotonic(), 0), LONGEST_WAIT)
@@ -127,7 +109,7 @@ class Keeper:
         deadline = time.monotonic() + self._ward.lease_seconds
         while time.monotonic() < deadline:
             try:
-                self._await_books(deadline)
+                self._await_ledger(deadline)
                 self._settle.perform()
                 for worker in self._ward.workers:
                     self._ward.scripts.retire(
@@ -138,8 +120,8 @@ class Keeper:
                 logger.warning("cannot give back claims yet: %s", error)
                 time.sleep(AGAIN_SECONDS)
 
-    def _await_books(self, deadline: float) -> None:
-        while self._books is not None and not self._books.is_idle and time.monotonic() < deadline:
+    def _await_ledger(self, deadline: float) -> None:
+        while not self._ledger.is_idle and time.monotonic() < deadline:
             self._turn()
 
     def _notice_lonely_children(self) -> None:
@@ -176,6 +158,10 @@ class Keeper:
         self._unread += chunk
         self._take_unread()
 
+    def _read_report(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._ledger.take(json.loads(self._reports.recv(READ_BYTES, socket.MSG_DONTWAIT)))
+
     def _take_unread(self) -> None:
         *lines, rest = bytes(self._unread).split(b"\n")
         self._unread[:] = rest
@@ -184,10 +170,9 @@ class Keeper:
 
     def _take(self, words: dict[str, Any]) -> None:
         if settlement := words.get("settle"):
-            self._settle.add(settlement)
-        if "lose" in words or "block" in words:
-            assert self._books is not None
-            self._books.write(words)
+            number, parts = settlement
+            self._ledger.settle(number, parts)
+        self._ledger.take(words)
         if jobs := words.get("unindex"):
             self._settle.add_claimed(jobs)
         if "workers" in words:

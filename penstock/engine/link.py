@@ -1,8 +1,8 @@
-"""The worker's side of its keeper: starts it, hands settlements over, hears what it has found out.
+"""The worker's side of its keeper: starts it, hands records and settlements over, hears what it has found out.
 
-Settlements go to another process so that the worker never waits for Redis, and so that they outlive the worker. They
-are kept here until the keeper confirms them: if the keeper dies, the next one gets them again, and settling twice is
-harmless, because a settled token owns nothing.
+They go to another process so that the worker never waits for SQL or Redis, and so that they outlive the worker. They
+are kept here until the keeper confirms them: if the keeper dies, the next one gets them again, in their order. Settling
+twice is harmless, because a settled token owns nothing; recording twice is, because the row has its token.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.broker.scripts import REFUSED, Settlement
+from penstock.ledger.records import Record
 
 logger = logging.getLogger(__name__)
 STOP_SECONDS = 10.0
 """How long a keeper may take to put its settlements and its worker's claims in order at the end."""
 READ_BYTES = 1 << 16
+REPORT_SECONDS = 2.0
+"""How long a report may wait for a keeper that is busy, before it is dropped."""
 
 
 class KeeperLink:
@@ -39,8 +42,10 @@ class KeeperLink:
         self._reading = threading.Lock()
         self._unsent = bytearray()
         self._unread = bytearray()
-        self._unconfirmed: OrderedDict[int, dict[str, Any]] = OrderedDict()
+        self._unconfirmed: OrderedDict[int, bytes] = OrderedDict()
         self._number = 0
+        self._reports: socket.socket | None = None
+        self._reports_read: socket.socket | None = None
         self._facts: dict[str, Any] = {}
         self._owner = os.getpid()
         self.flushes_itself = True
@@ -51,6 +56,10 @@ class KeeperLink:
         self._theirs: socket.socket | None
         self._socket, self._theirs = socket.socketpair()
         self._socket.setblocking(False)
+        if self._reports is None:
+            # Datagrams, because many processes write into it: each arrives whole. Whoever keeps next reads on.
+            self._reports, self._reports_read = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._reports.settimeout(REPORT_SECONDS)
 
     def start(self) -> None:
         """Starts the keeper, or a new one in place of one that died."""
@@ -59,13 +68,16 @@ class KeeperLink:
                 self.open()
             theirs, self._theirs = self._theirs, None
             assert theirs is not None
-            command = [sys.executable, "-m", "penstock.engine.keeper", str(theirs.fileno()), str(os.getpid())]
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            assert self._reports_read is not None
+            sockets = theirs.fileno(), self._reports_read.fileno()
+            command = [sys.executable, "-m", "penstock.engine.keeper", *map(str, sockets), str(os.getpid())]
+            self._process = subprocess.Popen(command, pass_fds=sockets, stdin=subprocess.DEVNULL)
             theirs.close()
             self._unsent.clear()
             self._send({"config": self._config, **self._facts})
-            for words in self._unconfirmed.values():
-                self._send(words)
+            for line in self._unconfirmed.values():
+                self._unsent += line
+            self.flush()
 
     def watch(self) -> None:
         """Hears the keeper, sends what its socket had no room for, and replaces it if it died. Call it often."""
@@ -102,26 +114,44 @@ class KeeperLink:
 
     # -- what the worker tells ----------------------------------------------------------------------------------
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this process is the worker, and has a keeper."""
+        return self._process is not None and self._owner == os.getpid()
+
     def settle(self, settlement: Settlement) -> None:
-        """Has a claim ended; from any thread; never waits."""
-        with self._lock:
-            self._number += 1
-            words = {"settle": [self._number, *settlement]}
-            self._unconfirmed[self._number] = words
-            self._send(words)
+        """Has a claim ended; from any thread; never waits. What was recorded of the claim before is written before."""
+        self._send_kept("settle", json.dumps(settlement, separators=(",", ":")))
 
-    def settle_lost(self, settlement: Settlement, delivery: dict[str, Any], how: str) -> None:
-        """Has a claim ended whose process died, once the ledger knows of the lost attempt."""
-        with self._lock:
-            self._number += 1
-            words = {"lose": [self._number, *settlement], "delivery": delivery, "how": how}
-            self._unconfirmed[self._number] = words
-            self._send(words)
+    def record(self, record: Record) -> None:
+        """Has a record written; from any thread; never waits."""
+        self.record_words(json.dumps(record.to_words(), separators=(",", ":")))
 
-    def block(self, delivery: dict[str, Any]) -> None:
-        """Has the ledger note that a job was put aside."""
+    def record_words(self, words: str) -> None:
+        """:meth:`record` for the words of a record, as JSON."""
+        self._send_kept("record", words)
+
+    def ask(self, record: Record, is_doubtful: bool) -> None:
+        """Asks whether a delivery may start; the news ``started`` bring its token and the verdict.
+
+        Args:
+            is_doubtful: it may be the message of a job that runs elsewhere at this moment.
+        """
+        words = json.dumps(record.to_words(), separators=(",", ":"))
+        self._send_kept("doubt" if is_doubtful else "ask", words)
+
+    def note(self, record: Record) -> None:
+        """Has it written that jobs run which have been running for a while; a keeper that dies may forget it."""
         with self._lock:
-            self._send({"block": delivery})
+            self._send({"note": record.to_words()})
+
+    def report(self, record: Record) -> None:
+        """Has it written what a running job says of itself; also from processes that the worker has forked."""
+        assert self._reports is not None
+        try:
+            self._reports.send(json.dumps({"note": record.to_words()}).encode())
+        except OSError as error:
+            logger.warning("a report of %s is dropped: %s", record.delivery.id, error)
 
     def unindex(self, jobs: list[tuple[str, str]]) -> None:
         """Has claimed jobs taken off the waiting index."""
@@ -140,6 +170,16 @@ class KeeperLink:
             self._facts.update(facts)
             if self._process is not None:
                 self._send(facts)
+
+    def _send_kept(self, kind: str, words: str) -> None:
+        """Sends words that count, under a number by which the keeper confirms them."""
+        with self._lock:
+            self._number += 1
+            line = f'{{"{kind}":[{self._number},{words}]}}\n'.encode()
+            self._unconfirmed[self._number] = line
+            self._unsent += line
+            if self.flushes_itself:
+                self.flush()
 
     def _send(self, message: dict[str, Any]) -> None:
         self._unsent += json.dumps(message, separators=(",", ":")).encode() + b"\n"
@@ -178,13 +218,16 @@ class KeeperLink:
         return lines
 
     def _take(self, news: dict[str, Any]) -> None:
+        for number in news.get("confirmed", ()):
+            with self._lock:
+                self._unconfirmed.pop(number, None)
         for number, answer in news.get("settled", ()):
             with self._lock:
-                words = self._unconfirmed.pop(number, None)
-            if words and answer == REFUSED:
-                _, _, on, token, verb, *_ = words.get("settle") or words["lose"]
+                line = self._unconfirmed.pop(number, None)
+            if line and answer == REFUSED:
+                _, (_, on, token, verb, *_) = json.loads(line)["settle"]
                 logger.warning("%s of claim %s on %s was refused: it is not ours any more", verb, token, on)
-        if news.keys() - {"settled"}:
+        if news.keys() - {"settled", "confirmed"}:
             self._on_news(news)
 
     def _close_socket(self) -> None:

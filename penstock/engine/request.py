@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from billiard.exceptions import WorkerLostError
@@ -12,12 +14,16 @@ from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
 
 from penstock.broker.claims import Claims
-from penstock.engine.keeping.books import delivery_words
-from penstock.ledger.backend import LedgerBackend
+from penstock.job import Reason, State
+from penstock.ledger.backend import STARTED_AT, LedgerBackend
 from penstock.ledger.delivery import describe_delivery
+from penstock.ledger.failure import describe_cause
+from penstock.ledger.outlet import outlet
+from penstock.ledger.records import Record, Step
+from penstock.ledger.rows import Outcome
 
 logger = logging.getLogger(__name__)
-COUNTS = ("deliveries", "crashes")
+TOLD = ("deliveries", "crashes", "token", "claimer")
 CELERYS, OURS = "celery.worker.request:Request", f"{__name__}:Request"
 
 
@@ -28,7 +34,7 @@ class Request(CeleryRequest):
         super().__init__(message, **kwargs)
         told = message.delivery_info or {}
         # Celery hands on what it knows itself; the task finds these beside ``redelivered``.
-        self._delivery_info.update({name: told[name] for name in COUNTS if name in told})
+        self._delivery_info.update({name: told[name] for name in TOLD if name in told})
         self._check_parts()
 
     def _check_parts(self) -> None:
@@ -45,6 +51,26 @@ class Request(CeleryRequest):
         limits = list(self.time_limits)
         if len(limits) != 2 or not all(limit is None or isinstance(limit, (int, float)) for limit in limits):
             raise InvalidTaskError(f"its time limits are {limits!r}")
+
+    @cached_property
+    def _context(self) -> Any:
+        """Celery's; the backend finds in it when the body began, which its process would have told otherwise."""
+        context = super()._context
+        if self.time_start:
+            context.update({STARTED_AT: self.began_at})
+        return context
+
+    @property
+    def began_at(self) -> datetime | None:
+        """When the pool took the job; None before."""
+        return datetime.fromtimestamp(self.time_start, UTC) if self.time_start else None
+
+    def running(self) -> Record:
+        """That its body runs."""
+        began = self.began_at
+        assert began is not None
+        delivery = describe_delivery(self.id, self._context).encoded()
+        return Record(step=Step.RUNNING, delivery=delivery, started_at=began, at=began)
 
     @property
     def claims(self) -> Claims | None:
@@ -82,18 +108,24 @@ class Request(CeleryRequest):
             claims.settle(self.token, "return")  # The operator ended the process; the job is not to blame.
             return
         logger.error("the process of %s[%s] died (%s); the job goes back", self.name, self.id, _in_short(exc_info))
-        ledger = self.task.backend if isinstance(self.task.backend, LedgerBackend) else None
-        if ledger is None and self._success_was_stored():
+        is_recorded = isinstance(self.task.backend, LedgerBackend)
+        if not is_recorded and self._success_was_stored():
             claims.acknowledge(self.token)
             return
-        settlement = claims.take(self.token, "crash", str(claims.crash_limit))
-        if settlement is None:
-            return
-        if ledger is None:
-            claims.settler.settle(settlement)
-        else:
-            delivery = describe_delivery(self.id, self._context)
-            claims.settler.settle_lost(settlement, delivery_words(delivery), _in_short(exc_info))
+        if is_recorded and (keeper := outlet()) is not None:
+            keeper.record(self._lost(_in_short(exc_info)))
+        # The keeper does not put it back when the ledger knows that the job has ended, or that its retry goes on.
+        claims.settle(self.token, "crash", str(claims.crash_limit))
+
+    def _lost(self, how: str) -> Record:
+        outcome = Outcome(state=State.QUEUED, reason=Reason.CRASHED, failure=describe_cause(Reason.CRASHED, how))
+        return Record(
+            step=Step.END,
+            delivery=describe_delivery(self.id, self._context).encoded(),
+            outcome=outcome.encoded(),
+            started_at=self.began_at,
+            at=datetime.now(UTC),
+        )
 
     def abandon(self) -> None:
         """Makes sure that this request, which still waits, never starts here: its claim is somebody else's."""

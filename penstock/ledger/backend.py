@@ -2,13 +2,15 @@
 
 `result_backend = "penstock.ledger.backend:LedgerBackend+postgresql://…"`
 
-The row of a job is written when it starts and when it ends, whether or not the task ignores its result: ignoring
-drops the value, not the record. Starts, `Ignore` and `Reject` reach a backend by no method of Celery's, so they are
-taken from its signals.
+Every job has a row, whether or not its task ignores its result: ignoring drops the value, not the record. What Celery
+reports becomes a record. In a process that runs jobs for a worker it is collected and handed on with the outcome; in
+the worker's own process it goes to the keeper; anywhere else it is written at once. Starts, `Ignore` and `Reject` reach
+a backend by no method of Celery's, so they are taken from its signals.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,16 +25,21 @@ from kombu.exceptions import EncodeError
 from penstock.errors import UnserialisableResult
 from penstock.job import Reason, State
 from penstock.ledger import queries
-from penstock.ledger.delivery import as_time, describe_delivery
-from penstock.ledger.failure import describe, describe_cause, reason_for
+from penstock.ledger.collecting import current, following_up
+from penstock.ledger.delivery import describe_delivery
+from penstock.ledger.encoding import Encoded
+from penstock.ledger.failure import describe, reason_for
+from penstock.ledger.outlet import outlet
 from penstock.ledger.recorder import Recorder
+from penstock.ledger.records import Record, Step
 from penstock.ledger.rows import Delivery, Failure, JobRow, Outcome
 from penstock.ledger.session import address, encode_json, reading, writing
+from penstock.message import OUTBOX
 
-ATTEMPT = "ledger_attempt"
-"""Attribute of a running request: its attempt's number, or ENDED."""
-ENDED = 0
-"""In place of a number: the ledger knows that the job has ended. It was cancelled, or this is a second delivery."""
+STARTED_AT = "ledger_started_at"
+"""Attribute of a request: when its body began."""
+VERDICT = "ledger_verdict"
+"""Attribute of a request whose start was written before its body: what became of that."""
 CELERY_STATES = {
     State.QUEUED: states.PENDING,
     State.SCHEDULED: states.RETRY,
@@ -110,25 +117,67 @@ class LedgerBackend(BaseBackend):
             task_id, reason, request=request, store_result=not _is_eager(request, store_result), state=state
         )
 
+    def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
+        """Celery's; what it sends is part of the outcome."""
+        with following_up():
+            super()._call_task_errbacks(request, exc, traceback)
+
     def store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **_: Any
     ) -> Any:
-        """Writes what Celery says about a job.
+        """Tells the ledger what Celery says about a job.
 
         Raises:
             EncodeError: the result is not JSON; Celery then records the job as failed.
         """
         if state == states.STARTED:
-            return result  # on_prerun has recorded the start
+            return result  # Who watches over the worker's jobs tells that.
         delivery = describe_delivery(task_id, request)
         try:
             if state in states.READY_STATES or state == states.RETRY:
-                self._recorder.end(delivery, self._outcome(result, state, traceback), getattr(request, ATTEMPT, None))
+                self._end(delivery, self._outcome(result, state, traceback), request)
             else:
-                self._recorder.progress(task_id, {"state": state, "meta": self.prepare_value(result)})
+                self._report(delivery, {"state": state, "meta": self.prepare_value(result)}, request)
         except UnserialisableResult as error:
             raise EncodeError(f"{delivery.task} returned what is {error}; return plain JSON values") from error
         return result
+
+    def _end(self, delivery: Delivery, outcome: Outcome, request: Any) -> None:
+        collection = current()
+        self._tell(
+            Record(
+                step=Step.END,
+                delivery=delivery.encoded(),
+                outcome=outcome.encoded(),
+                started_at=getattr(request, STARTED_AT, None),
+                at=datetime.now(UTC),
+                replaced=collection is not None and collection.replaced and collection.job_id == delivery.id,
+                outbox_key=getattr(request, OUTBOX, None),
+            )
+        )
+
+    def _report(self, delivery: Delivery, progress: dict[str, Any], request: Any) -> None:
+        now = datetime.now(UTC)
+        record = Record(
+            step=Step.RUNNING,
+            delivery=delivery.encoded(),
+            progress=Encoded(encode_json(progress)),
+            started_at=getattr(request, STARTED_AT, None) or now,
+            at=now,
+        )
+        if (keeper := outlet()) is not None:
+            keeper.report(record)
+        else:
+            self._recorder.write_patiently(record)
+
+    def _tell(self, record: Record) -> None:
+        """By whichever way leads to the ledger from here."""
+        if (collection := current()) is not None:
+            collection.records.append(record)
+        elif (keeper := outlet()) is not None and keeper.is_open:
+            keeper.record(record)
+        else:
+            self._recorder.write_patiently(record)
 
     def _outcome(self, result: Any, state: str, traceback: Any) -> Outcome:
         if state == states.SUCCESS:
@@ -148,7 +197,7 @@ class LedgerBackend(BaseBackend):
         if isinstance(error, CeleryRetry):
             return Outcome(state=State.QUEUED)
         failure = self._failure(error, traceback) if isinstance(error, BaseException) else None
-        return Outcome(state=State.SCHEDULED, failure=failure)
+        return Outcome(state=State.SCHEDULED, failure=failure, due=_due(sys.exc_info()[1]))
 
     def _failure(self, error: BaseException, traceback: Any) -> Failure:
         exception = self.prepare_exception(error, serializer="json")
@@ -180,25 +229,25 @@ class LedgerBackend(BaseBackend):
     # -- what Celery tells by signals only ----------------------------------------------------------------------
 
     def record_start(self, request: Any) -> None:
-        """Records that an attempt's body is about to run, and notes its number on the request."""
-        number = self._recorder.start(describe_delivery(request.id, request))
-        request.update({ATTEMPT: number or ENDED})
-
-    def record_due(self, request: Any, when: Any) -> None:
-        """Records when a retry may start, which Celery tells as a time or as seconds from now."""
-        seconds = when if isinstance(when, (int, float)) else 0
-        due = when if isinstance(when, datetime) else datetime.now(UTC) + timedelta(seconds=seconds)
-        self._recorder.due(str(request.id), as_time(due) or datetime.now(UTC))
+        """Notes when an attempt's body begins. Nobody else tells the ledger of a job that came without a claim."""
+        now = datetime.now(UTC)
+        request.update({STARTED_AT: now})
+        if current() is None:
+            delivery = describe_delivery(request.id, request).encoded()
+            start = Record(step=Step.START, delivery=delivery, started_at=now, at=now)
+            request.update({VERDICT: self._recorder.write_patiently(start)})
 
     def record_silent_end(self, request: Any, state: str, retval: Any) -> None:
         """Records an attempt that ended by Ignore or Reject."""
+        collection = current()
         if state == states.IGNORED:
-            outcome = Outcome(state=State.SUCCEEDED, reason=Reason.IGNORED)
+            replaced = collection is not None and collection.replaced
+            outcome = Outcome(state=State.QUEUED) if replaced else Outcome(state=State.SUCCEEDED, reason=Reason.IGNORED)
         elif getattr(retval, "requeue", False):
             outcome = Outcome(state=State.QUEUED)
         else:
             outcome = Outcome(state=State.FAILED, reason=Reason.REJECTED, failure=self._rejection(retval))
-        self._recorder.end(describe_delivery(request.id, request), outcome, getattr(request, ATTEMPT, None))
+        self._end(describe_delivery(request.id, request), outcome, request)
 
     def _rejection(self, reject: BaseException) -> Failure:
         """What the task gave as its reason: an exception, or a text."""
@@ -206,26 +255,6 @@ class LedgerBackend(BaseBackend):
         if isinstance(reason, BaseException):
             return self._failure(reason, None)
         return replace(self._failure(reject, None), message=str(reason or "rejected"))
-
-    # -- what the worker tells itself ---------------------------------------------------------------------------
-
-    def record_lost(self, request: Any, message: str) -> bool:
-        """Records that the process which ran a request has died, and that the job waits again.
-
-        For the worker's parent, *before* it gives the claim back: nobody else can have started the job until then. It
-        waits while SQL is away.
-
-        Args:
-            message: how the process ended, for people.
-
-        Returns:
-            False when the message is done with: the job had ended, or its retry is on its way.
-        """
-        return self._recorder.lose(describe_delivery(request.id, request), describe_cause(Reason.CRASHED, message))
-
-    def record_blocked(self, delivery: Delivery, reason: Reason) -> None:
-        """Records that a job was put aside until the reason has gone; its next start ends that."""
-        self._recorder.block(delivery, reason)
 
 
 def _is_eager(request: Any, store_result: bool) -> bool:
@@ -266,17 +295,19 @@ def _meta(row: JobRow) -> dict[str, Any]:
     }
 
 
+def _due(retry: Any) -> datetime | None:
+    """When a retry may start, which Celery tells as a time or as seconds from now."""
+    when = getattr(retry, "when", None)
+    if isinstance(when, datetime):
+        return when if when.tzinfo else when.replace(tzinfo=UTC)
+    return datetime.now(UTC) + timedelta(seconds=when if isinstance(when, (int, float)) else 0)
+
+
 @signals.task_prerun.connect(weak=False)
 def _on_prerun(task: Any = None, **_: Any) -> None:
     request: Context = task.request
     if isinstance(task.backend, LedgerBackend) and not request.is_eager:
         task.backend.record_start(request)
-
-
-@signals.task_retry.connect(weak=False)
-def _on_retry(sender: Any = None, request: Any = None, reason: Any = None, **_: Any) -> None:
-    if isinstance(sender.backend, LedgerBackend) and request is not None and not request.is_eager:
-        sender.backend.record_due(request, getattr(reason, "when", None))
 
 
 @signals.task_postrun.connect(weak=False)

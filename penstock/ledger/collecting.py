@@ -7,6 +7,7 @@ a message. Nothing of it exists before the record is written, and all of it does
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,21 +20,33 @@ from penstock.ledger.records import FollowUp, Part, Record
 class Collection:
     """Of one run of one job."""
 
+    job_id: str
     records: list[Record] = field(default_factory=list)
     follow_ups: list[FollowUp] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
+    is_replacing: bool = False
+    """Whether Celery is sending another task in the job's place at this moment."""
     replaced: bool = False
     """Whether the job goes on as another task."""
     is_following_up: bool = False
     """Whether what is sent at this moment is part of the outcome."""
 
+    def key_for(self, job_id: str, retries: int) -> str:
+        """The outbox's name for a message that is sent now.
+
+        The job's own next message keeps its id: a retry counts on, and what replaces the job may come any number of
+        times.
+        """
+        if job_id == self.job_id and self.is_replacing:
+            self.replaced = True
+            return f"{job_id}~{secrets.token_hex(4)}"
+        return f"{job_id}~{retries}" if retries else job_id
+
     def complete(self) -> list[Record]:
-        """The records, the last of the job's own with all that hangs on it."""
+        """The records, the job's own end with all that hangs on it."""
         if self.records and (self.follow_ups or self.parts):
-            own = self.records[-1]
-            follow_ups, parts = (*own.follow_ups, *self.follow_ups), (*own.parts, *self.parts)
-            self.records[-1] = replace(own, follow_ups=follow_ups, parts=parts)
-            self.follow_ups, self.parts = [], []
+            own = next((place for place, each in enumerate(self.records) if each.delivery.id == self.job_id), -1)
+            self.records[own] = replace(self.records[own], follow_ups=tuple(self.follow_ups), parts=tuple(self.parts))
         return self.records
 
 
@@ -46,26 +59,29 @@ def current() -> Collection | None:
 
 
 @contextmanager
-def collecting() -> Iterator[Collection]:
+def collecting(job_id: str) -> Iterator[Collection]:
     """Collects what is told inside of the block."""
-    token = _current.set(Collection())
+    collection = Collection(job_id)
+    token = _current.set(collection)
     try:
-        collection = _current.get()
-        assert collection is not None
         yield collection
     finally:
         _current.reset(token)
 
 
 @contextmanager
-def following_up() -> Iterator[None]:
-    """What is sent inside of the block is part of the job's outcome."""
+def following_up(*, is_replacing: bool = False) -> Iterator[None]:
+    """What is sent inside of the block is part of the job's outcome.
+
+    Args:
+        is_replacing: a message with the job's own id is another task in its place.
+    """
     collection = _current.get()
     if collection is None or collection.is_following_up:
         yield
         return
-    collection.is_following_up = True
+    collection.is_following_up, collection.is_replacing = True, is_replacing
     try:
         yield
     finally:
-        collection.is_following_up = False
+        collection.is_following_up = collection.is_replacing = False

@@ -15,20 +15,23 @@ UNKNOWN_TASK = "(unknown)"
 MAX_SMALL_INTEGER = 32767
 
 
-def describe_message(headers: Mapping[str, Any], body: Any, queue: str, priority: int | None = None) -> Delivery | None:
+def describe_message(
+    headers: Mapping[str, Any], body: Any, delivery_info: Mapping[str, Any], worker: str | None = None
+) -> Delivery | None:
     """What a message says whose task nobody has called; None when it has no id.
 
     Args:
         headers: of protocol 2.
         body: decoded, `[args, kwargs, embed]`; anything else counts as unreadable.
+        delivery_info: kombu's; ``routing_key`` is the queue.
+        worker: where it was delivered.
     """
     id = headers.get("id")
     if not isinstance(id, str) or not id:
         return None
     args, kwargs = body[:2] if isinstance(body, (list, tuple)) and len(body) > 1 else (None, None)
-    delivery_info = {"routing_key": queue, "priority": priority}
     told = {"headers": dict(headers), "delivery_info": delivery_info, "args": args, "kwargs": kwargs}
-    return describe_delivery(id, Context({**headers, **told}))
+    return describe_delivery(id, Context({**headers, **told, "hostname": worker}))
 
 
 def describe_delivery(id: Any, request: Any) -> Delivery:
@@ -52,6 +55,8 @@ def describe_delivery(id: Any, request: Any) -> Delivery:
         args=_list(request.args),
         kwargs=request.kwargs,
         retries=_small_integer(request.retries) or 0,
+        deliveries=_small_integer(info.get("deliveries")) or 0,
+        token=claim_token(info.get("claimer"), info.get("token")),
         worker=_text(request.hostname),
         enqueued_at=as_time(header(ENQUEUED_AT)),
         eta=as_time(request.eta),
@@ -61,6 +66,11 @@ def describe_delivery(id: Any, request: Any) -> Delivery:
         replay_of=_text(header(REPLAY_OF)),
         schedule=_text(header(SCHEDULE)),
     )
+
+
+def claim_token(claimer: Any, token: Any) -> str | None:
+    """A claim by a name that no other has; None without one. The claimer's host says nothing that tells it apart."""
+    return f"{claimer.rpartition('/')[2]}:{token}" if isinstance(claimer, str) and token else None
 
 
 def _text(value: Any) -> str | None:

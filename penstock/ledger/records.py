@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from penstock.job import Reason, State
+from penstock.ledger.encoding import Encoded as Encoded
 from penstock.ledger.rows import Delivery, Failure, Outcome
 
 
@@ -36,18 +37,12 @@ class Verdict(StrEnum):
     """Nothing: a newer attempt has the job, or this very step was written before by another claim."""
 
 
-class Encoded(str):
-    """JSON text that has been checked and goes into its column as it is."""
-
-    __slots__ = ()
-
-
 @dataclass(frozen=True, kw_only=True)
 class FollowUp:
     """A message that is sent if the record wins, and only then."""
 
     key: str
-    """Of the outbox: :func:`outbox_key`."""
+    """Of the outbox; no other message has it."""
     job_id: str
     task: str
     queue: str
@@ -87,6 +82,8 @@ class Record:
     """When the body began."""
     at: datetime
     """When the step happened."""
+    progress: Encoded | None = None
+    """What a running job says of itself; of RUNNING."""
     replaced: bool = False
     """The job goes on as another task under the same id: its next attempt counts from zero again."""
     outbox_key: str | None = None
@@ -122,6 +119,7 @@ class Record:
             outcome=_outcome(words["outcome"]) if "outcome" in words else None,
             started_at=_time(words.get("started_at")),
             at=datetime.fromisoformat(words["at"]),
+            progress=Encoded(words["progress"]) if "progress" in words else None,
             replaced=words.get("replaced", False),
             outbox_key=words.get("outbox_key"),
             follow_ups=tuple(_follow_up(each) for each in words.get("follow_ups", ())),
@@ -129,11 +127,6 @@ class Record:
                 Part(**{"position": None, **each, "body": Encoded(each["body"])}) for each in words.get("parts", ())
             ),
         )
-
-
-def outbox_key(job_id: str, retries: int = 0, replaced: int = 0) -> str:
-    """The name of one message of a job: it has another for each retry, and for each task that replaces it."""
-    return job_id + (f"~{retries}" if retries or replaced else "") + (f"~{replaced}" if replaced else "")
 
 
 def _outcome(words: Mapping[str, Any]) -> Outcome:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
+from penstock.errors import UnserialisableResult
 from penstock.job import Reason, State
+from penstock.ledger.encoding import encoded
 from penstock.ledger.tables import ID_LENGTH, Kind, Resolution, plain
 
 
@@ -38,6 +40,14 @@ class Delivery:
         """The same, for arguments that JSON has no form for; a stock producer may send NaN."""
         return replace(self, args=[repr(self.args)], kwargs={"unserialisable": repr(self.kwargs)})
 
+    def encoded(self) -> Self:
+        """The same with its arguments as JSON, or as their text in JSON."""
+        try:
+            return replace(self, args=encoded(self.args), kwargs=encoded(self.kwargs))
+        except UnserialisableResult:
+            shown = self.with_arguments_as_text()
+            return replace(self, args=encoded(shown.args), kwargs=encoded(shown.kwargs))
+
     def columns(self) -> dict[str, Any]:
         """The values as columns of ``jobs``; over-long text is cut, so that it cannot cost the row."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -52,7 +62,8 @@ class Failure:
 
     type: str
     message: str
-    exception: dict[str, Any]
+    exception: Any
+    """Celery's form of it: a dict, or that as JSON."""
     traceback: str | None = None
     fingerprint: str | None = None
 
@@ -72,6 +83,17 @@ class Outcome:
     failure: Failure | None = None
     due: datetime | None = None
     """When a job that is scheduled may start."""
+
+    def encoded(self) -> Self:
+        """The same with its result and exception as JSON.
+
+        Raises:
+            UnserialisableResult: the result is not JSON.
+        """
+        failure = self.failure
+        if failure is not None:
+            failure = replace(failure, exception=encoded(failure.exception))
+        return replace(self, result=encoded(self.result), failure=failure)
 
     @property
     def of_attempt(self) -> str:

@@ -14,8 +14,5 @@ class AtOnce:
     def settle(self, settlement: Settlement) -> None:
         self._scripts.settle([settlement])
 
-    def settle_lost(self, settlement: Settlement, delivery: dict[str, Any], how: str) -> None:
-        self._scripts.settle([settlement])
-
     def unindex(self, jobs: list[tuple[str, str]]) -> None:
         self._scripts.unindex(jobs)

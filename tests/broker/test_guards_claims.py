@@ -30,9 +30,6 @@ class Notes:
     def unindex(self, jobs: list[tuple[str, str]]) -> None:
         self.unindexed += jobs
 
-    def settle_lost(self, settlement: Settlement, delivery: dict[str, Any], how: str) -> None:
-        self.settled.append(settlement)
-
 
 @pytest.fixture
 def notes() -> Notes:

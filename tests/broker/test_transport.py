@@ -31,9 +31,6 @@ class Unsettled:
     def settle(self, settlement: Settlement) -> None:
         self.settled.append(settlement)
 
-    def settle_lost(self, settlement: Settlement, delivery: dict[str, Any], how: str) -> None:
-        self.settled.append(settlement)
-
     def unindex(self, jobs: list[tuple[str, str]]) -> None:
         """The index does not matter here."""
 

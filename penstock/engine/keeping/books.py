@@ -1,4 +1,4 @@
-"""Writes into the ledger what only the worker's parent or its keeper knows: lost attempts, blocked jobs, dead letters.
+"""Writes what the worker tells into the ledger: one thread, one SQL connection, as many records at once as have come.
 
 In a thread of its own, because SQL may be away for minutes and the lease must be renewed meanwhile. What it cannot
 write yet it keeps, and the claims that wait for it stay claimed.
@@ -6,132 +6,116 @@ write yet it keeps, and the claims that wait for it stay claimed.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
-from redis.exceptions import RedisError
-
-from penstock.broker import envelope
 from penstock.engine.keeping import Ward
-from penstock.errors import PenstockError
-from penstock.job import Reason
-from penstock.ledger import letters
-from penstock.ledger.delivery import as_time, describe_message
-from penstock.ledger.failure import describe_cause
+from penstock.engine.keeping.burial import Burial
+from penstock.engine.keeping.doubt import Doubt
+from penstock.errors import LedgerOutdated, LedgerUnavailable
 from penstock.ledger.recorder import Recorder
-from penstock.ledger.rows import DeadLetter, Delivery
-from penstock.ledger.session import writing
-from penstock.ledger.tables import Kind
+from penstock.ledger.records import FollowUp, Record, Verdict
 
 logger = logging.getLogger("penstock.keeper")
 TICK_SECONDS = 0.5
-SLICE = 100
+BATCH = 1000
+FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+FULL, FREE = 1000, 500
+"""Records that wait at which the worker claims no more, and at which it goes on."""
+
+
+class Kind(StrEnum):
+    """What an entry of the books asks for."""
+
+    RECORD = "record"
+    NOTE = "note"
+    """As RECORD; nobody waits for it."""
+    ASK = "ask"
+    """Whether a delivery may start."""
+    DOUBT = "doubt"
+    """As ASK, of a message that may have come back while its job runs."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record, and who waits for it."""
+
+    kind: Kind
+    number: int
+    """By which the worker hears of it; 0: nobody waits."""
+    record: Record
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of entries that are in the ledger now."""
+
+    entries: Sequence[Entry]
+    verdicts: Sequence[Verdict | None]
+    """None: not decided; the message is to be looked at again later."""
+    messages: Sequence[FollowUp]
 
 
 class Books(threading.Thread):
     """The one SQL connection of a keeper."""
 
-    def __init__(self, ward: Ward, database_url: str, on_lost: Callable[[list[Any], bool], None]) -> None:
+    def __init__(self, ward: Ward, database_url: str, on_written: Callable[[Written], None]) -> None:
+        """Args:
+        on_written: told after each commit, in this thread.
+        """
         super().__init__(name="books", daemon=True)
-        self._ward = ward
-        self._database_url = database_url
         self._recorder = Recorder(database_url)
-        self._on_lost = on_lost
-        self._words: queue.Queue[dict[str, Any]] = queue.Queue()
-        self._buried = 0.0
+        self._burial = Burial(ward, database_url)
+        self._doubt = Doubt(ward, database_url)
+        self._on_written = on_written
+        self._entries: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+        self._ticked = 0.0
 
-    def write(self, words: dict[str, Any]) -> None:
-        """Takes ``lose`` or ``block`` from the worker."""
-        self._words.put(words)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether everything that was taken is written."""
-        return self._words.unfinished_tasks == 0
+    def add(self, entry: Entry) -> None:
+        """Takes an entry; they are written in the order in which they come."""
+        self._entries.put(entry)
 
     def run(self) -> None:
         """For ever; ends with the process."""
         while True:
+            entries = self._take()
+            if entries:
+                self._on_written(self._write(entries))
+            if time.monotonic() - self._ticked >= TICK_SECONDS:
+                self._burial.perform()
+                self._ticked = time.monotonic()
+
+    def _take(self) -> list[Entry]:
+        """What has come, at least one entry unless a tick passes without any."""
+        entries: list[Entry] = []
+        with contextlib.suppress(queue.Empty):
+            entries.append(self._entries.get(timeout=TICK_SECONDS))
+            while len(entries) < BATCH:
+                entries.append(self._entries.get_nowait())
+        return entries
+
+    def _write(self, entries: list[Entry]) -> Written:
+        """Writes until it is written: while SQL is away the entries stay here, and their claims with them."""
+        pause = 0.0
+        while True:
+            time.sleep(pause)
             try:
-                words = self._words.get(timeout=TICK_SECONDS)
-            except queue.Empty:
-                words = {}
-            if "lose" in words:
-                self._lose(words)
-            if "block" in words:
-                self._recorder.block(_delivery(words["block"]), Reason.UNKNOWN_TASK)
-            if words:
-                self._words.task_done()
-            self._bury_each_tick()
+                return self._try_to_write(entries)
+            except (LedgerUnavailable, LedgerOutdated) as error:
+                if not pause:
+                    logger.error("%s; outcomes are kept and written as soon as the ledger takes them", error)
+                pause = min(max(pause * 2, FIRST_PAUSE), LAST_PAUSE)
 
-    def _lose(self, words: dict[str, Any]) -> None:
-        failure = describe_cause(Reason.CRASHED, words["how"])
-        self._on_lost(words["lose"], self._recorder.lose(_delivery(words["delivery"]), failure))
-
-    def _bury_each_tick(self) -> None:
-        if time.monotonic() - self._buried < TICK_SECONDS:
-            return
-        try:
-            while self._bury() == SLICE:
-                pass
-        except (RedisError, OSError, PenstockError) as error:
-            logger.warning("dead letters stay in Redis for now: %s", error)
-        self._buried = time.monotonic()
-
-    def _bury(self) -> int:
-        """Moves entries into the ledger. Two keepers may do it at once: an entry's row is written once, and its
-        removal from Redis comes after the commit.
-        """
-        client, keys = self._ward.scripts.client, self._ward.scripts.keys
-        entries = client.lrange(keys.dead, 0, SLICE - 1)
-        found = [(entry, client.hgetall(keys.dead_entry(entry.decode()))) for entry in entries]
-        if found:
-            with writing(self._database_url) as connection:
-                letters.bury(connection, [dead_letter(entry.decode(), kept) for entry, kept in found if kept])
-        for entry, _ in found:
-            client.pipeline().lrem(keys.dead, 1, entry).delete(keys.dead_entry(entry.decode())).execute()
-        return len(found)
-
-
-def dead_letter(entry: str, kept: dict[bytes, bytes]) -> DeadLetter:
-    """A dead entry as the ledger takes it. Anyone may have written the message in it."""
-    queue, step, kind = kept[b"queue"].decode(), int(kept[b"step"]), Kind(kept[b"kind"].decode())
-    died = kind is Kind.BURIED and not kept[b"job"]
-    return DeadLetter(
-        id=entry,
-        kind=kind,
-        queue=queue,
-        step=step,
-        reason=kept[b"reason"].decode(errors="replace"),
-        payload=kept[b"raw"],
-        deliveries=int(kept[b"deliveries"]),
-        at=datetime.fromtimestamp(int(kept[b"at"]) / 1000, UTC),
-        job=_job(kept[b"raw"], queue, step),
-        cause=Reason.CRASHED if died else Reason.UNREADABLE,
-    )
-
-
-def _job(raw: bytes, queue: str, step: int) -> Delivery | None:
-    try:
-        payload = envelope.read(raw)
-        body = envelope.body(payload)
-    except envelope.Unreadable:
-        return None
-    return describe_message(payload["headers"], body, queue, step)
-
-
-def delivery_words(delivery: Delivery) -> dict[str, Any]:
-    """A delivery as the worker sends it to its keeper."""
-    words = asdict(delivery)
-    return dict(json.loads(json.dumps(words, default=lambda value: getattr(value, "isoformat", value.__repr__)())))
-
-
-def _delivery(words: dict[str, Any]) -> Delivery:
-    return Delivery(**{**words, "enqueued_at": as_time(words["enqueued_at"]), "eta": as_time(words["eta"])})
+    def _try_to_write(self, entries: list[Entry]) -> Written:
+        doubtful = [entry.record for entry in entries if entry.kind is Kind.DOUBT]
+        running_elsewhere = self._doubt.look_up(doubtful) if doubtful else set()
+        chosen = [entry for entry in entries if entry.record.delivery.token not in running_elsewhere]
+        written = self._recorder.write([entry.record for entry in chosen])
+        verdicts = dict(zip(map(id, chosen), written.verdicts, strict=True))
+        return Written(entries, [verdicts.get(id(entry)) for entry in entries], written.messages)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any
 
 from penstock.broker.scripts import Settlement
 from penstock.engine.keeping import Duty, Ward
@@ -25,10 +24,9 @@ class Settle(Duty):
         self._retiring: list[str] = []
         self._settled = 0.0
 
-    def add(self, settlement: list[Any]) -> None:
-        """Takes (number, *settlement) from the worker."""
-        number, *parts = settlement
-        self._settlements.append((number, Settlement(*parts)))
+    def add(self, number: int, settlement: Settlement) -> None:
+        """Takes a settlement from the worker, and the number by which it is confirmed."""
+        self._settlements.append((number, settlement))
         self.due = self._settled + PAUSE_SECONDS
 
     def add_claimed(self, jobs: list[list[str]]) -> None:

@@ -42,7 +42,7 @@ class Sweep(Duty):
         if None in times or client.hlen(keys.unknown):
             return  # A message that tells no time, or messages aside that are older than those in the lists.
         oldest = min([now, *(time for time in times if time is not None)])
-        client.zremrangebyscore(keys.waiting(queue), "-inf", oldest - SETTLING_MS)
+        self.ward.scripts.sweep(queue, oldest - SETTLING_MS)
 
     def _sweep_revocations(self, before_ms: int) -> None:
         client, keys = self.ward.scripts.client, self.ward.scripts.keys

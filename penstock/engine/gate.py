@@ -1,0 +1,69 @@
+"""Deliveries that may not start before the ledger has said so.
+
+A first delivery starts at once. One that was delivered before, a retry, one from the outbox, and one that Redis may
+have brought back after a restart first take their start row: if the job has ended meanwhile, or a newer attempt has
+it, its body does not run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from penstock.broker import envelope
+from penstock.broker.claims import Claims
+from penstock.engine.comeback import Comebacks
+from penstock.engine.link import KeeperLink
+from penstock.ledger.delivery import describe_message
+from penstock.ledger.records import Record, Step, Verdict
+from penstock.message import OUTBOX
+
+logger = logging.getLogger(__name__)
+LATER_SECONDS = 5.0
+"""After which a message is looked at again whose job seems to run elsewhere."""
+
+
+class Gate:
+    """Holds messages up until the keeper has answered."""
+
+    def __init__(self, link: KeeperLink, claims: Claims, comebacks: Comebacks) -> None:
+        self.comebacks = comebacks
+        self._link = link
+        self._claims = claims
+        self._held: dict[str, tuple[Any, Callable[[Any], Any]]] = {}
+
+    def holds_up(self, message: Any, handle: Callable[[Any], Any]) -> bool:
+        """Whether the message has to wait; :meth:`open` then calls ``handle``, or ends the claim."""
+        is_doubtful = self.comebacks.is_doubtful(message)
+        if not (is_doubtful or _was_sent_before(message)):
+            return False
+        body = envelope.body({"body": message.body, "properties": {}})
+        delivery = describe_message(message.headers, body, message.delivery_info, self._claims.hostname)
+        if delivery is None or delivery.token is None:
+            return False
+        self._held[delivery.token] = message, handle
+        now = datetime.now(UTC)
+        self._link.ask(Record(step=Step.START, delivery=delivery.encoded(), started_at=now, at=now), is_doubtful)
+        return True
+
+    def open(self, answers: Iterable[tuple[str, Verdict | None]]) -> None:
+        """Lets those start that have won, and ends the claims of the others."""
+        for token, verdict in answers:
+            message, handle = self._held.pop(token, (None, None))
+            if message is None or handle is None or not self._claims.holds(message.delivery_tag):
+                continue  # Its claim was taken away meanwhile.
+            if verdict is None:
+                later = self._claims.server_ms() + int(LATER_SECONDS * 1000)
+                self._claims.settle(message.delivery_tag, "park", str(later))
+            elif verdict == Verdict.WON:
+                handle(message)
+            else:
+                logger.info("job %s has ended or goes on elsewhere; it does not start again", message.headers["id"])
+                self._claims.acknowledge(message.delivery_tag)
+
+
+def _was_sent_before(message: Any) -> bool:
+    headers, info = message.headers or {}, message.delivery_info or {}
+    return bool(info.get("deliveries") or headers.get("retries") or headers.get(OUTBOX))

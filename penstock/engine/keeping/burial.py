@@ -1,0 +1,78 @@
+"""Moves dead entries from Redis into the ledger."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from redis.exceptions import RedisError
+
+from penstock.broker import envelope
+from penstock.engine.keeping import Ward
+from penstock.errors import PenstockError
+from penstock.job import Reason
+from penstock.ledger import letters
+from penstock.ledger.delivery import describe_message
+from penstock.ledger.rows import DeadLetter, Delivery
+from penstock.ledger.session import writing
+from penstock.ledger.tables import Kind
+
+logger = logging.getLogger("penstock.keeper")
+SLICE = 100
+
+
+class Burial:
+    """Of messages that nobody could run. They stay in Redis until their rows are committed."""
+
+    def __init__(self, ward: Ward, database_url: str) -> None:
+        self._ward = ward
+        self._database_url = database_url
+
+    def perform(self) -> None:
+        """Moves all there is; what cannot be moved now is tried again."""
+        try:
+            while self._move_slice() == SLICE:
+                pass
+        except (RedisError, OSError, PenstockError) as error:
+            logger.warning("dead letters stay in Redis for now: %s", error)
+
+    def _move_slice(self) -> int:
+        """Two keepers may do it at once: an entry's row is written once, and its removal from Redis comes after the
+        commit.
+        """
+        client, keys = self._ward.scripts.client, self._ward.scripts.keys
+        entries = client.lrange(keys.dead, 0, SLICE - 1)
+        found = [(entry, client.hgetall(keys.dead_entry(entry.decode()))) for entry in entries]
+        if found:
+            with writing(self._database_url) as connection:
+                letters.bury(connection, [dead_letter(entry.decode(), kept) for entry, kept in found if kept])
+        for entry, _ in found:
+            client.pipeline().lrem(keys.dead, 1, entry).delete(keys.dead_entry(entry.decode())).execute()
+        return len(found)
+
+
+def dead_letter(entry: str, kept: dict[bytes, bytes]) -> DeadLetter:
+    """A dead entry as the ledger takes it. Anyone may have written the message in it."""
+    queue, step, kind = kept[b"queue"].decode(), int(kept[b"step"]), Kind(kept[b"kind"].decode())
+    died = kind is Kind.BURIED and not kept[b"job"]
+    return DeadLetter(
+        id=entry,
+        kind=kind,
+        queue=queue,
+        step=step,
+        reason=kept[b"reason"].decode(errors="replace"),
+        payload=kept[b"raw"],
+        deliveries=int(kept[b"deliveries"]),
+        at=datetime.fromtimestamp(int(kept[b"at"]) / 1000, UTC),
+        job=_job(kept[b"raw"], queue, step),
+        cause=Reason.CRASHED if died else Reason.UNREADABLE,
+    )
+
+
+def _job(raw: bytes, queue: str, step: int) -> Delivery | None:
+    try:
+        payload = envelope.read(raw)
+        body = envelope.body(payload)
+    except envelope.Unreadable:
+        return None
+    return describe_message(payload["headers"], body, {"routing_key": queue, "priority": step})

@@ -1,0 +1,156 @@
+"""Commit, then publish, then settle: the order that loses nothing.
+
+Between the worker, who tells what happened, the thread that writes it, and Redis. A claim whose record is not written
+yet stays claimed: should everything here die at that moment, the job is found in Redis and runs again.
+"""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import selectors
+import socket
+from collections import defaultdict, deque
+from typing import Any
+
+from penstock.broker.scripts import Outgoing, Settlement
+from penstock.engine.keeping import Duty, Ward
+from penstock.engine.keeping.books import FREE, FULL, Books, Entry, Kind, Written
+from penstock.engine.keeping.settle import NOTHING_TO_DO, Settle
+from penstock.ledger.delivery import claim_token
+from penstock.ledger.records import FollowUp, Record, Verdict
+from penstock.message import sealed
+
+READ_BYTES = 1 << 12
+SLICE = 500
+
+
+class Ledger(Duty):
+    """Performs when something was committed: follow-ups and news of ended jobs go out, and claims end."""
+
+    def __init__(self, ward: Ward, database_url: str | None, settle: Settle) -> None:
+        """Args:
+        database_url: None: the worker's result backend is another; claims are settled at once.
+        """
+        super().__init__(ward)
+        self.due = float("inf")
+        self._settle = settle
+        self._unwritten: defaultdict[str, int] = defaultdict(int)
+        self._held: defaultdict[str, list[tuple[int, Settlement]]] = defaultdict(list)
+        self._written: queue.SimpleQueue[Written] = queue.SimpleQueue()
+        self._messages: deque[FollowUp] = deque()
+        self._ended: deque[tuple[str, str]] = deque()
+        self._waiting = 0
+        self._is_full = False
+        self._books: Books | None = None
+        if database_url is not None:
+            ours, self._theirs = socket.socketpair()
+            ward.selector.register(ours, selectors.EVENT_READ, lambda: self._notice(ours))
+            self._books = Books(ward, database_url, self._tell_written)
+            self._books.start()
+
+    # -- from the worker ----------------------------------------------------------------------------------------
+
+    def take(self, words: dict[str, Any]) -> None:
+        """Takes what the worker tells of its jobs."""
+        for kind in Kind:
+            if kind in words:
+                number, record = (0, words[kind]) if kind is Kind.NOTE else words[kind]
+                self._add(Entry(kind, number, Record.from_words(record)))
+
+    def _add(self, entry: Entry) -> None:
+        assert self._books is not None
+        if entry.kind is Kind.RECORD and (token := entry.record.delivery.token):
+            self._unwritten[token] += 1
+        self._waiting += 1
+        self._books.add(entry)
+        self._tell_whether_full()
+
+    def settle(self, number: int, parts: list[str]) -> None:
+        """Takes a settlement, which waits until everything that was told of its claim before is written."""
+        settlement = Settlement(*parts)
+        token = claim_token(settlement.claimer, settlement.token)
+        if token is not None and token in self._unwritten:
+            self._held[token].append((number, settlement))
+        else:
+            self._settle.add(number, settlement)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything is written and passed on."""
+        return not (self._waiting or self._messages or self._ended)
+
+    def _tell_whether_full(self) -> None:
+        """The worker claims no more while too much waits for SQL; what it has claimed already may still end."""
+        if self._waiting <= FREE if self._is_full else self._waiting >= FULL:
+            self._is_full = not self._is_full
+            self.ward.tell(full=self._is_full)
+
+    # -- from the books -----------------------------------------------------------------------------------------
+
+    def _tell_written(self, written: Written) -> None:
+        """In the thread of the books."""
+        self._written.put(written)
+        self._theirs.send(b".")
+
+    def _notice(self, ours: socket.socket) -> None:
+        ours.recv(READ_BYTES)
+        started, confirmed = [], []
+        while not self._written.empty():
+            written = self._written.get()
+            self._waiting -= len(written.entries)
+            self._messages.extend(written.messages)
+            for entry, verdict in zip(written.entries, written.verdicts, strict=True):
+                if entry.kind in (Kind.ASK, Kind.DOUBT):
+                    started.append([entry.record.delivery.token, verdict])
+                elif entry.kind is Kind.RECORD:
+                    self._release(entry.record, verdict)
+                if entry.number:
+                    confirmed.append(entry.number)
+        self.ward.tell(**({"started": started} if started else {}), confirmed=confirmed)
+        self._tell_whether_full()
+        self.due = 0.0
+
+    def _release(self, record: Record, verdict: Verdict | None) -> None:
+        if verdict is Verdict.WON and record.outcome is not None and record.outcome.state.is_final:
+            self._ended.append((record.delivery.id, record.outcome.state.value))
+        token = record.delivery.token
+        if token is None:
+            return
+        self._unwritten[token] -= 1
+        if self._unwritten[token]:
+            return
+        del self._unwritten[token]
+        for number, settlement in self._held.pop(token, ()):
+            self._settle.add(number, _final(settlement, verdict))
+
+    # -- to Redis -----------------------------------------------------------------------------------------------
+
+    def perform(self) -> float:
+        """Publishes what the commits have brought."""
+        while self._messages:
+            batch = [self._messages[i] for i in range(min(len(self._messages), SLICE))]
+            self.ward.scripts.publish_outbox(map(_outgoing, batch))
+            for _ in batch:
+                self._messages.popleft()
+        while self._ended:
+            ended = [self._ended[i] for i in range(min(len(self._ended), SLICE))]
+            self.ward.scripts.announce(ended)
+            for _ in ended:
+                self._ended.popleft()
+        return NOTHING_TO_DO
+
+
+def _outgoing(message: FollowUp) -> Outgoing:
+    due_ms = int(message.due.timestamp() * 1000) if message.due else 0
+    raw = sealed(message.payload, secrets.token_urlsafe(8))
+    # A job's first message bears its id; later ones of the same job are not new to the balance sheet.
+    is_new = message.key == message.job_id
+    return Outgoing(message.key, message.queue, message.step, due_ms, message.job_id, is_new, raw)
+
+
+def _final(settlement: Settlement, verdict: Verdict | None) -> Settlement:
+    """A job whose process died is put back unless the ledger says that it has ended, or that its retry goes on."""
+    if settlement.verb == "crash" and verdict is not Verdict.WON:
+        return settlement._replace(verb="ack_counted", first=settlement.second, second="")
+    return settlement
