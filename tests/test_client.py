@@ -22,10 +22,10 @@ from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts
 from penstock.errors import ArgumentError, BrokerUnavailable, JobFailed, LedgerUnavailable
 from penstock.job import Reason, State
-from penstock.ledger import queries
 from penstock.ledger.rows import Delivery, Failure, Outcome
 from penstock.ledger.session import writing
 from tests import jobs
+from tests.ledger.making import end_attempt
 
 ROOT = Path(__file__).parent.parent
 SILENT_PORT = 1
@@ -193,7 +193,7 @@ def test_a_waiting_job_is_found_by_its_id_alone(app: PenstockApp, broker: redis.
 def test_the_ledger_knows_better_than_the_waiting_index(app: PenstockApp, database_url: str) -> None:
     job = jobs.add.enqueue(1, 2)
     with writing(database_url) as connection:
-        queries.end_attempt(connection, Delivery(id=job.id, task=job.task), Outcome(state=State.SUCCEEDED))
+        end_attempt(connection, Delivery(id=job.id, task=job.task), Outcome(state=State.SUCCEEDED))
     assert job.refresh().state is State.SUCCEEDED
 
 
@@ -216,7 +216,7 @@ def test_the_result_of_a_failed_job_raises_its_error(app: PenstockApp, database_
     failure = Failure(type="ValueError", message="no", exception={})
     outcome = Outcome(state=State.FAILED, reason=Reason.ERROR, failure=failure)
     with writing(database_url) as connection:
-        queries.end_attempt(connection, Delivery(id=job.id, task=job.task), outcome)
+        end_attempt(connection, Delivery(id=job.id, task=job.task), outcome)
     with pytest.raises(JobFailed, match="failed: ValueError no"):
         job.result(timeout=5)
 

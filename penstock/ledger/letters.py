@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_, update
 
-from penstock.errors import UnserialisableResult
 from penstock.job import State
 from penstock.ledger.failure import describe_cause
-from penstock.ledger.queries import add_audit, end_attempt, insert_into
+from penstock.ledger.queries import add_audit, insert_into
+from penstock.ledger.recording import record
+from penstock.ledger.records import Record, Step
 from penstock.ledger.rows import DeadLetter, Delivery, LetterRow, Outcome, clip, letter_id
-from penstock.ledger.session import encode_json
 from penstock.ledger.tables import Kind, Resolution, dead_letters
 
 ACTIONS = {Resolution.REPLAYED: "replay", Resolution.DISCARDED: "discard"}
@@ -49,27 +49,21 @@ def bury(connection: Connection, letters: Sequence[DeadLetter]) -> int:
         how many of them were new.
     """
     ordered = sorted(letters, key=lambda letter: letter_id(letter.id))
-    return sum(_bury(connection, letter) for letter in ordered)
+    new = [letter for letter in ordered if _insert(connection, letter)]
+    record(connection, [_end(letter, letter.job) for letter in new if letter.kind is Kind.BURIED and letter.job])
+    return len(new)
 
 
-def _bury(connection: Connection, letter: DeadLetter) -> bool:
+def _insert(connection: Connection, letter: DeadLetter) -> bool:
     insert = insert_into(connection, dead_letters).values(**letter.columns()).on_conflict_do_nothing()
-    if connection.execute(insert.returning(dead_letters.c.id)).one_or_none() is None:
-        return False
-    if letter.kind is Kind.BURIED and letter.job:
-        failure = describe_cause(letter.cause, letter.reason)
-        outcome = Outcome(state=State.FAILED, reason=letter.cause, failure=failure)
-        end_attempt(connection, _storable(letter.job), outcome)
-    return True
+    return connection.execute(insert.returning(dead_letters.c.id)).one_or_none() is not None
 
 
-def _storable(job: Delivery) -> Delivery:
-    """One letter whose arguments are not JSON must not keep its whole batch out of the ledger."""
-    try:
-        encode_json([job.args, job.kwargs])
-    except UnserialisableResult:
-        return job.with_arguments_as_text()
-    return job
+def _end(letter: DeadLetter, job: Delivery) -> Record:
+    """Of a job that nobody has a claim on any more."""
+    failure = describe_cause(letter.cause, letter.reason)
+    outcome = Outcome(state=State.FAILED, reason=letter.cause, failure=failure)
+    return Record(step=Step.END, delivery=replace(job, token=None), outcome=outcome, at=letter.at)
 
 
 def find_letter(connection: Connection, id: str) -> LetterRow | None:

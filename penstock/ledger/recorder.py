@@ -5,24 +5,19 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Any, TypeVar
 
 from billiard.exceptions import SoftTimeLimitExceeded
-from sqlalchemy import Connection
 
-from penstock.errors import LedgerOutdated, LedgerUnavailable, UnserialisableResult
+from penstock.errors import LedgerOutdated, LedgerUnavailable
 from penstock.job import Reason, State
-from penstock.ledger import deliveries, queries
 from penstock.ledger.failure import describe_cause
 from penstock.ledger.recording import Written, record
 from penstock.ledger.records import Encoded, Record, Step, Verdict
-from penstock.ledger.rows import Delivery, Failure, Outcome
+from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.session import has_collided, is_about_data, writing
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
 COLLISION_SECONDS, COLLISION_PAUSE = 15.0, 0.02
@@ -90,63 +85,12 @@ class Recorder:
 
     def write_patiently(self, record: Record) -> Verdict:
         """Writes one record, and waits while SQL is away; for those who have no keeper that could wait for them."""
-        return self._patiently(lambda: self.write([record]).verdicts[0])
-
-    def start(self, delivery: Delivery) -> int | None:
-        """Records that an attempt starts; see :func:`queries.start_attempt`."""
-        return self._with_arguments(delivery, queries.start_attempt)
-
-    def end(self, delivery: Delivery, outcome: Outcome, attempt: int | None = None) -> bool:
-        """Records what became of an attempt; see :func:`queries.end_attempt`.
-
-        Raises:
-            UnserialisableResult: the result is not JSON; nothing was written.
-        """
-
-        def write(connection: Connection, shown: Delivery) -> bool:
-            return queries.end_attempt(connection, shown, outcome, attempt)
-
-        return self._with_arguments(delivery, write)
-
-    def lose(self, delivery: Delivery, failure: Failure) -> bool:
-        """Records that the process of an attempt died; see :func:`deliveries.lose_attempt`."""
-        return self._with_arguments(
-            delivery, lambda connection, shown: deliveries.lose_attempt(connection, shown, failure)
-        )
-
-    def block(self, delivery: Delivery, reason: Reason) -> bool:
-        """Records that a job was put aside; see :func:`deliveries.block_job`."""
-        return self._with_arguments(delivery, lambda connection, shown: deliveries.block_job(connection, shown, reason))
-
-    def progress(self, id: str, progress: dict[str, Any]) -> None:
-        """Records what a running job says of itself."""
-        self._in_patience(lambda connection: queries.record_progress(connection, id, progress))
-
-    def due(self, id: str, due: datetime) -> None:
-        """Records when a retry may start."""
-        self._in_patience(lambda connection: queries.record_due(connection, id, due))
-
-    def _with_arguments(self, delivery: Delivery, write: Callable[[Connection, Delivery], T]) -> T:
-        """Arguments that JSON has no form for are kept as their text."""
-        try:
-            return self._in_patience(lambda connection: write(connection, delivery))
-        except UnserialisableResult:
-            # If it was not the arguments, this raises again.
-            return self._in_patience(lambda connection: write(connection, delivery.with_arguments_as_text()))
-
-    def _in_patience(self, write: Callable[[Connection], T]) -> T:
-        def in_transaction() -> T:
-            with writing(self._url) as connection:
-                return write(connection)
-
-        return self._patiently(in_transaction)
-
-    def _patiently(self, write: Callable[[], T]) -> T:
         pause = 0.0
         while True:
             try:
                 time.sleep(pause)
-                return write()
+                return self.write([record]).verdicts[0]
+
             except (LedgerUnavailable, LedgerOutdated) as error:
                 logger.error("%s; this outcome is kept and written as soon as the ledger takes it", error)
                 pause = min(max(pause * 2, FIRST_PAUSE), LAST_PAUSE)

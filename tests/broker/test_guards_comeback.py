@@ -9,11 +9,11 @@ import pytest
 
 from penstock.engine.comeback import Comebacks, Verdict
 from penstock.job import State
-from penstock.ledger import queries
 from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.session import writing
 from penstock.message import ENQUEUED_AT
 from tests.conftest import NewLedger
+from tests.ledger.making import end_attempt, start_attempt
 
 JOB = Delivery(id="j1", task="t", queue="mail", worker="ant@host")
 
@@ -41,12 +41,12 @@ def message(minutes: float = -1) -> Any:
 
 def started(url: str) -> None:
     with writing(url) as connection:
-        queries.start_attempt(connection, JOB)
+        start_attempt(connection, JOB)
 
 
 def ended(url: str) -> None:
     with writing(url) as connection:
-        queries.end_attempt(connection, JOB, Outcome(state=State.SUCCEEDED))
+        end_attempt(connection, JOB, Outcome(state=State.SUCCEEDED))
 
 
 def test_a_job_that_has_ended_is_done_with(ledger: str) -> None:

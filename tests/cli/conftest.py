@@ -11,10 +11,10 @@ from click.testing import CliRunner, Result
 
 from penstock.app import PenstockApp
 from penstock.job import Reason, State
-from penstock.ledger import queries
 from penstock.ledger.rows import Delivery, Failure, Outcome
 from penstock.ledger.session import writing
 from tests.conftest import NewLedger
+from tests.ledger.making import end_attempt, start_attempt
 
 Run = Callable[..., Result]
 
@@ -29,20 +29,17 @@ class Ledger:
         """A job whose next attempt runs."""
         delivery = Delivery(id=id, task=task, **{"queue": "default", "args": [1, 2], "kwargs": {}, **values})
         with writing(self.url) as connection:
-            queries.start_attempt(connection, delivery)
+            start_attempt(connection, delivery)
         return delivery
 
     def end(self, delivery: Delivery, outcome: Outcome) -> str:
         with writing(self.url) as connection:
-            queries.end_attempt(connection, delivery, outcome)
+            end_attempt(connection, delivery, outcome)
         return delivery.id
 
     def retry(self, id: str, error: Failure, due: datetime) -> str:
         """A job whose first attempt failed and whose next one is due."""
-        self.end(self.start(id), Outcome(state=State.SCHEDULED, failure=error))
-        with writing(self.url) as connection:
-            queries.record_due(connection, id, due)
-        return id
+        return self.end(self.start(id), Outcome(state=State.SCHEDULED, failure=error, due=due))
 
     def succeed(self, id: str, *, result: Any = None, **values: Any) -> str:
         """A job that has ended well."""

@@ -11,11 +11,12 @@ from sqlalchemy import update
 from penstock.cli.life import find_life
 from penstock.cli.portrait import SHOWN_CHILDREN, print_life
 from penstock.job import Reason, State
-from penstock.ledger import queries
+from penstock.ledger.records import Encoded
 from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import jobs as table
 from tests.cli.conftest import Ledger, value_error
+from tests.ledger.making import running, write
 
 
 def shown(ledger: Ledger, id: str, zone: str = "UTC") -> str:
@@ -106,9 +107,8 @@ def test_an_error_has_its_fingerprint_and_the_end_of_its_traceback(quick_ledger:
 
 
 def test_what_a_running_job_says_of_itself_is_shown(quick_ledger: Ledger) -> None:
-    quick_ledger.start("one")
-    with writing(quick_ledger.url) as connection:
-        queries.record_progress(connection, "one", {"state": "PROGRESS", "meta": {"done": 1}})
+    progress = Encoded('{"state": "PROGRESS", "meta": {"done": 1}}')
+    write(quick_ledger.url, running(quick_ledger.start("one"), progress=progress))
     assert '"done": 1' in shown(quick_ledger, "one").split("progress")[1]
 
 

@@ -20,6 +20,7 @@ from penstock.ledger.rows import AttemptRow, Delivery, JobRow, Outcome
 from penstock.ledger.session import reading, writing
 from tests import jobs
 from tests.conftest import Live
+from tests.ledger.making import end_attempt
 from tests.live import wait_for
 
 pytestmark = pytest.mark.slow
@@ -141,7 +142,7 @@ def test_a_job_that_the_ledger_knows_to_have_ended_does_not_run(live: Live, tmp_
     id, touched = str(uuid.uuid4()), tmp_path / "started"
     cancelled = Outcome(state=State.CANCELLED, reason=Reason.REVOKED)
     with writing(live.database_url) as connection:
-        queries.end_attempt(connection, Delivery(id=id, task="tests.jobs.sleep"), cancelled)
+        end_attempt(connection, Delivery(id=id, task="tests.jobs.sleep"), cancelled)
     live.app.send_task("tests.jobs.sleep", args=[0, str(touched)], task_id=id)
     jobs.add.enqueue(1, 1).result(timeout=20)
     wait_for(lambda: f"[{id}] ignored" in live.worker.log or touched.exists(), "the worker has seen it")

@@ -13,6 +13,7 @@ from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import attempts, audit, jobs
 from tasks import housekeeping
 from tasks.housekeeping import heartbeat, retain
+from tests.ledger.making import end_attempt, start_attempt
 
 FAILURE = Failure(type="ValueError", message="no", exception={"exc_type": "ValueError", "exc_message": ["no"]})
 OUTCOMES = {
@@ -35,9 +36,9 @@ def add_job(url: str, id: str, state: State, days_old: float, task: str = "t") -
     """A job that came into its state so many days ago."""
     delivery = Delivery(id=id, task=task)
     with writing(url) as connection:
-        queries.start_attempt(connection, delivery)
+        start_attempt(connection, delivery)
         if state.is_final:
-            queries.end_attempt(connection, delivery, OUTCOMES[state])
+            end_attempt(connection, delivery, OUTCOMES[state])
         past = datetime.now(UTC) - timedelta(days=days_old)
         times = {"updated_at": past, "started_at": past} | ({"finished_at": past} if state.is_final else {})
         connection.execute(update(jobs).where(jobs.c.id == id).values(**times))

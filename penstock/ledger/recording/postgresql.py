@@ -70,7 +70,7 @@ def _make() -> str:
 def _insert() -> str:
     columns = ", ".join(COLUMNS)
     chosen = f"SELECT {columns} FROM {STAGED} ORDER BY id"  # noqa: S608
-    return f"INSERT INTO jobs ({columns}) {chosen} ON CONFLICT DO NOTHING RETURNING id"  # noqa: S608
+    return f"INSERT INTO jobs ({columns}) {chosen} ON CONFLICT DO NOTHING RETURNING id"
 
 
 @cache
