@@ -37,6 +37,13 @@ class BrokerUnavailable(PenstockError):
     """
 
 
+class OutboxError(PenstockError):
+    """The job was not put into the session's transaction; the message says why, and what to change.
+
+    Mostly the session's database is not the ledger's: DATABASE_URL has to name the application's database.
+    """
+
+
 class LedgerUnavailable(PenstockError):
     """The SQL database did not answer; start it or correct DATABASE_URL, then repeat the call."""
 

@@ -138,10 +138,16 @@ class Scripts:
         step: int,
         messages: Sequence[tuple[str, bytes | str]],
         due_ms: int = 0,
+        *,
+        is_new: bool = True,
     ) -> bool:
-        """Puts (job id, raw) pairs on a queue; False when this very call had been carried out before."""
+        """Puts (job id, raw) pairs on a queue; False when this very call had been carried out before.
+
+        Args:
+            is_new: they are new jobs, which the balance sheet counts, and not jobs that go on.
+        """
         flat = [part for message in messages for part in message]
-        return bool(self.call("publish", producer, sequence, queue, step, due_ms, *flat))
+        return bool(self.call("publish", producer, sequence, queue, step, due_ms, int(is_new), *flat))
 
     def publish_outbox(self, messages: Iterable[Outgoing]) -> list[bool]:
         """Puts messages of the outbox, some hundred at most, on their queues; False for one that Redis has already."""
@@ -209,6 +215,14 @@ class Scripts:
         """Moves messages of an unknown task back to the end of their queue; how many, and whether more are left."""
         moved, more = self.call("unblock", unknown_list, limit)
         return moved, bool(more)
+
+    def tally(self, what: str, queue: str, number: int) -> None:
+        """Counts for the balance sheet; see ``Keys.tally``."""
+        self.call("tally", what, queue, number)
+
+    def sweep(self, queue: str, until_ms: int) -> int:
+        """Takes jobs off the waiting index that entered it until then, and counts them as taken elsewhere."""
+        return int(self.call("sweep", queue, until_ms))
 
     def announce(self, ended: Iterable[tuple[str, str]]) -> int:
         """Tells of (job id, state) pairs, whose rows are committed; how many waiters heard of them."""

@@ -1,0 +1,198 @@
+"""Publishes the outbox: rows of committed transactions, and those whose message Redis has lost.
+
+A row is published under its lock, and Redis takes a message only if it does not have it: the relay may die between any
+two steps, and several may be at work at once. A row's job deletes it when it ends, before the message is settled; so a
+row that is published and whose message is not in Redis is a job that Redis has lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from itertools import count
+
+from redis.exceptions import RedisError
+
+from penstock.broker.connection import connect
+from penstock.broker.scripts import Outgoing, Scripts
+from penstock.engine.keeping import Ward
+from penstock.errors import PenstockError
+from penstock.ledger import outbox
+from penstock.ledger.listening import Listener, listen
+from penstock.ledger.records import FollowUp
+from penstock.ledger.session import translated
+from penstock.message import sealed
+
+logger = logging.getLogger("penstock.keeper")
+ANSWER_SECONDS = 1.0
+"""How long Redis may take: on SQLite nobody else can write meanwhile."""
+BATCH, MAX_BYTES = 500, 4_000_000
+"""Rows that are published in one transaction."""
+ROLE_SECONDS = 1.0
+POLL_SECONDS = 1.0
+"""After so long the outbox is looked at though nothing was heard: a proxy of PostgreSQL's may keep notifications."""
+AGAIN_SECONDS = 0.25
+SLICE = 500
+"""Published rows that are compared with Redis at a time."""
+SETTLING_SECONDS = 5.0
+"""Rows published less long ago are not compared: the follow-ups of an outcome are in Redis only after their commit."""
+BETWEEN_SLICES, BETWEEN_SWEEPS = 0.2, 10.0
+
+
+class Relay(threading.Thread):
+    """In a thread of its own, on a connection of its own: SQL may hold up neither the lease nor the outcomes.
+
+    One elected keeper does this; the others wait for their turn and hold no connection.
+    """
+
+    def __init__(self, ward: Ward, database_url: str) -> None:
+        super().__init__(name="relay", daemon=True)
+        self._ward = ward
+        self._url = database_url
+        client = connect(
+            ward.broker_url,
+            ward.transport_options,
+            name="relay",
+            connect_seconds=ANSWER_SECONDS,
+            answer_seconds=ANSWER_SECONDS,
+            retries=0,
+        )
+        self._scripts = Scripts(client, ward.scripts.keys)
+        self._listener: Listener | None = None
+        self._tags = (f"{secrets.token_urlsafe(8)}.{number}" for number in count())
+        self._elected = self._poll_at = self._compare_at = 0.0
+        self._compared = 0
+        """The number of the last row that was compared in this sweep; 0: the next sweep begins."""
+        self._server_changed: bytes | None = None
+        self._hurries = False
+        """Whether this sweep makes no pauses, because Redis may have lost much."""
+
+    def run(self) -> None:
+        """For ever; ends with the process."""
+        has_failed = False
+        while True:
+            try:
+                self.perform()
+                has_failed = False
+            except (RedisError, OSError, PenstockError) as error:
+                if not has_failed:
+                    logger.warning("jobs of the outbox wait: %s", error)
+                has_failed = True
+                self.close()
+                time.sleep(AGAIN_SECONDS)
+
+    def perform(self) -> None:
+        """Waits until there is something to do, for a second at most, and does it.
+
+        Raises:
+            PenstockError, RedisError, OSError: SQL or Redis does not answer; nothing is lost.
+        """
+        if not self._has_role():
+            self.close()
+            time.sleep(ROLE_SECONDS)
+            return
+        pause = max(min(self._poll_at, self._compare_at) - time.monotonic(), 0)
+        if self._open().wait(pause) or time.monotonic() >= self._poll_at:
+            self._publish_all()
+        if time.monotonic() >= self._compare_at:
+            self._compare_at = time.monotonic() + self.reconcile_slice()
+
+    def close(self) -> None:
+        """Closes the connection to SQL; the next use opens another."""
+        listener, self._listener = self._listener, None
+        self._elected = self._poll_at = 0.0
+        if listener is not None:
+            listener.close()
+
+    def _open(self) -> Listener:
+        if self._listener is None:
+            self._listener = listen(self._url)
+        return self._listener
+
+    def _has_role(self) -> bool:
+        """Asks each second; a Redis that does not answer is found out here, before a transaction begins."""
+        if time.monotonic() - self._elected > ROLE_SECONDS:
+            if not self._ward.elect(self._scripts.keys.relay):
+                return False
+            self._elected = time.monotonic()
+            self._notice_another_server()
+        return True
+
+    # -- rows that wait -----------------------------------------------------------------------------------------
+
+    def _publish_all(self) -> None:
+        """What is there; stops in between for a slice of the comparison, and goes on afterwards."""
+        while self._has_role() and time.monotonic() < self._compare_at:
+            if not self.turn():
+                self._poll_at = time.monotonic() + POLL_SECONDS
+                return
+        self._poll_at = 0.0
+
+    def turn(self) -> int:
+        """Publishes the oldest rows that wait, in one transaction; how many.
+
+        If this dies after publishing, the rows wait again, and Redis says that it has their messages.
+        """
+        connection = self._open().connection
+        with translated(self._url), connection.begin():
+            rows = outbox.take(connection, BATCH, MAX_BYTES)
+            if rows:
+                self._scripts.publish_outbox([outgoing(message, next(self._tags)) for _, message in rows])
+                outbox.mark_published(connection, [number for number, _ in rows])
+        return len(rows)
+
+    # -- rows whose message is lost -----------------------------------------------------------------------------
+
+    def reconcile_slice(self) -> float:
+        """Compares the next published rows with Redis, and has those published again that it has lost.
+
+        Returns:
+            Seconds until the next call.
+        """
+        connection = self._open().connection
+        with translated(self._url), connection.begin():
+            rows = outbox.published_slice(connection, self._compared, SLICE, SETTLING_SECONDS)
+        self._compared = rows[-1].number if len(rows) == SLICE else 0
+        lost = self._lost(rows)
+        if lost:
+            with translated(self._url), connection.begin():
+                back = outbox.put_back(connection, lost)
+            logger.warning("Redis has lost %d messages of the outbox; they are published again", back)
+            self._poll_at = 0.0
+        if not self._compared:
+            self._hurries = False
+            return BETWEEN_SWEEPS
+        return 0.0 if lost or self._hurries else BETWEEN_SLICES
+
+    def _lost(self, rows: list[outbox.Published]) -> list[outbox.Published]:
+        if not rows:
+            return []
+        known = self._scripts.client.hmget(self._scripts.keys.outbox, [row.key for row in rows])
+        return [row for row, field in zip(rows, known, strict=True) if field is None]
+
+    def _notice_another_server(self) -> None:
+        """Sweeps at once after Redis was restarted or replaced: it may have lost what it had accepted last."""
+        changed = self._scripts.client.hget(self._scripts.keys.server, "changed")
+        if changed != self._server_changed:
+            self._server_changed, self._hurries = changed, True
+            self._compared, self._compare_at = 0, 0.0
+
+
+def outgoing(message: FollowUp, tag: str) -> Outgoing:
+    """A message of the outbox as Redis takes it.
+
+    Args:
+        tag: the delivery tag, which no other publication has.
+    """
+    return Outgoing(
+        key=message.key,
+        queue=message.queue,
+        step=message.step,
+        due_ms=int(message.due.timestamp() * 1000) if message.due else 0,
+        job_id=message.job_id,
+        # A retry and what replaces a job come under its id, with a key of their own.
+        is_new=not message.key.startswith(f"{message.job_id}~"),
+        raw=sealed(message.payload, tag),
+    )
