@@ -145,7 +145,12 @@ class Keys:
 
     @property
     def tally(self) -> str:
-        """Hash ``accepted:queue`` and others → how many there have ever been; ``since`` (ms): from when on."""
+        """Hash of what was counted for the balance sheet; ``since`` (ms): from when on.
+
+        ``accepted:queue`` new jobs published by us, ``purged:queue`` those deleted without an end in the ledger,
+        ``elsewhere:queue`` those whose message a stock worker took, ``base:queue`` what is added to the accepted ones
+        since somebody took the present as a new beginning, at ``rebased`` (ms).
+        """
         return self._ours("tally")
 
     @property

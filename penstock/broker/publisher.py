@@ -94,17 +94,21 @@ class Producers:
         messages: Sequence[tuple[str, bytes]],
         due_ms: int = 0,
         patience: Patience = PATIENCE,
+        *,
+        is_new: bool = True,
     ) -> None:
         """Puts messages on a queue, all of them or none.
 
         Args:
-            messages: pairs of job id and message, still without the end that ``message.sealed`` gives it.
+            messages: pairs of job id and message, still without the end that ``message.sealed`` gives it. Without an
+                id a message is not noted as waiting.
             due_ms: when they may start, in milliseconds since 1970; 0: at once.
+            is_new: they are new jobs, and not jobs that go on.
 
         Raises:
             BrokerUnavailable: Redis refused them or did not answer in time.
         """
-        self.begin(queue, step, messages, due_ms, patience).wait()
+        self.begin(queue, step, messages, due_ms, patience, is_new=is_new).wait()
 
     def begin(
         self,
@@ -113,13 +117,15 @@ class Producers:
         messages: Sequence[tuple[str, bytes]],
         due_ms: int = 0,
         patience: Patience = PATIENCE,
+        *,
+        is_new: bool = True,
     ) -> Sending:
         """As ``publish``, without waiting for the answer: the caller has other work while Redis has this."""
         try:
             producer = self._idle_here().pop()
         except IndexError:
             producer = self._new_producer()
-        call = producer.next_call(self.keys.prefix, queue, step, due_ms, messages)
+        call = producer.next_call(self.keys.prefix, queue, step, due_ms, is_new, messages)
         sending = Sending(self, producer, call, patience.pauses(time.monotonic()))
         producer.post(call)
         return sending
@@ -205,12 +211,12 @@ class _Producer:
         self._sequence = 0
 
     def next_call(
-        self, prefix: str, queue: str, step: int, due_ms: int, messages: Sequence[tuple[str, bytes]]
+        self, prefix: str, queue: str, step: int, due_ms: int, is_new: bool, messages: Sequence[tuple[str, bytes]]
     ) -> list[Any]:
         """What ``lua/publish.lua`` takes, under the next number."""
         self._sequence += 1
         self.is_unanswered = False
-        call: list[Any] = [0, prefix, self._name, self._sequence, queue, step, due_ms]
+        call: list[Any] = [0, prefix, self._name, self._sequence, queue, step, due_ms, int(is_new)]
         tag = f"{self._name}.{self._sequence}."
         for position, (id, unsealed) in enumerate(messages):
             call += (id, sealed(unsealed, f"{tag}{position}"))

@@ -75,7 +75,7 @@ def names(scripts: Scripts) -> list[str]:
     pipe.smembers(keys.queues).hkeys(keys.gates).hvals(keys.unknown)
     published, paused, unknown = pipe.execute()
     aside = [_unknown_place(value)[1] for value in unknown]
-    held = [queue for _, queue in _held(scripts)]
+    held = [queue for _, queue in held_places(scripts)]
     return sorted({*(name.decode() for name in (*published, *paused)), *aside, *held})
 
 
@@ -125,9 +125,14 @@ def _status(
 def enqueued_ms(raw: bytes) -> int | None:
     """When a message was enqueued, as its producer says; None if it does not."""
     try:
-        return envelope.moment_ms(envelope.read(raw)["headers"].get(ENQUEUED_AT))
+        return enqueued_ms_of(envelope.read(raw))
     except envelope.Unreadable:
         return None
+
+
+def enqueued_ms_of(payload: dict[str, Any]) -> int | None:
+    """The same of an envelope."""
+    return envelope.moment_ms(payload["headers"].get(ENQUEUED_AT))
 
 
 def _pause(gate: bytes | None) -> Pause | None:
@@ -139,7 +144,7 @@ def _pause(gate: bytes | None) -> Pause | None:
 
 def _in_flight(scripts: Scripts) -> dict[str, int]:
     """Claims per queue, over all workers that hold any."""
-    places = _held(scripts)
+    places = held_places(scripts)
     pipe = scripts.client.pipeline(transaction=False)
     for claimer, queue in places:
         pipe.hlen(scripts.keys.inflight(claimer, queue))
@@ -149,7 +154,7 @@ def _in_flight(scripts: Scripts) -> dict[str, int]:
     return counts
 
 
-def _held(scripts: Scripts) -> list[tuple[str, str]]:
+def held_places(scripts: Scripts) -> list[tuple[str, str]]:
     """(claimer, queue) of each in-flight hash that there may be."""
     client, keys = scripts.client, scripts.keys
     pipe = client.pipeline(transaction=False)
@@ -250,10 +255,8 @@ def purge(scripts: Scripts, queue: str) -> Iterator[tuple[str, list[bytes]]]:
         Where a slice was (``ready``, ``parked`` or ``blocked``), and its messages, which are gone.
     """
     client, keys = scripts.client, scripts.keys
-    for step in PRIORITY_STEPS:
-        key = keys.ready(queue, step)
-        for raws in _drain(scripts, queue, client.llen(key), partial(client.rpop, key)):
-            yield "ready", raws
+    for raws in purge_ready(scripts, queue):
+        yield "ready", raws
     parked = keys.parked(queue)
     for raws in _drain(scripts, queue, client.zcard(parked), partial(_pop_parked, client, parked)):
         yield "parked", raws
@@ -261,6 +264,18 @@ def purge(scripts: Scripts, queue: str) -> Iterator[tuple[str, list[bytes]]]:
         if unknown.queue == queue:
             for raws in discard_unknown(scripts, unknown):
                 yield "blocked", raws
+
+
+def purge_ready(scripts: Scripts, queue: str) -> Iterator[list[bytes]]:
+    """Deletes what is ready at this moment, slice by slice; yields each slice."""
+    client, keys = scripts.client, scripts.keys
+    for key in (keys.ready(queue, step) for step in PRIORITY_STEPS):
+        yield from _drain(scripts, queue, client.llen(key), partial(client.rpop, key))
+
+
+def accepted_among(raws: Iterable[bytes]) -> int:
+    """How many of these messages the balance sheet has counted as accepted: ours say when they were enqueued."""
+    return sum(enqueued_ms(raw) is not None for raw in raws)
 
 
 def discard_unknown(scripts: Scripts, unknown: UnknownTask) -> Iterator[list[bytes]]:

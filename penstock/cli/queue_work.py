@@ -95,7 +95,7 @@ def purge(app: Celery, name: str, yes: bool, as_json: bool) -> None:
         try:
             for place, raws in queues.purge(scripts, name):
                 gone[place] += len(raws)
-                cancelled += cancel_messages(ledger_url(app), name, raws)
+                cancelled += _end(app, scripts, name, raws)
         finally:
             done = f"{counted(sum(gone.values()), 'message')} of {name} deleted: {_parts(gone)}"
             if as_json:
@@ -103,6 +103,19 @@ def purge(app: Celery, name: str, yes: bool, as_json: bool) -> None:
             else:
                 click.echo(f"{done}; {counted(cancelled, 'job')} recorded as cancelled")
             note(app, "purge", {"queue": name, **gone, "cancelled": cancelled}, done)
+
+
+def _end(app: Celery, scripts: Scripts, name: str, raws: list[bytes]) -> int:
+    """Records the jobs of deleted messages as cancelled; how many. Jobs without an end count as purged."""
+    url = ledger_url(app)
+    recorded = False
+    try:
+        cancelled = cancel_messages(url, name, raws)
+        recorded = url is not None
+    finally:
+        if not recorded and (accepted := queues.accepted_among(raws)):
+            scripts.tally("purged", name, accepted)
+    return cancelled
 
 
 def _require_ledger(app: Celery) -> None:

@@ -128,12 +128,21 @@ class AMQP(celery.app.amqp.AMQP):
         Raises:
             kombu.exceptions.OperationalError: the broker did not take it.
         """
-        # A retry and a replay bring the time along in the headers of their own, which come later and win.
-        message.headers.setdefault(ENQUEUED_AT, datetime.now(UTC).isoformat())
+        self._stamp(message.headers)
         queue = self._short_way(producer, message, options)
         if queue is None:
             return self._celery_sender(producer, name, message, **options)
         return self._send(producer, name, message, queue, options)
+
+    def _stamp(self, headers: dict[str, Any]) -> None:
+        """Notes when the job was enqueued; one that goes on keeps its time, or has none if a stock producer sent it.
+
+        By this header the balance sheet knows the jobs that were accepted by us.
+        """
+        if _is_new(headers):
+            headers.setdefault(ENQUEUED_AT, datetime.now(UTC).isoformat())
+        elif (task := self.app.current_worker_task) and (time := task.request.get(ENQUEUED_AT)):
+            headers[ENQUEUED_AT] = time
 
     def _short_way(self, producer: Any, message: Any, options: Mapping[str, Any]) -> str | None:
         """The list on which a plain send ends, by Celery's rules; None: this is not one."""
@@ -195,7 +204,7 @@ class AMQP(celery.app.amqp.AMQP):
         collection = collecting.current()
         if collection is None or not collection.is_following_up:
             raw, step = self._message(body, headers, properties, queue)
-            self._publish(queue, step, headers["id"], raw, headers.get("eta"), patience)
+            self._publish(headers, queue, step, raw, patience)
             return
         key = headers[OUTBOX] = collection.key_for(headers["id"], headers.get("retries") or 0)
         raw, step = self._message(body, headers, properties, queue)
@@ -216,9 +225,14 @@ class AMQP(celery.app.amqp.AMQP):
         own = {name: value for name, value in properties.items() if value not in (None, "")}
         return unsealed(text, headers, own, queue, priority, to_json), step_of(priority)
 
-    def _publish(self, queue: str, step: int, id: str, raw: bytes, eta: str | None, patience: Patience) -> None:
+    def _publish(self, headers: Mapping[str, Any], queue: str, step: int, raw: bytes, patience: Patience) -> None:
+        # What waits without that time is of a job that was never counted, and is not noted as waiting.
+        id = headers["id"] if ENQUEUED_AT in headers else ""
+        due_ms = self._due_ms(headers.get("eta"))
         try:
-            cast(Producers, self._producers).publish(queue, step, [(id, raw)], self._due_ms(eta), patience)
+            cast(Producers, self._producers).publish(
+                queue, step, [(id, raw)], due_ms, patience, is_new=_is_new(headers)
+            )
         except BrokerUnavailable as error:
             raise OperationalError(str(error)) from error
 
@@ -257,6 +271,12 @@ def _is_eager() -> bool:
     """Whether the task that runs was called in place, so that what it sends is not part of a job's outcome."""
     task = get_current_task()
     return task is not None and bool(task.request.is_eager)
+
+
+def _is_new(headers: Mapping[str, Any]) -> bool:
+    """Whether a message is a job's first: no retry, and not sent in place of the job that runs here."""
+    running = collecting.current()
+    return not headers.get("retries") and (running is None or running.job_id != headers["id"])
 
 
 def _names_lists_as_we_do(options: Mapping[str, Any]) -> bool:

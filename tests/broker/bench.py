@@ -109,6 +109,11 @@ class Bench:
         tokens = {token.removeprefix("t").replace("_", ":"): raw for token, raw in raws.items()}
         return {**self.idle(base), self.keys.inflight(WORKER, QUEUE): tokens}
 
+    def tally(self, **counts: int) -> Space:
+        """What was counted of the queue for the balance sheet."""
+        fields = {f"{what}:{QUEUE}": b"%d" % count for what, count in counts.items()}
+        return {self.keys.tally: {**fields, "since": self.recent}}
+
     def counted(self, raw: bytes, deliveries: int, crashes: int) -> Space:
         """The delivery count of one message."""
         return {self.keys.deliveries: {sha_of(raw): Count(deliveries, crashes, self.recent)}}

@@ -100,6 +100,8 @@ class Model:
     wake: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     gates: set[str] = field(default_factory=set)
     counts: dict[bytes, Counted] = field(default_factory=dict)
+    tallies: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    counted_since: Between | None = None
     leases: dict[str, Between] = field(default_factory=dict)
     dying: dict[str, bool] = field(default_factory=dict)
     """Workers that are being taken back → whether their claims count as crashes."""
@@ -117,6 +119,8 @@ class Model:
         messages: list[tuple[str, bytes]],
         due: int,
         now: Between,
+        *,
+        is_new: bool = True,
     ) -> bool:
         if self.sequences.get(producer, -1) >= sequence:
             return False
@@ -129,6 +133,8 @@ class Model:
             else:
                 self._last(queue, step, raw)
             if job:
+                if is_new and (queue, job) not in self.index:
+                    self._tally("accepted", queue, now)
                 self.index[queue, job] = due if later else now
         return True
 
@@ -286,9 +292,13 @@ class Model:
         yield keys.blocked, {job: reason.encode() for job, reason in self.blocked.items()}
         for queue, tokens in self.wake.items():
             yield keys.wake(queue), [b"1"] * tokens
+        counts = {field: b"%d" % count for field, count in self.tallies.items()}
+        yield keys.tally, {**counts, "since": self.counted_since} if counts else {}
         yield keys.gates, dict.fromkeys(self.gates, b"{}")
-        counts = {sha_of(raw): Count(count.deliveries, count.crashes, count.at) for raw, count in self.counts.items()}
-        yield keys.deliveries, counts
+        delivered = {
+            sha_of(raw): Count(count.deliveries, count.crashes, count.at) for raw, count in self.counts.items()
+        }
+        yield keys.deliveries, delivered
         yield keys.reaper, {"since": self.since, "last": self.last} if self.last else {}
 
     def _space_of_workers(self, keys: Keys) -> Iterable[tuple[str, Any]]:
@@ -323,6 +333,10 @@ class Model:
                 self.unknown[Source(queue, step, first)].append(raw)
                 if second:
                     self.blocked[second] = f"{UNKNOWN_TASK} {first}"
+
+    def _tally(self, what: str, queue: str, now: Between) -> None:
+        self.tallies[f"{what}:{queue}"] += 1
+        self.counted_since = self.counted_since or now
 
     def _last(self, queue: str, step: int, raw: bytes) -> None:
         self.ready[queue, step].append(raw)

@@ -47,6 +47,7 @@ def test_a_job_id_is_indexed_with_the_time_of_its_arrival(bench: Bench) -> None:
     assert bench.space == {
         **bench.ready(b"a", b"b"),
         **published(bench, tokens=2),
+        **bench.tally(accepted=1),
         bench.keys.waiting(QUEUE): {b"j1": bench.recent},
     }
 
@@ -102,6 +103,7 @@ def test_a_message_for_later_is_parked_while_a_worker_lives_to_promote_it(bench:
         **parked(bench, due, b"a", step=3),
         **published(bench),
         **bench.lease(),
+        **bench.tally(accepted=1),
         bench.keys.waiting(QUEUE): {b"j1": due},
     }
 
@@ -112,6 +114,7 @@ def test_a_message_for_later_goes_the_way_of_stock_workers_while_none_of_ours_li
     assert bench.space == {
         **bench.ready(b"a"),
         **published(bench, tokens=1),
+        **bench.tally(accepted=1),
         bench.keys.waiting(QUEUE): {b"j1": due},
     }
 
@@ -123,6 +126,7 @@ def test_a_message_whose_time_has_come_is_not_parked(bench: Bench) -> None:
         **bench.ready(b"a"),
         **published(bench, tokens=1),
         **bench.lease(),
+        **bench.tally(accepted=1),
         bench.keys.waiting(QUEUE): {b"j1": bench.recent},
     }
 
@@ -154,6 +158,7 @@ def test_thousands_of_messages_in_one_call_arrive_in_order(bench: Bench) -> None
     assert bench.space == {
         **bench.ready(*raws),
         **published(bench, tokens=128),
+        **bench.tally(accepted=2500),
         bench.keys.waiting(QUEUE): {b"j%d" % i: bench.recent for i in range(2500)},
     }
 

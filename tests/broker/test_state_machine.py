@@ -59,12 +59,20 @@ class Broker(RuleBasedStateMachine):
 
     # Producers.
 
-    @rule(queue=queues, step=steps, size=st.integers(1, 3), later=st.integers(0, 2), indexed=st.booleans())
-    def publish(self, queue: str, step: int, size: int, later: int, indexed: bool) -> None:
+    @rule(
+        queue=queues,
+        step=steps,
+        size=st.integers(1, 3),
+        later=st.integers(0, 2),
+        indexed=st.sampled_from(["", "new", "known"]),
+        is_new=st.booleans(),
+    )
+    def publish(self, queue: str, step: int, size: int, later: int, indexed: str, is_new: bool) -> None:
         raws = [self._new_message() for _ in range(size)]
-        messages = [(f"job {raw.decode()}" if indexed else "", raw) for raw in raws]
+        jobs = {"": lambda _: "", "new": lambda raw: f"job {raw.decode()}", "known": lambda _: "job"}
+        messages = [(jobs[indexed](raw), raw) for raw in raws]
         due = self._due(later) if later else 0
-        self.published.append(("p", len(self.published), queue, step, messages, due))
+        self.published.append(("p", len(self.published), queue, step, messages, due, is_new))
         assert self._publish(self.published[-1])
 
     @precondition(lambda self: self.published)
@@ -73,8 +81,9 @@ class Broker(RuleBasedStateMachine):
         assert not self._publish(data.draw(st.sampled_from(self.published)))
 
     def _publish(self, call: tuple[Any, ...]) -> bool:
-        accepted, now = self._timed(lambda: self.scripts.publish(*call))
-        assert accepted == self.model.publish(*call, now)
+        *arguments, is_new = call
+        accepted, now = self._timed(lambda: self.scripts.publish(*arguments, is_new=is_new))
+        assert accepted == self.model.publish(*arguments, now, is_new=is_new)
         return accepted
 
     @rule(queue=queues, step=steps, size=st.integers(2, 5))

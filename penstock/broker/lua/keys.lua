@@ -22,10 +22,10 @@ local function now_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- Counts for the balance sheet, from the first count on.
+-- Counts for the balance sheet, which also tells since when: a server that has forgotten the one forgot the other.
 local function tally(what, queue, n)
-  redis.call('HINCRBY', ours .. 'tally', what .. ':' .. queue, n)
-  redis.call('HSETNX', ours .. 'tally', 'since', string.format('%.0f', now_ms()))
+  local first = redis.call('HINCRBY', ours .. 'tally', what .. ':' .. queue, n) == n
+  if first then redis.call('HSETNX', ours .. 'tally', 'since', string.format('%.0f', now_ms())) end
 end
 
 -- Wakes up to n idle claimers of a queue. Tokens beyond the cap would only cause empty claims later.
