@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,19 @@ TEXT = re.findall(r"^```text\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 ROOMS = ("tasks", "schedules", "workers", "celeryconfig.py")
 
 
+def copied(folder: Path, names: Sequence[str]) -> Path:
+    """The folder, with copies of these parts of the project in it."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    return folder
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the rooms, in which README's example is followed."""
-    for name in ROOMS:
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    copied(tmp_path, ROOMS)
     for block in PYTHON:
         path = block.splitlines()[0].removeprefix("# ")
         if path.endswith(".py"):
