@@ -144,5 +144,5 @@ def test_a_worker_that_is_told_to_end_gives_back_what_it_did_not_start(station: 
         assert len(station.effects(running, "end")) == (kind is signal.SIGTERM)
         assert not station.leases()
         left = {key.decode() for key in station.redis.keys("penstock:*")}
-        shared = ("promoter", "watcher:", "producer:", "queues", "reaper", "server", "waiting:", "wake:")
+        shared = ("promoter", "watcher:", "producer:", "queues", "reaper", "server", "tally", "waiting:", "wake:")
         assert not [key for key in left if not key.startswith(tuple(f"penstock:{name}" for name in shared))]
