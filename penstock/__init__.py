@@ -5,6 +5,7 @@ from penstock.client import Job, enqueue_many
 from penstock.config import EnvironmentSettings, Settings, load, setting
 from penstock.errors import PenstockError
 from penstock.job import State
+from penstock.outbox import outbox
 from penstock.task import BoundCall, Retry, RunningJob, Task, current_job, task
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "current_job",
     "enqueue_many",
     "load",
+    "outbox",
     "setting",
     "task",
 ]

@@ -6,6 +6,7 @@ modules pays for none.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
@@ -22,11 +23,14 @@ from penstock.config import Settings
 from penstock.errors import ArgumentError, BrokerUnavailable, JobFailed
 from penstock.job import State
 from penstock.message import Arguments, Template
+from penstock.outbox import Outbox, current_outbox, outbox
 from penstock.task import BoundCall, Options, Task, register_sender
 
 if TYPE_CHECKING:
     from penstock.broker.publisher import Producers
+    from penstock.ledger.outbox import OutboxRow
     from penstock.ledger.rows import JobRow
+    from penstock.outbox import AnySession
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -41,7 +45,7 @@ FIRST_POLL, LAST_POLL = 0.02, 0.5
 class Job(Generic[R]):
     """A submitted job. Its attributes do no I/O; ``refresh`` and ``result`` ask for news."""
 
-    __slots__ = ("_waiting", "id", "queue", "row", "task")
+    __slots__ = ("_outbox_row", "_waiting", "id", "queue", "row", "task")
 
     def __init__(self, id: str, task: str, queue: str | None = None) -> None:
         """Args:
@@ -51,6 +55,7 @@ class Job(Generic[R]):
         self.task = task
         self.queue = queue
         self.row: JobRow | None = None
+        self._outbox_row: OutboxRow | None = None
         self._waiting: State | None = None
 
     def __repr__(self) -> str:
@@ -62,17 +67,19 @@ class Job(Generic[R]):
 
         None when neither knew it: a worker had just claimed it, or it was never submitted, or not by us.
         """
-        return self.row.state if self.row else self._waiting
+        if self.row or self._outbox_row:
+            return (self.row or self._outbox_row).state  # type: ignore[union-attr]
+        return self._waiting
 
     def refresh(self) -> Job[R]:
-        """Reads the job's row; without one, asks Redis whether it waits.
+        """Reads the job's row; without one, asks the outbox and then Redis whether it waits.
 
         Raises:
             LedgerUnavailable: the SQL database does not answer.
             BrokerUnavailable: there is no row, and Redis does not answer.
         """
         self._waiting = None
-        if not self._read_row():
+        if not self._read_row() and not self._outbox_row:
             self._waiting = publisher().waiting_state(self.id, self.queue)
             if self._waiting is None:
                 self._read_row()  # It may have ended between the two questions.
@@ -80,10 +87,12 @@ class Job(Generic[R]):
 
     def _read_row(self) -> JobRow | None:
         from penstock.ledger import queries
+        from penstock.ledger.outbox import find_waiting
         from penstock.ledger.session import reading
 
         with reading(publisher().settings.database_url) as connection:
             self.row = queries.find_job(connection, self.id)
+            self._outbox_row = None if self.row else find_waiting(connection, self.id)
         return self.row
 
     def result(self, timeout: float) -> R:
@@ -229,17 +238,61 @@ def publisher() -> Publisher:
     return _publisher
 
 
-def send(declared: Task[..., R], options: Options, args: Any, kwargs: Any) -> Job[R]:
+def send(declared: Task[..., R], options: Options, args: Any, kwargs: Any, session: AnySession | None = None) -> Job[R]:
     """Submits one job of a declared task; what ``Task.enqueue`` calls."""
-    sender = publisher()
+    if session is not None:
+        with outbox(session):
+            return send(declared, options, args, kwargs)
+    sender, block = publisher(), current_outbox()
     arguments = message.check(declared.name, args, kwargs, sender.settings.max_argument_bytes)
-    destination, template = _way(declared, options, datetime.now(UTC))
+    destination, template = _way(declared, options, datetime.now(UTC), in_outbox=block is not None)
     (id,) = new_ids(1)
-    sender.publish(destination, [Outgoing(id, template, arguments)])
+    outgoing = [Outgoing(id, template, arguments)]
+    if block is None:
+        sender.publish(destination, outgoing)
+    else:
+        _keep(block, destination, outgoing)
     return Job(id, declared.name, options.queue)
 
 
-def enqueue_many(calls: Iterable[BoundCall[R]], *, chunk: int = CHUNK) -> list[Job[R]]:
+async def asend(
+    declared: Task[..., R], options: Options, args: Any, kwargs: Any, session: AnySession | None = None
+) -> Job[R]:
+    """:func:`send` for coroutines. A thread waits for Redis; a session stays in the one that it belongs to."""
+    if session is not None:
+        async with outbox(session):
+            return send(declared, options, args, kwargs)
+    if current_outbox() is not None:
+        return send(declared, options, args, kwargs)
+    return await asyncio.to_thread(send, declared, options, args, kwargs)
+
+
+def _keep(block: Outbox, destination: Destination, jobs: list[Outgoing]) -> Callable[[], None]:
+    """Puts jobs into a session's transaction; there is nothing to wait for in what is returned."""
+    from penstock.ledger.records import FollowUp
+
+    signals = listened_signals()
+    messages = [(id, way.unsealed(id, arguments)) for id, way, arguments in jobs] if signals is None else []
+    tell: Callable[[], None] = _nothing
+    if signals is not None:
+        messages, tell = _announce(signals, jobs)
+    block.put(
+        [
+            FollowUp(key=id, job_id=id, task=way.task, payload=raw, **destination._asdict())
+            for (_, way, _), (id, raw) in zip(jobs, messages, strict=True)
+        ]
+    )
+    tell()
+    return _nothing
+
+
+def _nothing() -> None:
+    pass
+
+
+def enqueue_many(
+    calls: Iterable[BoundCall[R]], *, chunk: int = CHUNK, session: AnySession | None = None
+) -> list[Job[R]]:
     """Submits many jobs: ``enqueue_many(send_welcome.bind(user) for user in users)``.
 
     Calls are taken from the iterable chunk by chunk. A chunk is checked as a whole before any of it is sent, and its
@@ -249,6 +302,8 @@ def enqueue_many(calls: Iterable[BoundCall[R]], *, chunk: int = CHUNK) -> list[J
     Args:
         calls: of any tasks, made by ``bind``.
         chunk: how many calls are checked and sent together; Redis serves nobody else for a few milliseconds meanwhile.
+        session: SQLAlchemy's, of the ledger's database: the jobs exist if and only if its transaction commits. For one
+            that has to be awaited, call this inside of ``async with penstock.outbox(session)``.
 
     Returns:
         A job for each call, in the order of the calls.
@@ -256,9 +311,13 @@ def enqueue_many(calls: Iterable[BoundCall[R]], *, chunk: int = CHUNK) -> list[J
     Raises:
         ArgumentError: of the call whose position it names; nothing of its chunk was sent, but the chunks before were.
         BrokerUnavailable: Redis did not take a chunk; its sentence says which calls were accepted.
+        OutboxError: the session cannot take the jobs.
     """
     if chunk < 1:
         raise ValueError(f"chunk={chunk}: at least 1")
+    if session is not None:
+        with outbox(session):
+            return enqueue_many(calls, chunk=chunk)
     waiting = iter(calls)
     jobs: list[Job[R]] = []
     bulk = _Bulk()
@@ -274,6 +333,7 @@ class _Bulk:
     """Submits chunk after chunk; the next one is built while Redis takes the last."""
 
     def __init__(self) -> None:
+        self._block = current_outbox()
         self._taken = self._accepted = 0
         """Calls of the chunks that were begun, and of those that Redis has taken."""
         self._partly: list[str] = []
@@ -283,7 +343,7 @@ class _Bulk:
 
     def submit(self, calls: list[BoundCall[R]]) -> list[Job[R]]:
         """Checks a chunk, waits for what is on its way, and sends the chunk."""
-        is_quiet = listened_signals() is None
+        is_quiet = self._block is None and listened_signals() is None
         try:
             jobs, groups = self._build(calls, is_quiet)
         except ArgumentError as error:
@@ -292,6 +352,8 @@ class _Bulk:
         self._taken += len(calls)
         parts = [(destination, part) for destination, group in groups.items() for part in _parts(group)]
         begin: Callable[..., Callable[[], None]] = publisher().begin_quietly if is_quiet else publisher().begin
+        if self._block is not None:
+            begin = partial(_keep, self._block)
         for number, (destination, part) in enumerate(parts, 1):
             # One at a time, so that jobs for one destination stay in the order of their calls.
             self.settle()
@@ -324,7 +386,7 @@ class _Bulk:
                 raise ArgumentError(f"call {self._taken + len(jobs) + 1:,}: {error}") from None
             key = id(task), id(options)
             if key not in ways:
-                destination, template = _way(task, options, now)
+                destination, template = _way(task, options, now, in_outbox=self._block is not None)
                 ways[key] = template, groups.setdefault(destination, [])
             template, group = ways[key]
             # What is made at once leaves no objects behind through which the garbage collector would go.
@@ -341,7 +403,8 @@ class _Bulk:
             raise BrokerUnavailable(f"{error}; {self._so_far()}") from error
 
     def _so_far(self) -> str:
-        whole = f"calls 1 to {self._accepted:,} were accepted" if self._accepted else "none was accepted"
+        done = "accepted" if self._block is None else "put into the session's transaction"
+        whole = f"calls 1 to {self._accepted:,} were {done}" if self._accepted else f"none was {done}"
         return (
             f"{whole}, and some of the next chunk, for {', '.join(dict.fromkeys(self._partly))}"
             if self._partly
@@ -363,7 +426,7 @@ def _parts(group: list[Any]) -> Iterator[list[Any]]:
     yield part
 
 
-def _way(task: Task[..., Any], options: Options, now: datetime) -> tuple[Destination, Template]:
+def _way(task: Task[..., Any], options: Options, now: datetime, *, in_outbox: bool) -> tuple[Destination, Template]:
     """Where jobs go that are submitted now, and what their messages have in common."""
     due = options.at or (now + timedelta(seconds=options.delay) if options.delay else None)
     template = Template(
@@ -375,6 +438,7 @@ def _way(task: Task[..., Any], options: Options, now: datetime) -> tuple[Destina
         expires=now + timedelta(seconds=options.expires) if options.expires else None,
         time_limits=time_limits(options),
         lineage=_lineage(),
+        in_outbox=in_outbox,
     )
     return Destination(options.queue, step_of(options.priority), due), template
 
@@ -405,4 +469,4 @@ def _lineage() -> message.Lineage:
     return message.Lineage(parent=request.id, root=request.root_id or request.id)
 
 
-register_sender(send)
+register_sender(send, asend)

@@ -96,7 +96,7 @@ class Outbox:
 _current: ContextVar[Outbox | None] = ContextVar("penstock_outbox", default=None)
 
 
-def current() -> Outbox | None:
+def current_outbox() -> Outbox | None:
     """The innermost block that this runs in."""
     return _current.get()
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from celery.canvas import Signature
 
     from penstock.client import Job
+    from penstock.outbox import AnySession
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -112,9 +113,19 @@ def _is_exception(kind: object) -> bool:
 
 
 class Sender(Protocol):
-    """Puts a job on its queue; see ``penstock.client``."""
+    """Puts a job on its queue, or into a session's transaction; see ``penstock.client``."""
 
-    def __call__(self, declared: Task[..., R], options: Options, args: Any, kwargs: Any) -> Job[R]: ...
+    def __call__(
+        self, declared: Task[..., R], options: Options, args: Any, kwargs: Any, session: AnySession | None
+    ) -> Job[R]: ...
+
+
+class AsyncSender(Protocol):
+    """The same for coroutines."""
+
+    async def __call__(
+        self, declared: Task[..., R], options: Options, args: Any, kwargs: Any, session: AnySession | None
+    ) -> Job[R]: ...
 
 
 @dataclass(frozen=True)
@@ -180,6 +191,10 @@ class Task(Generic[P, R]):
     delay = enqueue
     """Celery's word for it."""
 
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """:meth:`enqueue` for coroutines: the event loop goes on while Redis has the job."""
+        return await _asend(self, self.defaults, args, kwargs)
+
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundCall[R]:
         """A call for :func:`penstock.enqueue_many`; nothing is checked or sent yet."""
         return BoundCall(self, self.defaults, args, kwargs)
@@ -192,6 +207,7 @@ class Task(Generic[P, R]):
         expires: float | None = None,
         delay: float | None = None,
         at: datetime | None = None,
+        session: AnySession | None = None,
     ) -> Submission[P, R]:
         """The same task with other options for the next job: ``task.options(delay=60).enqueue(...)``.
 
@@ -201,13 +217,15 @@ class Task(Generic[P, R]):
             expires: seconds after which a job that has not started is cancelled.
             delay: seconds to wait before it may start.
             at: time, with a zone, before which it may not start.
+            session: SQLAlchemy's, synchronous or not, of the ledger's database: the job exists if and only if its
+                transaction commits; see docs/outbox.md.
 
         Raises:
             DeclarationError: an option is out of its bounds.
         """
         given = {"queue": queue, "priority": priority, "expires": expires, "delay": delay, "at": at}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        return Submission(self, replace(self.defaults, **changes))
+        return Submission(self, replace(self.defaults, **changes), session)
 
     def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
         """A Celery signature for canvas (chain, group, chord); loads Celery. Arguments may be partial."""
@@ -237,13 +255,28 @@ class Submission(Generic[P, R]):
 
     task: Task[P, R]
     chosen: Options
+    session: AnySession | None = None
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
-        """Submits a job with these options; see :meth:`Task.enqueue`."""
-        return _send(self.task, self.chosen, args, kwargs)
+        """Submits a job with these options; see :meth:`Task.enqueue`.
+
+        Raises:
+            OutboxError: the session cannot take the job.
+        """
+        return _send(self.task, self.chosen, args, kwargs, self.session)
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """:meth:`enqueue` for coroutines, and for sessions that have to be awaited."""
+        return await _asend(self.task, self.chosen, args, kwargs, self.session)
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundCall[R]:
-        """A call with these options for :func:`penstock.enqueue_many`."""
+        """A call with these options for :func:`penstock.enqueue_many`.
+
+        Raises:
+            DeclarationError: the options have a session.
+        """
+        if self.session is not None:
+            raise DeclarationError("a bound call has no session; give it to enqueue_many(..., session=session)")
         return BoundCall(self.task, self.chosen, args, kwargs)
 
 
@@ -322,7 +355,7 @@ def _check_body(function: Callable[..., Any]) -> None:
 
 _declared: dict[str, Task[..., Any]] = {}
 _listeners: list[Callable[[Task[..., Any]], None]] = []
-_sender: Sender | None = None
+_senders: tuple[Sender, AsyncSender] | None = None
 
 
 def _register(declared: Task[..., Any]) -> None:
@@ -350,14 +383,37 @@ def on_declared(listener: Callable[[Task[..., Any]], None]) -> None:
     _listeners.append(listener)
 
 
-def register_sender(sender: Sender) -> None:
-    """Makes ``sender`` the one through which ``enqueue`` submits."""
-    global _sender
-    _sender = sender
+def register_sender(sender: Sender, asynchronous: AsyncSender) -> None:
+    """Makes these the ones through which ``enqueue`` and ``aenqueue`` submit."""
+    global _senders
+    _senders = sender, asynchronous
 
 
-def _send(declared: Task[..., R], options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job[R]:
-    if _sender is None:
+def _send(
+    declared: Task[..., R],
+    options: Options,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    session: AnySession | None = None,
+) -> Job[R]:
+    send, _ = _checked(declared, args, kwargs)
+    return send(declared, options, args, kwargs, session)
+
+
+async def _asend(
+    declared: Task[..., R],
+    options: Options,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    session: AnySession | None = None,
+) -> Job[R]:
+    _, asend = _checked(declared, args, kwargs)
+    return await asend(declared, options, args, kwargs, session)
+
+
+def _checked(declared: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sender, AsyncSender]:
+    """The senders, once it is certain that the arguments fit."""
+    if _senders is None:
         raise DeclarationError("nothing can send jobs yet; import penstock before you enqueue")
     declared.check_arguments(args, kwargs)
-    return _sender(declared, options, args, kwargs)
+    return _senders

@@ -10,8 +10,8 @@ GUARDS = (
     Guard(
         name="enqueue-checks-arguments",
         file=TASK,
-        text="    declared.check_arguments(args, kwargs)\n    return _sender(",
-        replacement="    return _sender(",
+        text="    declared.check_arguments(args, kwargs)\n    return _senders\n",
+        replacement="    return _senders\n",
         test=f"{ON_TASK}::test_arguments_that_do_not_fit_are_refused_before_anything_is_sent[few]",
         why="A call that cannot work is accepted and fails in a worker, where nobody sees who made it.",
         red="SettingsError",
