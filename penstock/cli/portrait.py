@@ -17,6 +17,7 @@ from penstock.cli.output import COLOURS, json_form, print_rows
 from penstock.cli.table import state_text
 from penstock.cli.wording import counted, distance, duration, one_line, printable, short_id
 from penstock.job import State
+from penstock.ledger.recording.attempts import LOST
 from penstock.ledger.rows import AttemptRow, AuditRow, JobRow
 
 SHOWN_CHILDREN = 20
@@ -92,10 +93,8 @@ def _events(life: Life, now: datetime) -> Iterator[tuple[datetime, Text]]:
         hidden = counted(len(life.attempts) - len(shown), "earlier attempt")
         yield life.attempts[0].started_at, Text(f"{hidden}; --json has all", style="dim")
     for attempt in shown:
-        yield (
-            attempt.started_at,
-            _start(attempt, is_open=job.state is State.RUNNING and attempt is life.attempts[-1]),
-        )
+        worker = one_line(attempt.worker or "an unnamed worker")
+        yield attempt.started_at, Text(f"attempt {attempt.number} starts on {worker}")
         if attempt.finished_at:
             yield attempt.finished_at, _end(attempt)
     if job.finished_at and not any(attempt.finished_at == job.finished_at for attempt in shown):
@@ -104,16 +103,11 @@ def _events(life: Life, now: datetime) -> Iterator[tuple[datetime, Text]]:
         yield job.eta, Text(f"due {distance(job.eta, now)}", style="dim")
 
 
-def _start(attempt: AttemptRow, is_open: bool) -> Text:
-    start = Text(f"attempt {attempt.number} starts on {one_line(attempt.worker or 'an unnamed worker')}")
-    if attempt.finished_at is None and not is_open:
-        start.append("; its process died, for no end was recorded", style="red")
-    return start
-
-
 def _end(attempt: AttemptRow) -> Text:
     outcome = attempt.outcome or "ended"
     end = Text(f"attempt {attempt.number} ").append(outcome, style=OUTCOME_COLOURS.get(outcome, ""))
+    if outcome == LOST:
+        end.append(": its worker died or fell silent", style="red")
     if attempt.error_type:
         error = one_line(f"{attempt.error_type.rpartition('.')[2]}: {attempt.error_message or ''}")
         end.append(f": {error[:SHOWN_ERROR]}{'…' if len(error) > SHOWN_ERROR else ''}", style="red")

@@ -26,7 +26,7 @@ def test_the_timeline_shows_every_attempt_with_its_worker_its_outcome_and_its_er
     values = {"worker": "web@host", "enqueued_at": enqueued}
     first = ledger.start("one", **values)
     ledger.end(first, Outcome(state=State.SCHEDULED, failure=value_error("busy")))
-    ledger.succeed("one", worker="web@other")
+    ledger.succeed("one", worker="web@other", retries=1)
     text = shown(run, "one")
     assert text.index("enqueued") < text.index("attempt 1 starts on web@host")
     assert text.index("attempt 1 retried: ValueError: busy") < text.index("attempt 2 starts on web@other")

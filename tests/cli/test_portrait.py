@@ -44,11 +44,11 @@ def test_times_are_those_of_the_given_zone(quick_ledger: Ledger) -> None:
     assert "2026-07-01 14:30:00.000" in text
 
 
-def test_an_attempt_without_an_end_before_another_one_is_called_dead(quick_ledger: Ledger) -> None:
+def test_an_attempt_that_another_one_took_over_from_is_called_lost(quick_ledger: Ledger) -> None:
     quick_ledger.start("one")
     quick_ledger.start("one")
     text = shown(quick_ledger, "one")
-    assert text.count("its process died") == 1
+    assert text.count("lost: its worker died or fell silent") == 1
     assert "running for" in text
 
 
