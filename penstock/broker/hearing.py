@@ -136,6 +136,13 @@ class Hearing:
         finally:
             self._remove(ids, listener)
 
+    @contextmanager
+    def ear(self, ids: Iterable[str]) -> Iterator[Ear]:
+        """A thread's ear for these jobs."""
+        ear = Ear()
+        with self.listening(ids, ear):
+            yield ear
+
     def _add(self, ids: set[str], listener: Listener) -> None:
         with self._lock:
             for id in ids:
@@ -296,13 +303,17 @@ class _Line:
 
 
 _all: weakref.WeakSet[Hearing] = weakref.WeakSet()
-_hearings: dict[tuple[str, str], Hearing] = {}
+_hearings: dict[tuple[Any, ...], Hearing] = {}
 _lock = threading.Lock()
 
 
 def hearing_of(url: str, options: Mapping[str, Any] | None = None) -> Hearing:
-    """What this process hears from the server at ``url``; for whoever names it alike, the same."""
-    name = url, repr(sorted((options or {}).items()))
+    """What this process hears from the server at ``url``; the same for all who name the same server.
+
+    Args:
+        options: kombu's transport options.
+    """
+    name = url, *((options or {}).get(option) for option in ("global_keyprefix", "master_name"))
     with _lock:
         if name not in _hearings:
             _hearings[name] = Hearing(url, options)

@@ -20,13 +20,15 @@ from kombu.common import Broadcast
 from kombu.exceptions import LimitExceeded, OperationalError
 from kombu.utils.json import JSONEncoder
 
+from penstock.broker.hearing import Hearing, hearing_of
 from penstock.broker.keys import PRIORITY_STEPS, STEP_SEPARATOR, step_of
 from penstock.broker.publisher import Patience, Producers
-from penstock.errors import BrokerUnavailable
+from penstock.errors import BrokerUnavailable, OutboxError
 from penstock.ledger import collecting
 from penstock.ledger.delivery import as_time
 from penstock.ledger.records import FollowUp
 from penstock.message import ENQUEUED_AT, OUTBOX, PLAIN, encoder, origin, sealed, unsealed
+from penstock.outbox import Outbox, current_outbox
 
 TRANSPORTS = ("redis", "rediss", "sentinel")
 OWN_ADDRESS = ("host", "port", "user", "password", "vhost", "use_ssl", "login_method", "transport")
@@ -88,6 +90,12 @@ class AMQP(celery.app.amqp.AMQP):
         return Producers(conf.broker_write_url, options)
 
     @cached_property
+    def hearing(self) -> Hearing | None:
+        """Where this process hears of ended jobs; None: the broker is not ours."""
+        conf = self.app.conf
+        return hearing_of(conf.broker_read_url, conf.broker_transport_options) if self._producers else None
+
+    @cached_property
     def _speaker(self) -> _Speaker | None:
         """None: events go out under names that only kombu's channel knows, or not to everybody."""
         connection = self.app.connection_for_write()
@@ -127,10 +135,17 @@ class AMQP(celery.app.amqp.AMQP):
 
         Raises:
             kombu.exceptions.OperationalError: the broker did not take it.
+            OutboxError: the session of the block that this runs in did not take it.
         """
         self._stamp(message.headers)
         queue = self._short_way(producer, message, options)
         if queue is None:
+            if _block_for(message.headers) is not None:
+                raise OutboxError(
+                    f"{name} cannot go into the session's transaction: the outbox takes JSON for a queue of ours, "
+                    "without compression, an exchange, or a producer or connection of your own; leave these out, or "
+                    "send it after the block"
+                )
             return self._celery_sender(producer, name, message, **options)
         return self._send(producer, name, message, queue, options)
 
@@ -186,31 +201,51 @@ class AMQP(celery.app.amqp.AMQP):
             signals.before_task_publish.send(
                 declare=[self._queue(options.get("queue"))], properties=properties, retry_policy=dict(policy), **common
             )
-        self._publish_or_keep(body, headers, properties, queue, patience if retry else ONCE_MORE)
+        block = _block_for(headers)
+        self._publish_or_keep(body, headers, properties, queue, patience if retry else ONCE_MORE, block)
         if signals.after_task_publish.receivers:
             signals.after_task_publish.send(**common)
         if signals.task_sent.receivers:
             _send_task_sent(name, headers, body)
-        if sent_event:
+        if sent_event and block is None:  # Nobody may ever send what waits for a commit.
             sent_event.update(queue=queue, exchange="", routing_key=queue)
             dispatcher = options.get("event_dispatcher") or self._event_dispatcher
             speaker = self._speaker or producer
             dispatcher.publish("task-sent", sent_event, speaker, retry=retry, retry_policy=policy)
 
     def _publish_or_keep(
-        self, body: Any, headers: dict[str, Any], properties: dict[str, Any], queue: str, patience: Patience
+        self,
+        body: Any,
+        headers: dict[str, Any],
+        properties: dict[str, Any],
+        queue: str,
+        patience: Patience,
+        block: Outbox | None,
     ) -> None:
-        """Publishes; a message that is part of a job's outcome is kept, to be sent when the outcome is written."""
+        """Publishes; a part of a job's outcome is sent when that is written, and a session's when that commits."""
+        # A key that came along with copied headers is another message's.
+        headers.pop(OUTBOX, None)
         collection = collecting.current()
-        if collection is None or not collection.is_following_up:
+        if collection is not None and collection.is_following_up:
+            headers[OUTBOX] = collection.key_for(headers["id"], headers.get("retries") or 0)
+            collection.follow_ups.append(self._kept(body, headers, properties, queue))
+        elif block is not None:
+            headers[OUTBOX] = headers["id"]
+            block.put([self._kept(body, headers, properties, queue)])
+        else:
             raw, step = self._message(body, headers, properties, queue)
             self._publish(headers, queue, step, raw, patience)
-            return
-        key = headers[OUTBOX] = collection.key_for(headers["id"], headers.get("retries") or 0)
+
+    def _kept(self, body: Any, headers: dict[str, Any], properties: dict[str, Any], queue: str) -> FollowUp:
         raw, step = self._message(body, headers, properties, queue)
-        due = as_time(headers.get("eta"))
-        collection.follow_ups.append(
-            FollowUp(key=key, job_id=headers["id"], task=headers["task"], queue=queue, step=step, due=due, payload=raw)
+        return FollowUp(
+            key=headers[OUTBOX],
+            job_id=headers["id"],
+            task=headers["task"],
+            queue=queue,
+            step=step,
+            due=as_time(headers.get("eta")),
+            payload=raw,
         )
 
     def _message(self, body: Any, headers: dict[str, Any], properties: dict[str, Any], queue: str) -> tuple[bytes, int]:
@@ -271,6 +306,16 @@ def _is_eager() -> bool:
     """Whether the task that runs was called in place, so that what it sends is not part of a job's outcome."""
     task = get_current_task()
     return task is not None and bool(task.request.is_eager)
+
+
+def _block_for(headers: Mapping[str, Any]) -> Outbox | None:
+    """The block whose session takes a message.
+
+    What a running job sends in order to go on is none of it: a rollback, as by that very retry, would lose the job.
+    """
+    collection = collecting.current()
+    is_part = collection is not None and collection.is_following_up
+    return None if is_part or not _is_new(headers) else current_outbox()
 
 
 def _is_new(headers: Mapping[str, Any]) -> bool:

@@ -29,29 +29,22 @@ from penstock.ledger.collecting import current, following_up
 from penstock.ledger.delivery import describe_delivery
 from penstock.ledger.encoding import Encoded
 from penstock.ledger.failure import describe, reason_for
+from penstock.ledger.meta import meta_of
 from penstock.ledger.outlet import outlet
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.records import Record, Step
-from penstock.ledger.rows import Delivery, Failure, JobRow, Outcome
+from penstock.ledger.rows import Delivery, Failure, Outcome
 from penstock.ledger.session import address, encode_json, reading, writing
+from penstock.ledger.waiting import Waiting
 from penstock.message import OUTBOX
 
 STARTED_AT = "ledger_started_at"
 """Attribute of a request: when its body began."""
 VERDICT = "ledger_verdict"
 """Attribute of a request whose start was written before its body: what became of that."""
-CELERY_STATES = {
-    State.QUEUED: states.PENDING,
-    State.SCHEDULED: states.RETRY,
-    State.BLOCKED: states.PENDING,
-    State.RUNNING: states.STARTED,
-    State.SUCCEEDED: states.SUCCESS,
-    State.FAILED: states.FAILURE,
-    State.CANCELLED: states.REVOKED,
-}
 
 
-class LedgerBackend(BaseBackend):
+class LedgerBackend(Waiting, BaseBackend):
     """Results, states and history in SQL. Constructing connects to nothing."""
 
     persistent = True
@@ -212,15 +205,7 @@ class LedgerBackend(BaseBackend):
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         with reading(self._database) as connection:
             row = queries.find_job(connection, task_id)
-        return self.meta_from_decoded(_meta(row)) if row else {"status": states.PENDING, "result": None}
-
-    def _save_group(self, group_id: str, result: Any) -> Any:
-        raise NotImplementedError("GroupResult.save() is not kept by the ledger yet; keep the ids of the group's jobs")
-
-    def _restore_group(self, group_id: str) -> Any:
-        raise NotImplementedError(
-            "GroupResult.restore() is not served by the ledger yet; use the ids of the group's jobs"
-        )
+        return self.meta_from_decoded(meta_of(row)) if row else {"status": states.PENDING, "result": None}
 
     def _forget(self, task_id: str) -> None:
         with writing(self._database) as connection:
@@ -260,39 +245,6 @@ class LedgerBackend(BaseBackend):
 def _is_eager(request: Any, store_result: bool) -> bool:
     """Whether this is a call in the caller's own process whose result nobody asked to keep."""
     return bool(getattr(request, "is_eager", False)) and not store_result
-
-
-def _meta(row: JobRow) -> dict[str, Any]:
-    """A row in the form that AsyncResult reads."""
-    status, result = CELERY_STATES[row.state], row.result
-    if row.state is State.RUNNING and row.progress:
-        status, result = row.progress["state"], row.progress["meta"]
-    elif row.state is State.CANCELLED:
-        result = {
-            "exc_type": "TaskRevokedError",
-            "exc_module": "celery.exceptions",
-            "exc_message": [str(row.reason)],
-        }
-    elif row.exception is not None and status in states.EXCEPTION_STATES:
-        result = row.exception
-    elif row.state is State.FAILED and not isinstance(result, dict):
-        result = {"exc_type": "Reject", "exc_module": "celery.exceptions", "exc_message": [str(row.reason)]}
-    return {
-        "task_id": row.id,
-        "status": status,
-        "result": result,
-        "traceback": row.error_traceback,
-        "date_done": row.finished_at,
-        "name": row.task,
-        "args": row.args,
-        "kwargs": row.kwargs,
-        "worker": row.worker,
-        "retries": row.retries,
-        "queue": row.queue,
-        "parent_id": row.parent_id,
-        "group_id": row.group_id,
-        "children": [],
-    }
 
 
 def _due(retry: Any) -> datetime | None:
