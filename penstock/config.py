@@ -19,6 +19,8 @@ from typing import Any, ClassVar, Self, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from penstock.errors import SettingsError
+from penstock.retention import DEFAULT as DEFAULT_RETENTION
+from penstock.retention import RetentionRules, read_rules
 
 T = TypeVar("T")
 REQUIRED = object()
@@ -291,17 +293,11 @@ class Settings(EnvironmentSettings):
         default=3,
         doc="Deliveries that ended in a crash before a job is buried.",
     )
-    retention_days: int = setting(
-        "PENSTOCK_RETENTION_DAYS",
-        integer(1, 3650),
-        default=30,
-        doc="Days for which the ledger keeps succeeded and cancelled jobs.",
-    )
-    failed_retention_days: int = setting(
-        "PENSTOCK_FAILED_RETENTION_DAYS",
-        integer(1, 3650),
-        default=90,
-        doc="Days for which the ledger keeps failed jobs.",
+    retention: RetentionRules = setting(
+        "PENSTOCK_RETENTION",
+        read_rules,
+        default=DEFAULT_RETENTION,
+        doc="Ages (1h to 3650d, or forever) after which what is over leaves the ledger; the rest keeps its default.",
     )
     max_argument_bytes: int = setting(
         "PENSTOCK_MAX_ARGUMENT_BYTES",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -41,12 +40,19 @@ def jobs() -> None:
     type=Since(),
     help="Changed within 30m, 2h, 7d, or since an ISO time (zone: PENSTOCK_TIMEZONE).",
 )
+@click.option("--until", type=Since(), help="Changed before that, given like --since.")
 @click.option("--error", type=WORD, help="Text in the error's type or message, or a fingerprint.")
+@click.option("--id", "id_prefix", type=WORD, help="How the id begins.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many are listed.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON array with every column.")
+@click.option("--after", type=WORD, metavar="CURSOR", help="The page after the one that ended with this cursor.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: jobs with every column, and after, the cursor.")
 @click.pass_context
-def list_jobs(context: click.Context, /, since: datetime | None, as_json: bool, **options: Any) -> None:
+def list_jobs(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """Lists jobs, the most recently changed first.
+
+    When there are more than --limit, the last line has the cursor for --after (in a pipe it goes to stderr). Text in
+    errors, and conditions that no index has together, are looked for in some thousand jobs at a time: when the
+    list ends before that, it says how far it looked, and --after looks on.
 
     On a terminal an error stands at the end of its job's line or below it. In a pipe each job is one line of
     tab-separated columns: id, task, queue, state, reason, attempts, started, runtime, error.
@@ -58,23 +64,26 @@ def list_jobs(context: click.Context, /, since: datetime | None, as_json: bool, 
     """
     from penstock.cli import listing, table
     from penstock.cli.output import console_of, print_json
-    from penstock.ledger import queries
+    from penstock.ledger import search
     from penstock.ledger.session import reading
 
     settings = app_of(context).settings
-    limit = options.pop("limit")
-    states = tuple(State(state) for state in options.pop("states"))
-    chosen = queries.JobFilter(states=states, since=in_zone(since, settings.timezone), **options)
+    limit, after = options.pop("limit"), options.pop("after")
+    for bound in ("since", "until"):
+        options[bound] = in_zone(options[bound], settings.timezone)
+    chosen = search.JobFilter(states=tuple(State(state) for state in options.pop("states")), **options)
+    place = search.Place.of(after) if after else None
     console = console_of(context)
     with reading(settings.database_url) as connection:
-        rows = queries.list_jobs(connection, chosen, limit)
-        counts = queries.count_by_state(connection, chosen) if console.is_terminal and not as_json else {}
+        page = search.list_jobs(connection, chosen, limit, place)
+        people = console.is_terminal and not as_json
+        counts = search.count_by_state(connection, chosen) if people else search.Counts({})
     if as_json:
-        print_json([listing.job_as_json(row) for row in rows])
-    elif console.is_terminal:
-        table.print_table(console, rows, counts)
+        print_json(listing.page_as_json(page))
+    elif people:
+        table.print_table(console, page, counts)
     else:
-        listing.print_lines(rows)
+        listing.print_lines(page)
 
 
 @jobs.command("show")

@@ -59,6 +59,28 @@ def upgrade(context: click.Context, as_json: bool) -> None:
     click.echo(f"{address(url)} is at revision {newest} now; {origin}")
 
 
+@ledger.command("purge", short_help="Deletes what the rules of retention no longer keep.")
+@click.option("--rules", help="Other rules than PENSTOCK_RETENTION, written like it: succeeded=7d,task:reports.*=1d.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: the rules, and how many rows of what went.")
+@click.pass_context
+def purge(context: click.Context, rules: str | None, yes: bool, as_json: bool) -> None:
+    """Deletes what the rules of retention no longer keep, now and all of it.
+
+    Keepers of workers do the same all the time, a batch at a time. Jobs that have not ended, and those whose chord has
+    not, stay whatever the rules say. Rows go in batches, each in a transaction of its own, so it may be interrupted
+    and repeated, and workers go on recording meanwhile. The audit has the counts.
+
+    \b
+    Examples:
+      celery -A workers ledger purge
+      celery -A workers ledger purge --rules succeeded=1d,task:reports.*=2h --yes
+    """
+    from penstock.cli.purging import purge_ledger
+
+    purge_ledger(app_of(context).settings, rules, yes=yes, as_json=as_json)
+
+
 @dataclass(frozen=True)
 class Status:
     """What `ledger status` tells; without tables the rest is None."""
@@ -69,6 +91,8 @@ class Status:
     server: str | None = None
     bytes: int | None = None
     states: dict[str, int] | None = None
+    at_least: list[str] | None = None
+    """States of which there are more than the number says: nobody counts millions of rows for this."""
     oldest: datetime | None = None
     newest: datetime | None = None
 
@@ -105,20 +129,21 @@ def status(context: click.Context, as_json: bool) -> None:
 
 def _status(url: str) -> Status:
     from penstock.checks import found_revision
-    from penstock.ledger import queries, schema
+    from penstock.ledger import queries, schema, search
     from penstock.ledger.session import address, reading
 
     bare = Status(address(url), found_revision(url), schema.newest_revision())
     if bare.revision is None:
         return bare
     with reading(url) as connection:
-        oldest, newest = queries.span_of_jobs(connection)
-        states = queries.count_by_state(connection, queries.JobFilter())
+        oldest, newest = search.span_of_jobs(connection)
+        counts = search.count_by_state(connection, search.JobFilter())
         return replace(
             bare,
             server=queries.ping(connection),
             bytes=queries.bytes_used(connection),
-            states={state.value: states.get(state, 0) for state in State},
+            states={state.value: counts.states.get(state, 0) for state in State},
+            at_least=sorted(state.value for state in counts.at_least),
             oldest=oldest,
             newest=newest,
         )
@@ -139,8 +164,10 @@ def _lines(found: Status) -> Iterator[tuple[str, str]]:
     if found.bytes is not None:
         yield "size", f"{found.bytes / 1_000_000:,.1f} MB"
     if found.states is not None:
-        states = ", ".join(f"{count:,} {state}" for state, count in found.states.items() if count)
-        yield "jobs", f"{sum(found.states.values()):,}" + (f": {states}" if states else "")
+        more = dict.fromkeys(found.at_least or (), "+")
+        states = ", ".join(f"{count:,}{more.get(state, '')} {state}" for state, count in found.states.items() if count)
+        total = f"{sum(found.states.values()):,}{'+' if more else ''}"
+        yield "jobs", total + (f": {states}" if states else "")
     for name, moment in (("oldest", found.oldest), ("newest", found.newest)):
         if moment:
             yield name, f"changed {distance(moment, now)}, at {moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from penstock.cli.output import COLOURS, GAP
-from penstock.cli.wording import counted, distance, duration, error_in_short, one_line, short_id
+from penstock.cli.wording import distance, duration, error_in_short, more_of, one_line, short_id
 from penstock.job import Reason, State
 from penstock.ledger.rows import JobRow
+from penstock.ledger.search import Counts, Page
 
 HEADINGS = ("id", "task", "queue", "state", "tries", "started", "ran")
 TASK, TRIES, RAN = HEADINGS.index("task"), HEADINGS.index("tries"), HEADINGS.index("ran")
@@ -25,9 +26,9 @@ UNSAID = (Reason.ERROR, Reason.REVOKED)
 """Reasons that are the rule for their state."""
 
 
-def print_table(console: Console, rows: Sequence[JobRow], counts: dict[State, int]) -> None:
-    """A heading, the jobs, and how many there are in each state."""
-    now = datetime.now(UTC)
+def print_table(console: Console, page: Page, counts: Counts) -> None:
+    """A heading, the jobs, how many there are in each state, and where the list goes on."""
+    now, rows = datetime.now(UTC), page.jobs
     full = console.width >= FULL_ID_WIDTH or len({short_id(row.id) for row in rows}) < len(rows)
     lines = [_cells(row, full, now) for row in rows]
     widths = _widths(lines, console.width)
@@ -35,9 +36,10 @@ def print_table(console: Console, rows: Sequence[JobRow], counts: dict[State, in
         console.print(_fitted([Text(heading, style="dim") for heading in HEADINGS], widths), soft_wrap=True)
     for row, cells in zip(rows, lines, strict=True):
         _print_job(console, _fitted(cells, widths), _why(row, now), below=widths[0] + GAP)
-    console.print(_summary(counts))
-    if len(rows) < sum(counts.values()):
-        console.print(Text(f"the newest {len(rows):,} are shown, see --limit", "dim"))
+    none_yet = page.is_cut_short and not counts.states
+    console.print(Text("no jobs so far", style="dim") if none_yet else summary(counts))
+    if page.after:
+        console.print(Text(more_of(page), "dim"), soft_wrap=True)
 
 
 def state_text(row: JobRow, now: datetime) -> Text:
@@ -116,10 +118,15 @@ def _cut(line: Text, width: int) -> Text:
     return line
 
 
-def _summary(counts: dict[State, int]) -> Text:
-    """`312 jobs: 10 running, 290 succeeded, 12 failed`."""
-    total = sum(counts.values())
+def summary(counts: Counts) -> Text:
+    """`312 jobs: 10 running, 290 succeeded, 12 failed`; where nobody counted to the end, `10,000+`."""
+    total = sum(counts.states.values())
     if not total:
         return Text("no jobs match", style="dim")
-    states = [Text(f"{counts[state]:,} {state}", COLOURS[state]) for state in State if counts.get(state)]
-    return Text(f"{counted(total, 'job')}: ").append_text(Text(", ").join(states))
+    states = [
+        Text(f"{counts.states[state]:,}{'+' if state in counts.at_least else ''} {state}", COLOURS[state])
+        for state in State
+        if counts.states.get(state)
+    ]
+    all_of_them = f"{total:,}{'+' if counts.at_least else ''} job{'' if total == 1 and not counts.at_least else 's'}: "
+    return Text(all_of_them).append_text(Text(", ").join(states))

