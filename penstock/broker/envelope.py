@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -88,6 +90,17 @@ def outbox_key(payload: dict[str, Any]) -> str:
     """The key of the outbox row that the message was published from; empty when there is none."""
     key = payload["headers"].get(OUTBOX)
     return key if isinstance(key, str) else ""
+
+
+def from_outbox(raws: Iterable[bytes]) -> dict[str, str]:
+    """Outbox key → job id of those of these messages that came from the outbox."""
+    found = {}
+    for raw in raws:
+        with suppress(Unreadable):
+            payload = read(raw)
+            if key := outbox_key(payload):
+                found[key] = job_id(payload)
+    return found
 
 
 def due_ms(payload: dict[str, Any]) -> int:

@@ -293,6 +293,9 @@ def _drain(
     while length > 0 and (raws := take(min(length, SLICE))):
         length -= len(raws)
         scripts.unindex((queue, id) for id in job_ids(raws))
+        if kept := envelope.from_outbox(raws):
+            # Until their jobs are recorded as ended, these count as lost: whoever purges and dies has purged nothing.
+            scripts.client.hdel(scripts.keys.outbox, *kept)
         yield raws
 
 

@@ -26,7 +26,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
-from penstock.broker import queues
+from penstock.broker import envelope, queues
 from penstock.broker.claims import Claims
 from penstock.broker.keys import FIELD_SEPARATOR, PRIORITY_STEPS, STEP_SEPARATOR, Keys
 from penstock.broker.scripts import Scripts, Source, claim_reply, script
@@ -309,6 +309,9 @@ class Channel(redis.Channel):
             gone += len(raws)
             if accepted := queues.accepted_among(raws):
                 self.scripts.tally("purged", queue, accepted)
+            if kept := envelope.from_outbox(raws):
+                # They come back, because this cannot record their end; whoever claims them does, and starts none.
+                self.scripts.revoke(kept.values())
         return gone
 
     def _put_fanout(self, exchange: str, message: dict[str, Any], routing_key: str, **kwargs: Any) -> None:

@@ -11,7 +11,7 @@ from penstock.broker import envelope
 from penstock.engine.keeping import Ward
 from penstock.errors import PenstockError
 from penstock.job import Reason
-from penstock.ledger import letters
+from penstock.ledger import letters, outbox
 from penstock.ledger.delivery import describe_message
 from penstock.ledger.rows import DeadLetter, Delivery
 from penstock.ledger.session import writing
@@ -43,9 +43,13 @@ class Burial:
         client, keys = self._ward.scripts.client, self._ward.scripts.keys
         entries = client.lrange(keys.dead, 0, SLICE - 1)
         found = [(entry, client.hgetall(keys.dead_entry(entry.decode()))) for entry in entries]
+        outbox_keys = envelope.from_outbox(kept[b"raw"] for _, kept in found if kept)
         if found:
             with writing(self._database_url) as connection:
                 letters.bury(connection, [dead_letter(entry.decode(), kept) for entry, kept in found if kept])
+                outbox.forget(connection, outbox_keys)
+        if outbox_keys:  # Not before the row is gone, or the message would look like one that Redis has lost.
+            client.hdel(keys.outbox, *outbox_keys)
         for entry, _ in found:
             client.pipeline().lrem(keys.dead, 1, entry).delete(keys.dead_entry(entry.decode())).execute()
         return len(found)
