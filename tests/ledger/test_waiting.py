@@ -117,7 +117,8 @@ def test_an_end_between_the_first_look_and_the_subscription_is_not_missed(
     made: Jobs, app: PenstockApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is announced to nobody; but each job is looked at once it is listened for."""
-    job, looks = made.new(), []
+    job = made.new()
+    looks: list[set[str]] = []
     read = app.backend._read_ended
 
     def read_and_end(ids: set[str]) -> Any:
@@ -199,14 +200,16 @@ def test_on_interval_is_called_while_nothing_happens(made: Jobs) -> None:
 
 
 def test_on_message_is_called_with_what_has_come(made: Jobs) -> None:
-    job, seen = made.new(), []
+    job = made.new()
+    seen: list[dict[str, Any]] = []
     made.end(job, 7)
     job.get(timeout=PATIENCE, on_message=seen.append)
     assert [(meta["task_id"], meta["status"], meta["result"]) for meta in seen] == [(job.id, "SUCCESS", 7)]
 
 
 def test_a_callback_is_called_and_then_is_fulfilled(made: Jobs) -> None:
-    job, seen = made.new(), []
+    job = made.new()
+    seen: list[Any] = []
     job.then(lambda done: seen.append(done.result))
     made.end(job, 7)
     job.get(timeout=PATIENCE, callback=lambda id, value: seen.append((id, value)))
