@@ -19,6 +19,20 @@ CAUSES: dict[Reason, type[Exception]] = {
     Reason.UNSERIALISABLE: EncodeError,
 }
 """What a job failed with that never came to raise anything itself; AsyncResult raises it."""
+LONGEST_LINE, VALUE = 500, "#"
+_VALUE = re.compile(
+    r"""
+      (?<!\w) (?: "[^"]*" | '[^']*' | `[^`]*` )  # what is quoted, but no apostrophe
+    | \w+ :// \S+                               # a URL
+    | [^\s@]+ @ [\w.-]+                          # an address for mail, a host with its user
+    | (?: [A-Za-z]: )? [\\/] [\w.\\/-]+          # a path
+    | \b [0-9a-fA-F]{8,} \b                      # a hash, which may happen to have no digit
+    | [^\s()\[\]{}<>,;:=]* \d [^\s()\[\]{}<>,;=]*   # a number, an id, a time, a version, an address in memory
+    """,
+    re.VERBOSE,
+)
+# Several values in a row are one: a list is as long as it is.
+_VALUES = re.compile(rf"[(\[{{]*{VALUE}(?:[\s,;:=()\[\]{{}}-]*{VALUE})*[)\]}}]*")
 _FRAME = re.compile(r'^  File "(?P<file>[^"]*)", line \d+, in (?P<function>.*)$', re.MULTILINE)
 
 
@@ -40,7 +54,7 @@ def describe(error: BaseException, exception: dict[str, Any], traceback: str | N
         message=message,
         exception=exception,
         traceback=traceback,
-        fingerprint=fingerprint(name, traceback),
+        fingerprint=fingerprint(name, traceback, message),
     )
 
 
@@ -49,16 +63,27 @@ def describe_cause(cause: Reason, message: str) -> Failure:
     kind = CAUSES[cause]
     name = f"{kind.__module__}.{kind.__qualname__}"
     exception = {"exc_type": kind.__qualname__, "exc_module": kind.__module__, "exc_message": [message]}
-    return Failure(type=name, message=message, exception=exception, fingerprint=fingerprint(name, None))
+    return Failure(type=name, message=message, exception=exception, fingerprint=fingerprint(name, None, message))
 
 
-def fingerprint(name: str, traceback: str | None) -> str:
-    """Twelve digits that equal errors share: type and call path, without line numbers, folders and messages.
+def fingerprint(name: str, traceback: str | None, message: str = "") -> str:
+    """Twelve digits that equal errors share: type, call path, and what of the message is the same each time.
 
-    Neither a new release that shifts lines nor a value in the message splits a group.
+    Neither a release that shifts lines, nor another folder, nor how deep a recursion was, nor a value in the message
+    splits a group. Two errors that one function raises in different words are two groups.
     """
     frames = [f"{m['file'].rpartition('/')[2]}:{m['function']}" for m in _FRAME.finditer(traceback or "")]
-    return hashlib.sha256("\n".join([name, *frames]).encode()).hexdigest()[:12]
+    words = [name, *dict.fromkeys(frames), wording(message)]
+    return hashlib.sha256("\n".join(words).encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def wording(message: str) -> str:
+    """The first line of a message without its values: what is quoted, addresses, paths, and all that has a digit.
+
+    A name that stands there without quotes stays, as nothing tells it from a word.
+    """
+    line = next((line for line in message.splitlines() if line.strip()), "")[:LONGEST_LINE]
+    return _VALUES.sub(VALUE, " ".join(_VALUE.sub(VALUE, line).split()))
 
 
 def reason_for(error: BaseException) -> Reason:
