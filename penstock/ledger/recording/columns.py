@@ -5,35 +5,100 @@ Values are such as every driver takes: text that fits and that no database refus
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 from penstock.errors import UnserialisableResult
 from penstock.job import State
 from penstock.ledger.delivery import UNKNOWN_TASK
 from penstock.ledger.encoding import encoded
-from penstock.ledger.recording.fence import Found, is_new_attempt, pair_after, target
+from penstock.ledger.recording.fence import Found, is_new_attempt, is_waiting_again, pair_after, target
 from penstock.ledger.records import Record, Step
 from penstock.ledger.rows import Delivery, Failure, clip
-from penstock.ledger.tables import ID_LENGTH, jobs, plain
+from penstock.ledger.tables import ID_LENGTH, plain
 
-Columns = dict[str, Any]
-COLUMNS = tuple(column.name for column in jobs.c)
-NO_FAILURE: Columns = dict.fromkeys(Failure.COLUMNS)
+Changes = dict[str, Any]
+"""Values by their columns."""
+Row = tuple[Any, ...]
+"""Values in the order of COLUMNS; the first is the id."""
+COLUMNS = (
+    "id",
+    "task",
+    "queue",
+    "worker",
+    "token",
+    "parent_id",
+    "root_id",
+    "group_id",
+    "replay_of",
+    "schedule",
+    "state",
+    "reason",
+    "retries",
+    "deliveries",
+    "attempts",
+    "priority",
+    "args",
+    "kwargs",
+    "result",
+    "progress",
+    *Failure.COLUMNS,
+    "enqueued_at",
+    "eta",
+    "started_at",
+    "finished_at",
+    "updated_at",
+)
+NO_FAILURE: Row = (None,) * len(Failure.COLUMNS)
 
 
-def new_row(record: Record) -> Columns:
-    """The row of a job that has none; columns that are missing are empty."""
-    return {
-        "id": fit(record.delivery.id),
-        **_described(record.delivery),
-        "worker": fit(record.delivery.worker),
-        **_changed(record),
-        "started_at": _started_at(record),
-        "attempts": int(is_new_attempt(None, record)),
-    }
+def new_row(record: Record) -> Row:
+    """The row of a job that has none."""
+    delivery, outcome = record.delivery, record.outcome
+    state = target(record)
+    waits = is_waiting_again(record)
+    retries, deliveries = pair_after(record) if waits else (delivery.retries, delivery.deliveries)
+    has_ended = record.step is Step.END and outcome is not None
+    return (
+        *_texts(delivery, waits or state is State.BLOCKED),
+        state.value,
+        outcome.reason.value if outcome and outcome.reason else None,
+        retries,
+        deliveries,
+        int(is_new_attempt(None, record)),
+        delivery.priority,
+        *_arguments(delivery),
+        encoded(outcome.result) if outcome and has_ended else None,
+        record.progress,
+        *(_failed(outcome.failure) if outcome and has_ended and outcome.failure else NO_FAILURE),
+        delivery.enqueued_at,
+        (outcome.due if outcome else None) or delivery.eta,
+        _started_at(record),
+        record.at if state.is_final else None,
+        record.at,
+    )
 
 
-def changes(found: Found, record: Record) -> Columns:
+def _texts(delivery: Delivery, has_no_token: bool) -> Row:
+    """The short texts, each as its column takes it. When all of them together fit, each one does."""
+    texts = (
+        delivery.id,
+        delivery.task,
+        delivery.queue,
+        delivery.worker,
+        None if has_no_token else delivery.token,
+        delivery.parent_id,
+        delivery.root_id,
+        delivery.group_id,
+        delivery.replay_of,
+        delivery.schedule,
+    )
+    together = "".join(filter(None, texts))
+    if len(together) <= ID_LENGTH and together.isascii() and "\x00" not in together:
+        return texts
+    return tuple(fit(text) if text is not None else None for text in texts)
+
+
+def changes(found: Found, record: Record) -> Changes:
     """What the record changes of the row that it was allowed to change."""
     changed = _changed(record)
     if is_new_attempt(found, record):
@@ -43,23 +108,12 @@ def changes(found: Found, record: Record) -> Columns:
     if record.delivery.worker is not None:
         changed["worker"] = fit(record.delivery.worker)
     if knows_better(found, record.delivery):
-        changed |= _described(record.delivery)
+        changed |= completed(record.delivery)
     return changed
 
 
-def completed(delivery: Delivery) -> Columns:
-    """What a message says of its job, for a row whose writer knew no more than the id."""
-    return _described(delivery)
-
-
-def knows_better(found: Found, delivery: Delivery) -> bool:
-    """Whether the message says more than the row: that knows only the id, or the task that this one has replaced."""
-    if delivery.queue is None or delivery.task == UNKNOWN_TASK:
-        return False
-    return found.queue is None or found.task != fit(delivery.task)
-
-
-def _described(delivery: Delivery) -> Columns:
+def completed(delivery: Delivery) -> Changes:
+    """What a message says of its job, for a row that knew less."""
     args, kwargs = _arguments(delivery)
     return {
         "task": fit(delivery.task),
@@ -76,6 +130,13 @@ def _described(delivery: Delivery) -> Columns:
     }
 
 
+def knows_better(found: Found, delivery: Delivery) -> bool:
+    """Whether the message says more than the row: that knows only the id, or the task that this one has replaced."""
+    if delivery.queue is None or delivery.task == UNKNOWN_TASK:
+        return False
+    return found.queue is None or found.task != fit(delivery.task)
+
+
 def _arguments(delivery: Delivery) -> tuple[str | None, str | None]:
     """Those that JSON has no form for are kept as their text."""
     try:
@@ -85,12 +146,12 @@ def _arguments(delivery: Delivery) -> tuple[str | None, str | None]:
         return encoded(shown.args), encoded(shown.kwargs)
 
 
-def _changed(record: Record) -> Columns:
+def _changed(record: Record) -> Changes:
     state = target(record)
     outcome = record.outcome
     retries, deliveries = pair_after(record)
     waits = state not in (State.RUNNING, State.BLOCKED) and not state.is_final
-    changed: Columns = {
+    changed: Changes = {
         "state": state.value,
         "reason": outcome.reason.value if outcome and outcome.reason else None,
         "retries": retries,
@@ -107,27 +168,38 @@ def _changed(record: Record) -> Columns:
     return changed
 
 
-def _ended(record: Record) -> Columns:
+def _ended(record: Record) -> Changes:
     assert record.outcome is not None, "an END has an outcome"
-    ended: Columns = {"result": encoded(record.outcome.result)}
-    failure = record.outcome.failure
-    if failure is not None:
-        ended |= {
-            "error_type": fit(failure.type),
-            "error_message": plain(failure.message),
-            "exception": encoded(failure.exception),
-            "error_traceback": plain(failure.traceback) if failure.traceback is not None else None,
-            "error_fingerprint": failure.fingerprint,
-        }
+    ended: Changes = {"result": encoded(record.outcome.result)}
+    if record.outcome.failure is not None:
+        ended |= zip(Failure.COLUMNS, _failed(record.outcome.failure), strict=True)
     elif record.outcome.state is State.SUCCEEDED:
-        ended |= NO_FAILURE
+        ended |= zip(Failure.COLUMNS, NO_FAILURE, strict=True)
     return ended
+
+
+def _failed(failure: Failure) -> Row:
+    return (
+        fit(failure.type),
+        plain(failure.message),
+        encoded(failure.exception),
+        plain(failure.traceback) if failure.traceback is not None else None,
+        failure.fingerprint,
+    )
 
 
 def _started_at(record: Record) -> Any:
     if record.step in (Step.START, Step.RUNNING):
         return record.started_at or record.at
     return record.started_at if record.step is Step.END else None
+
+
+@overload
+def fit(value: str) -> str: ...
+
+
+@overload
+def fit(value: str | None) -> str | None: ...
 
 
 def fit(value: str | None) -> str | None:

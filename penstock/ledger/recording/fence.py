@@ -33,6 +33,7 @@ class Found:
     token: str | None
     attempts: int
     worker: str | None
+    enqueued_at: datetime | None
     started_at: datetime | None
     updated_at: datetime
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql
 
-from penstock.ledger.recording.columns import COLUMNS, Columns
+from penstock.ledger.recording.columns import COLUMNS, Changes, Row
 from penstock.ledger.recording.fence import Found
 from penstock.ledger.recording.found import FOUND_COLUMNS, read
 from penstock.ledger.session import through_driver
@@ -24,13 +24,13 @@ from penstock.ledger.tables import jobs
 STAGED = "staged_jobs"
 
 
-def insert_new(connection: Connection, rows: Sequence[Columns]) -> set[str]:
+def insert_new(connection: Connection, rows: Sequence[Row]) -> set[str]:
     """Inserts the rows of jobs that have none, and tells their ids.
 
     In the order of their ids, so that two who insert the same ones wait for each other instead of both for ever. A row
     that somebody else is just inserting is waited for, and then counts as there.
     """
-    _stage(connection, COLUMNS, ([row.get(name) for name in COLUMNS] for row in rows))
+    _stage(connection, COLUMNS, rows)
     with through_driver(connection) as driver:
         return {id for (id,) in driver.execute(_insert())}
 
@@ -41,7 +41,7 @@ def lock(connection: Connection, ids: Iterable[str]) -> dict[str, Found]:
     return read(connection.execute(statement))
 
 
-def change(connection: Connection, changed: Sequence[tuple[str, Columns]]) -> None:
+def change(connection: Connection, changed: Sequence[tuple[str, Changes]]) -> None:
     """Changes rows that :func:`lock` has locked, those with the same columns in one statement."""
     by_columns = sorted(changed, key=lambda each: tuple(each[1]))
     for columns, group in groupby(by_columns, key=lambda each: tuple(each[1])):

@@ -11,20 +11,23 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from penstock.ledger.recording.columns import COLUMNS, Columns
+from penstock.ledger.recording.columns import COLUMNS, Changes, Row
 from penstock.ledger.recording.fence import Found
 from penstock.ledger.recording.found import FOUND_COLUMNS, read
 from penstock.ledger.tables import jobs
 
+TIMES = 5
+"""Columns at the end of a row that are times."""
 
-def insert_new(connection: Connection, rows: Sequence[Columns]) -> set[str]:
+
+def insert_new(connection: Connection, rows: Sequence[Row]) -> set[str]:
     """Inserts the rows of jobs that have none, and tells their ids."""
-    among = _among(row["id"] for row in rows)
-    there = set(connection.execute(select(jobs.c.id).where(jobs.c.id.in_(among))).scalars())
-    new = [tuple(_plain(row.get(name)) for name in COLUMNS) for row in rows if row["id"] not in there]
+    ids = [row[0] for row in rows]
+    there = set(connection.execute(select(jobs.c.id).where(jobs.c.id.in_(_among(ids)))).scalars())
+    new = [(*row[:-TIMES], *map(_plain, row[-TIMES:])) for row in rows if row[0] not in there]
     if new:
         connection.exec_driver_sql(_insert(), new)
-    return {row["id"] for row in rows} - there
+    return set(ids) - there
 
 
 def lock(connection: Connection, ids: Iterable[str]) -> dict[str, Found]:
@@ -32,7 +35,7 @@ def lock(connection: Connection, ids: Iterable[str]) -> dict[str, Found]:
     return read(connection.execute(select(*FOUND_COLUMNS).where(jobs.c.id.in_(_among(ids)))))
 
 
-def change(connection: Connection, changed: Sequence[tuple[str, Columns]]) -> None:
+def change(connection: Connection, changed: Sequence[tuple[str, Changes]]) -> None:
     """Changes rows, those with the same columns in one statement."""
     by_columns = sorted(changed, key=lambda each: tuple(each[1]))
     for columns, group in groupby(by_columns, key=lambda each: tuple(each[1])):

@@ -1,0 +1,70 @@
+"""What exists only if a record's row does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+
+from penstock.job import State
+from penstock.ledger.recording.attempts import history, insert_attempts
+from penstock.ledger.recording.chords import count_parts
+from penstock.ledger.recording.fence import Found, Judgement, is_waiting_again, target
+from penstock.ledger.recording.outbox import delete_done, insert_follow_ups, still_there
+from penstock.ledger.recording.tallies import Ends, add_tallies, end_of
+from penstock.ledger.records import FollowUp, Part, Record, Step, Verdict
+
+
+@dataclass
+class Consequences:
+    """Of the records of one batch, gathered so that each kind is written at once."""
+
+    past: list[dict[str, Any]] = field(default_factory=list)
+    follow_ups: list[FollowUp] = field(default_factory=list)
+    repeated: list[FollowUp] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    ends: Ends = field(default_factory=Counter)
+
+    def note(self, record: Record, judgement: Judgement, found: Found | None) -> None:
+        """Notes what follows from a record. Parts are counted also of jobs that had ended: whoever wrote that end may
+        have known nothing of a chord.
+        """
+        if judgement.verdict is Verdict.STALE:
+            return
+        if record.parts:
+            self.parts.extend(record.parts)
+        if record.outbox_key and (judgement.verdict is Verdict.ENDED or _is_done_with(record)):
+            self.done.append(record.outbox_key)
+        if judgement.is_repeated:
+            self.repeated.extend(record.follow_ups)
+        elif judgement.verdict is Verdict.WON:
+            if record.follow_ups:
+                self.follow_ups.extend(record.follow_ups)
+            self.past.extend(history(found, record))
+        if (end := end_of(record, judgement, found)) is not None:
+            self.ends[end] += 1
+
+    def write_past(self, connection: Connection) -> None:
+        """Writes the attempts that have ended, before the next records of the same jobs are judged by them."""
+        insert_attempts(connection, self.past)
+        self.past = []
+
+    def write(self, connection: Connection) -> list[FollowUp]:
+        """Writes all else; the messages that are to be published after COMMIT."""
+        delete_done(connection, self.done)
+        unlocks = count_parts(connection, self.parts)
+        messages = [*self.follow_ups, *unlocks]
+        insert_follow_ups(connection, messages)
+        messages += still_there(connection, self.repeated)
+        add_tallies(connection, self.ends)
+        return messages
+
+
+def _is_done_with(record: Record) -> bool:
+    """Whether the message has done its part. One that is put back comes again as it is."""
+    if record.step is not Step.END:
+        return False
+    return record.replaced or not is_waiting_again(record) or target(record) is State.SCHEDULED
