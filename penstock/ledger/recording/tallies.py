@@ -54,8 +54,8 @@ def add_tallies(connection: Connection, ends: Ends) -> None:
     """Adds the ends, by queue and state. Last in its transaction, because rows of sums are what others wait for, and in
     the order of the key, so that none of two waits for ever.
     """
-    shard = _shard()
-    rows = [{**end._asdict(), "shard": shard, "count": count} for end, count in sorted(ends.items())]
+    own = shard(SHARDS)
+    rows = [{**end._asdict(), "shard": own, "count": count} for end, count in sorted(ends.items())]
     if rows:
         statement = insert_into(connection, tallies)
         statement = statement.on_conflict_do_update(
@@ -64,6 +64,6 @@ def add_tallies(connection: Connection, ends: Ends) -> None:
         connection.execute(statement, rows)
 
 
-def _shard() -> int:
-    """Of this process."""
-    return zlib.crc32(f"{socket.gethostname()}:{os.getpid()}".encode()) % SHARDS
+def shard(shards: int) -> int:
+    """This process's, of so many."""
+    return zlib.crc32(f"{socket.gethostname()}:{os.getpid()}".encode()) % shards
