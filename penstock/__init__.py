@@ -1,9 +1,9 @@
 """Penstock: Celery's API, command line and ecosystem, with every outcome in SQL."""
 
 from penstock.adoption import adopt
-from penstock.client import Job, enqueue_many
+from penstock.client import Job, as_ended, enqueue_many
 from penstock.config import EnvironmentSettings, Settings, load, setting
-from penstock.errors import PenstockError
+from penstock.errors import JobFailed, PenstockError
 from penstock.job import State
 from penstock.outbox import outbox
 from penstock.task import BoundCall, Retry, RunningJob, Task, current_job, task
@@ -12,6 +12,7 @@ __all__ = [
     "BoundCall",
     "EnvironmentSettings",
     "Job",
+    "JobFailed",
     "PenstockError",
     "Retry",
     "RunningJob",
@@ -19,6 +20,7 @@ __all__ = [
     "State",
     "Task",
     "adopt",
+    "as_ended",
     "current_job",
     "enqueue_many",
     "load",

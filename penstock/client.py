@@ -10,7 +10,6 @@ import asyncio
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
@@ -20,13 +19,15 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from penstock import message
 from penstock.broker.keys import step_of
 from penstock.config import Settings
-from penstock.errors import ArgumentError, BrokerUnavailable, JobFailed
+from penstock.errors import ArgumentError, BrokerUnavailable
 from penstock.job import State
 from penstock.message import Arguments, Template
 from penstock.outbox import Outbox, current_outbox, outbox
+from penstock.results import failure_of, pauses
 from penstock.task import BoundCall, Options, Task, register_sender
 
 if TYPE_CHECKING:
+    from penstock.broker.hearing import Hearing
     from penstock.broker.publisher import Producers
     from penstock.ledger.outbox import OutboxRow
     from penstock.ledger.rows import JobRow
@@ -39,7 +40,6 @@ HARD_LIMIT_GRACE = 5.0
 CHUNK = 1000
 MAX_CALL_BYTES = 4_000_000
 """Bytes that one call of ``enqueue_many`` to Redis carries, or a single job that is larger."""
-FIRST_POLL, LAST_POLL = 0.02, 0.5
 
 
 class Job(Generic[R]):
@@ -95,6 +95,10 @@ class Job(Generic[R]):
             self._outbox_row = None if self.row else find_waiting(connection, self.id)
         return self.row
 
+    async def arefresh(self) -> Job[R]:
+        """As :meth:`refresh`, in a thread."""
+        return await asyncio.to_thread(self.refresh)
+
     def result(self, timeout: float) -> R:
         """Waits up to ``timeout`` seconds for the job to end and returns what its body returned.
 
@@ -103,17 +107,74 @@ class Job(Generic[R]):
             TimeoutError: it has not ended in time; it goes on.
             LedgerUnavailable: the SQL database does not answer.
         """
-        deadline = time.monotonic() + timeout
-        pause = FIRST_POLL
-        while not (self._read_row() and self.row and self.row.state.is_final):
-            if time.monotonic() + pause > deadline:
-                raise TimeoutError(f"{self!r} has not ended within {timeout} s; it goes on")
-            time.sleep(pause)
-            pause = min(pause * 1.5, LAST_POLL)
+        if not self._has_ended():
+            with publisher().hearing.ear([self.id]) as ear:
+                for pause in pauses(timeout):
+                    ear.wait(pause)
+                    if self._has_ended():
+                        break
+        return self._value(timeout)
+
+    async def aresult(self, timeout: float) -> R:
+        """As :meth:`result`; any number of tasks may wait, on one connection."""
+        if not await asyncio.to_thread(self._has_ended):
+            from penstock.broker.hearing import AsyncEar
+
+            ear = AsyncEar()
+            with publisher().hearing.listening([self.id], ear):
+                for pause in pauses(timeout):
+                    await ear.wait(pause)
+                    if await asyncio.to_thread(self._has_ended):
+                        break
+        return self._value(timeout)
+
+    def _has_ended(self) -> bool:
+        row = self._read_row()
+        return row is not None and row.state.is_final
+
+    def _value(self, timeout: float) -> R:
+        if self.row is None or not self.row.state.is_final:
+            raise TimeoutError(f"{self!r} has not ended within {timeout:g} s; it goes on")
         if self.row.state is not State.SUCCEEDED:
-            reason = self.row.error_message or self.row.reason
-            raise JobFailed(f"{self!r} {self.row.state.value}: {self.row.error_type or ''} {reason}")
+            raise failure_of(self.row)
         return cast(R, self.row.result)
+
+
+def as_ended(jobs: Iterable[Job[R]], timeout: float) -> Iterator[Job[R]]:
+    """Jobs in the order in which they end, each with its row; ``job.result(0)`` then waits for nothing.
+
+    Args:
+        timeout: seconds for all of them.
+
+    Raises:
+        TimeoutError: some have not ended in time; they go on.
+        LedgerUnavailable: the SQL database does not answer.
+    """
+    waiting = {job.id: job for job in jobs}
+    yield from _ended(waiting, set(waiting))
+    if not waiting:
+        return
+    with publisher().hearing.ear(waiting) as ear:
+        for pause in pauses(timeout):
+            news = ear.wait(pause)
+            yield from _ended(waiting, news or set(waiting))
+            if not waiting:
+                return
+    raise TimeoutError(f"{len(waiting)} of the jobs have not ended within {timeout:g} s; they go on")
+
+
+def _ended(waiting: dict[str, Job[R]], ids: set[str]) -> list[Job[R]]:
+    """Those of ``ids`` that have ended, which wait no more."""
+    from penstock.ledger import queries
+    from penstock.ledger.session import reading
+
+    if not (asked := list(ids & waiting.keys())):
+        return []
+    with reading(publisher().settings.database_url) as connection:
+        rows = [row for row in queries.find_jobs(connection, asked) if row.state.is_final]
+    for row in rows:
+        waiting[row.id].row = row
+    return [waiting.pop(row.id) for row in sorted(rows, key=lambda row: row.updated_at)]
 
 
 class Outgoing(NamedTuple):
@@ -176,6 +237,13 @@ class Publisher:
 
         with translated(self.settings.redis_url):
             return waiting_state(self._producers.client, self._producers.keys, id, queue)
+
+    @property
+    def hearing(self) -> Hearing:
+        """Where this process hears of ended jobs."""
+        from penstock.broker.hearing import hearing_of
+
+        return hearing_of(self.settings.redis_url, self.settings.broker_options)
 
     @cached_property
     def _producers(self) -> Producers:

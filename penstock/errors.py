@@ -57,7 +57,54 @@ class JobNotFound(PenstockError):
 
 
 class JobFailed(PenstockError):
-    """The job ended without a result; the message carries its recorded error."""
+    """The job ended without a result. The cause is the error of its body, made anew where its class is loaded here.
+
+    Attributes:
+        id: of the job.
+        state: ``failed`` or ``cancelled``.
+        reason: why, in one word; ``error`` when the body raised.
+        error_type: name of the error's class, with its module.
+        error_message: the error's text.
+        traceback: of the worker, as text; it is shown with this error.
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        id: str = "",
+        state: str = "failed",
+        reason: str | None = None,
+        error_type: str | None = None,
+        error_message: str | None = None,
+        traceback: str | None = None,
+    ) -> None:
+        super().__init__(sentence)
+        self.id = id
+        self.state = state
+        self.reason = reason
+        self.error_type = error_type
+        self.error_message = error_message
+        self.traceback = traceback
+        if traceback:
+            self.add_note(f"In the worker:\n{traceback.rstrip()}")
+
+
+class RemoteError(PenstockError):
+    """The error of a job's body, in place of an exception whose class is not loaded here.
+
+    Attributes:
+        type: name of the error's class, with its module.
+        message: the error's text.
+    """
+
+    def __init__(self, type: str, message: str) -> None:
+        super().__init__(type, message)
+        self.type = type
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
 
 
 class NotCancellable(PenstockError):

@@ -217,7 +217,7 @@ def test_the_result_of_a_failed_job_raises_its_error(app: PenstockApp, database_
     outcome = Outcome(state=State.FAILED, reason=Reason.ERROR, failure=failure)
     with writing(database_url) as connection:
         end_attempt(connection, Delivery(id=job.id, task=job.task), outcome)
-    with pytest.raises(JobFailed, match="failed: ValueError no"):
+    with pytest.raises(JobFailed, match="failed: ValueError: no"):
         job.result(timeout=5)
 
 
