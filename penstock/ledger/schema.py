@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -10,38 +12,65 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from penstock.errors import LedgerOutdated
+from penstock.errors import LedgerOutdated, LedgerUnavailable
 from penstock.ledger.session import address, migrating, reading
 
 MIGRATION_LOCK = 0x70656E73746F636B  # "penstock"
 SCRIPTS = Path(__file__).parent / "migrations"
+LOCK_SECONDS, STATEMENT_SECONDS = 10.0, 1800.0
+"""How long a migration waits for one lock on a table, while whoever comes later waits behind it; and for anything."""
+LOCK_NOT_AVAILABLE, QUERY_CANCELED = "55P03", "57014"
 
 
 def upgrade(url: str, revision: str = "head") -> None:
     """Brings the ledger's tables to ``revision``; does nothing when they are there.
 
     Raises:
-        LedgerUnavailable: the database does not answer.
+        LedgerUnavailable: the database does not answer, or others use its tables for too long. Nothing has changed.
     """
-    with migrating(url) as connection:
-        _wait_for_others(connection)
-        config = _config()
-        config.attributes["connection"] = connection
+    with _alone(url) as config:
         command.upgrade(config, revision)
 
 
-def _wait_for_others(connection: Connection) -> None:
-    """One migration at a time: on PostgreSQL by a lock that ends with the transaction; SQLite has one writer anyway."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-
-
 def downgrade(url: str, revision: str) -> None:
-    """Takes the tables back to ``revision``; ``base`` removes them with all that they hold."""
-    with migrating(url) as connection:
-        config = _config()
-        config.attributes["connection"] = connection
+    """Takes the tables back to ``revision``; ``base`` removes them with all that they hold.
+
+    Raises:
+        LedgerUnavailable: as :func:`upgrade`.
+    """
+    with _alone(url) as config:
         command.downgrade(config, revision)
+
+
+@contextmanager
+def _alone(url: str) -> Iterator[Config]:
+    """One transaction, and no other migration beside it."""
+    try:
+        with migrating(url) as connection:
+            _wait_for_others(connection)
+            config = _config()
+            config.attributes["connection"] = connection
+            yield config
+    except LedgerUnavailable as error:
+        state = getattr(getattr(error.__cause__, "orig", None), "sqlstate", None)
+        if state not in (LOCK_NOT_AVAILABLE, QUERY_CANCELED):
+            raise
+        raise LedgerUnavailable(
+            f"the tables of the ledger at {address(url)} were in use for too long, and nothing was changed; end long "
+            "transactions (see pg_stat_activity) or stop the workers, then run `celery -A workers ledger upgrade` again"
+        ) from error
+
+
+def _wait_for_others(connection: Connection) -> None:
+    """One migration at a time: on PostgreSQL by a lock that ends with the transaction; SQLite has one writer anyway.
+
+    A migration that waits for a lock on a table holds up everybody who comes after it, so it does not wait for long;
+    for another migration it may, which holds up nobody.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL statement_timeout = {int(STATEMENT_SECONDS * 1000)}"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        connection.execute(text(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}"))
 
 
 def revision_of(url: str) -> str | None:

@@ -3,21 +3,26 @@
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import exc, inspect, text
+from sqlalchemy import exc, insert, inspect, text, update
 
 from penstock.errors import LedgerOutdated, LedgerUnavailable
-from penstock.job import Reason, State
-from penstock.ledger import deliveries, queries, schema
-from penstock.ledger.rows import AttemptRow, Delivery, JobRow, Outcome
+from penstock.job import TRANSITIONS, State
+from penstock.ledger import queries, schema
+from penstock.ledger.rows import JobRow
 from penstock.ledger.session import close_all, engine_for, reading, writing
-from penstock.ledger.tables import metadata
+from penstock.ledger.tables import jobs, metadata, outbox
 from tests.conftest import NewLedger, administer, database_of
+from tests.ledger.making import aside, delivery, end, write
 from tests.live import ROOT
 
 
@@ -34,21 +39,82 @@ def test_up_down_and_up_again_gives_the_same_tables(database_url: str) -> None:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_upgrading_to_dead_letters_and_back_keeps_jobs_and_their_attempts(database_url: str) -> None:
-    """SQLite makes the table of jobs anew for it, while attempts refer to it."""
-    schema.downgrade(database_url, "0001")
-    with writing(database_url) as connection:
-        queries.start_attempt(connection, Delivery(id="1", task="t", args=[1]))
-    before = everything_of_job_1(database_url)
-    schema.upgrade(database_url)
-    assert everything_of_job_1(database_url) == before
-    schema.downgrade(database_url, "0001")
-    assert everything_of_job_1(database_url) == before
+JOB_OF_0001 = """
+    INSERT INTO jobs (id, task, state, retries, attempts, worker, finished_at, started_at, updated_at)
+    VALUES (:id, 't', :state, 0, :attempts, 'w', :finished_at,
+        '2026-11-22 12:00:00.000000', '2026-11-22 12:00:00.000000')
+"""
+ATTEMPT_OF_0001 = """
+    INSERT INTO attempts (job_id, number, worker, started_at, finished_at, outcome)
+    VALUES (:id, :number, 'w', '2026-11-22 12:00:00.000000', :finished_at, :outcome)
+"""
+NOON = "2026-11-22 12:00:00.000000"
+OLD_JOBS = (
+    {"id": "running", "state": "running", "attempts": 1, "finished_at": None},
+    {"id": "done", "state": "succeeded", "attempts": 1, "finished_at": NOON},
+    {"id": "again", "state": "running", "attempts": 3, "finished_at": None},
+)
+OLD_ATTEMPTS = (
+    {"id": "running", "number": 1, "finished_at": None, "outcome": None},
+    {"id": "done", "number": 1, "finished_at": NOON, "outcome": "succeeded"},
+    {"id": "again", "number": 1, "finished_at": NOON, "outcome": "crashed"},
+    {"id": "again", "number": 2, "finished_at": None, "outcome": None},
+    {"id": "again", "number": 3, "finished_at": None, "outcome": None},
+)
 
 
-def everything_of_job_1(url: str) -> tuple[JobRow | None, list[AttemptRow]]:
+def fill_ledger_of_0001(url: str) -> None:
+    schema.downgrade(url, "0001")
+    with writing(url) as connection:
+        connection.execute(text(JOB_OF_0001), OLD_JOBS)
+        connection.execute(text(ATTEMPT_OF_0001), OLD_ATTEMPTS)
+
+
+def history(url: str) -> dict[str, list[str | None]]:
     with reading(url) as connection:
-        return queries.find_job(connection, "1"), queries.attempts_of(connection, "1")
+        return {
+            job["id"]: [attempt.outcome for attempt in queries.attempts_of(connection, str(job["id"]))]
+            for job in OLD_JOBS
+        }
+
+
+def test_attempts_of_before_are_told_by_their_jobs_row_or_were_lost(database_url: str) -> None:
+    """SQLite makes the table of jobs anew for it, while attempts refer to it."""
+    fill_ledger_of_0001(database_url)
+    schema.upgrade(database_url)
+    assert history(database_url) == {"running": [None], "done": ["succeeded"], "again": ["crashed", "lost", None]}
+
+
+def test_jobs_and_attempts_survive_the_way_down_and_up_again(database_url: str) -> None:
+    fill_ledger_of_0001(database_url)
+    schema.upgrade(database_url)
+    write(database_url, end(delivery("new", token="a:1", args=[1])))
+    before = history(database_url), job_of(database_url, "new")
+    for revision in ("0003", "0002", "0001"):
+        schema.downgrade(database_url, revision)
+    with reading(database_url) as connection:
+        attempts = {tuple(row) for row in connection.execute(text("SELECT job_id, number, outcome FROM attempts"))}
+    assert {("running", 1, None), ("again", 2, "lost"), ("again", 3, None), ("new", 1, "succeeded")} <= attempts
+    schema.upgrade(database_url)
+    after = job_of(database_url, "new")
+    assert (history(database_url), replace(after, token="a:1")) == before
+
+
+def job_of(url: str, id: str) -> JobRow:
+    with reading(url) as connection:
+        row = queries.find_job(connection, id)
+    assert row is not None
+    return row
+
+
+def test_a_ledger_whose_outbox_holds_unpublished_jobs_is_not_taken_back(database_url: str) -> None:
+    with writing(database_url) as connection:
+        now = datetime.now(UTC)
+        values = {"key": "1", "job_id": "1", "task": "t", "queue": "q", "step": 0, "payload": b"x", "created_at": now}
+        connection.execute(insert(outbox).values(**values))
+    with pytest.raises(RuntimeError, match="let a worker publish them first"):
+        schema.downgrade(database_url, "0002")
+    schema.require_newest(database_url)
 
 
 def test_after_an_upgrade_sqlite_follows_foreign_keys_again(new_ledger: NewLedger) -> None:
@@ -61,22 +127,48 @@ def test_after_an_upgrade_sqlite_follows_foreign_keys_again(new_ledger: NewLedge
 
 def test_a_ledger_taken_back_before_blocked_jobs_has_none(database_url: str) -> None:
     """An older version knows neither the state nor the reason, and could not read the row."""
-    with writing(database_url) as connection:
-        deliveries.block_job(connection, Delivery(id="1", task="t"), Reason.UNKNOWN_TASK)
+    write(database_url, aside())
     schema.downgrade(database_url, "0001")
     with reading(database_url) as connection:
-        row = queries.find_job(connection, "1")
-    assert row is not None
-    assert (row.state, row.reason) == (State.QUEUED, None)
+        row = connection.execute(text("SELECT state, reason FROM jobs")).one()
+    assert tuple(row) == ("queued", None)
 
 
-@pytest.mark.parametrize("state", sorted(State))
-def test_the_database_takes_every_state(database_url: str, state: State) -> None:
+@pytest.mark.parametrize("old", sorted(State))
+def test_the_database_itself_knows_the_transitions(database_url: str, old: State) -> None:
+    """Whoever bypasses the library cannot bring a job into a state that may not follow, above all none that has ended.
+
+    The state machine is written a second time in the migration, because a migration must not change with the code.
+    """
+    refused = set()
+    for new in State:
+        with writing(database_url) as connection:
+            connection.execute(insert(jobs).values(id=f"{old}-{new}", task="t", **as_state(old)))
+        if not can_update(database_url, f"{old}-{new}", new):
+            refused.add(new)
+    assert refused == set(State) - TRANSITIONS[old] - {old}
+
+
+def can_update(url: str, id: str, state: State) -> bool:
+    try:
+        with writing(url) as connection:
+            connection.execute(update(jobs).where(jobs.c.id == id).values(**as_state(state)))
+    except exc.IntegrityError as error:
+        return "cannot go from this state to that one" not in str(error)
+    return True
+
+
+def as_state(state: State) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    finished_at, reason = now if state.is_final else None, "error" if state is State.BLOCKED else None
+    return {"state": state, "reason": reason, "started_at": now, "finished_at": finished_at, "updated_at": now}
+
+
+def test_a_row_that_has_ended_can_still_be_completed(database_url: str) -> None:
+    write(database_url, end())
     with writing(database_url) as connection:
-        queries.end_attempt(connection, Delivery(id="1", task="t"), Outcome(state=state))
-    row, _ = everything_of_job_1(database_url)
-    assert row is not None
-    assert row.state is state
+        connection.execute(update(jobs).values(state="succeeded", queue="web"))
+    assert job_of(database_url, "1").queue == "web"
 
 
 def test_upgrading_twice_changes_nothing(database_url: str) -> None:
@@ -100,6 +192,36 @@ def test_several_upgrades_at_once_do_no_harm(database_url: str) -> None:
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(schema.upgrade, [database_url] * 6))
     schema.require_newest(database_url)
+
+
+def test_a_migration_does_not_wait_long_for_a_table_and_names_the_remedy(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody who comes after it would wait behind it."""
+    monkeypatch.setattr(schema, "LOCK_SECONDS", 0.1)
+    with writing(postgresql_url) as connection:
+        connection.execute(text("LOCK TABLE jobs IN ACCESS SHARE MODE"))
+        with pytest.raises(LedgerUnavailable, match="stop the workers, then run `celery -A"):
+            schema.downgrade(postgresql_url, "0001")
+    schema.require_newest(postgresql_url)
+
+
+def test_a_migration_that_takes_too_long_changes_nothing(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "STATEMENT_SECONDS", 0.1)
+    with writing(postgresql_url) as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": schema.MIGRATION_LOCK})
+        with pytest.raises(LedgerUnavailable, match="nothing was changed"):
+            schema.downgrade(postgresql_url, "0001")
+    schema.require_newest(postgresql_url)
+
+
+def test_taking_a_ledger_back_and_forth_at_once_does_no_harm(database_url: str) -> None:
+    ways: list[Callable[[str], None]] = [schema.upgrade, lambda url: schema.downgrade(url, "0002")] * 3
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda way: way(database_url), ways))
+    schema.upgrade(database_url)
+    with reading(database_url) as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
 def test_a_read_only_database_counts_as_one_that_is_away(postgresql_url: str) -> None:

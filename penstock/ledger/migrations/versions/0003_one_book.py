@@ -1,4 +1,8 @@
-"""The fence, the outbox, counters of chords, saved groups, and the tallies of the balance sheet."""
+"""The fence, the outbox, counters of chords, saved groups, and the tallies of the balance sheet.
+
+From here on a job's own row tells of its only attempt, and the table of attempts of all others; and the database itself
+refuses a transition that the state machine does not have.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -30,6 +34,15 @@ CHECKS = {
     "blocked_has_reason": "state <> 'blocked' OR reason IS NOT NULL",
     "counts": "retries >= 0 AND deliveries >= 0 AND attempts >= 0",
 }
+FINAL = ("cancelled", "failed", "succeeded")
+TRANSITIONS = {
+    "queued": ("blocked", "running", "scheduled", *FINAL),
+    "scheduled": ("blocked", "queued", "running", *FINAL),
+    "blocked": ("queued", "running", "scheduled", *FINAL),
+    "running": ("blocked", "queued", "scheduled", *FINAL),
+}
+GUARD = "jobs_keep_to_their_transitions"
+REFUSAL = "a job cannot go from this state to that one"
 
 
 def upgrade() -> None:
@@ -48,6 +61,8 @@ def upgrade() -> None:
         attempts.add_column(sa.Column("retries", sa.Integer, nullable=False, server_default=sa.text("0")))
         attempts.add_column(sa.Column("deliveries", sa.Integer, nullable=False, server_default=sa.text("0")))
         attempts.add_column(sa.Column("token", sa.String(255)))
+    _close_attempts()
+    _make_guard()
     _make_outbox()
     _make_counters()
     op.create_table(
@@ -63,6 +78,53 @@ def upgrade() -> None:
         sa.Column("shard", sa.SmallInteger, primary_key=True, autoincrement=False),
         sa.Column("count", sa.BigInteger, nullable=False),
     )
+
+
+def _close_attempts() -> None:
+    """Those without an end: the one of a running job is its own row from now on, all others were lost."""
+    op.execute(
+        "UPDATE attempts SET outcome = 'lost', finished_at = "
+        "(SELECT coalesce(jobs.started_at, jobs.updated_at) FROM jobs WHERE jobs.id = attempts.job_id) "
+        "WHERE finished_at IS NULL AND NOT EXISTS (SELECT 1 FROM jobs "
+        "WHERE jobs.id = attempts.job_id AND jobs.attempts = attempts.number AND jobs.state = 'running')"
+    )
+    op.execute("DELETE FROM attempts WHERE finished_at IS NULL")
+
+
+def _reopen_attempts() -> None:
+    """A row for each attempt that is only in its job's."""
+    op.execute(
+        "INSERT INTO attempts (job_id, number, worker, started_at, finished_at, outcome, error_type, error_message) "
+        "SELECT id, attempts, worker, started_at, finished_at, CASE WHEN state <> 'running' THEN state END, "
+        "CASE WHEN state <> 'running' THEN error_type END, CASE WHEN state <> 'running' THEN error_message END "
+        "FROM jobs WHERE attempts > 0 AND started_at IS NOT NULL AND (state = 'running' OR finished_at IS NOT NULL) "
+        "AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.job_id = jobs.id AND attempts.number = jobs.attempts)"
+    )
+
+
+def _make_guard() -> None:
+    """The condition is the trigger's own, so that a row which keeps to the rules calls no function."""
+    legal = " OR ".join(f"(OLD.state = '{old}' AND NEW.state IN {new})" for old, new in TRANSITIONS.items())
+    when = f"WHEN (OLD.state <> NEW.state AND NOT ({legal}))"
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(
+            f"CREATE TRIGGER {GUARD} BEFORE UPDATE OF state ON jobs {when} BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
+        )
+        return
+    op.execute(
+        f"CREATE FUNCTION {GUARD}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"RAISE EXCEPTION '{REFUSAL}: % is % and was to be %', OLD.id, OLD.state, NEW.state "
+        "USING ERRCODE = 'check_violation'; END $$"
+    )
+    op.execute(f"CREATE TRIGGER {GUARD} BEFORE UPDATE OF state ON jobs FOR EACH ROW {when} EXECUTE FUNCTION {GUARD}()")
+
+
+def _drop_guard() -> None:
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(f"DROP TRIGGER {GUARD}")
+        return
+    op.execute(f"DROP TRIGGER {GUARD} ON jobs")
+    op.execute(f"DROP FUNCTION {GUARD}()")
 
 
 def _make_outbox() -> None:
@@ -103,10 +165,13 @@ def _make_counters() -> None:
 
 
 def downgrade() -> None:
-    """What waits in the outbox is lost with it, so it must be empty."""
+    """What waits in the outbox is lost with it, so it must be empty; and no reason stays that 0002 lacks."""
     waiting = op.get_bind().execute(sa.text("SELECT count(*) FROM outbox WHERE published_at IS NULL")).scalar_one()
     if waiting:
         raise RuntimeError(f"{waiting} jobs of the outbox are not published yet; let a worker publish them first")
+    _drop_guard()
+    _reopen_attempts()
+    op.execute("UPDATE jobs SET reason = 'error' WHERE reason = 'unserialisable'")
     for table in ("tallies", "groups", "counted", "counters", "outbox"):
         op.drop_table(table)
     with op.batch_alter_table("attempts") as attempts:
