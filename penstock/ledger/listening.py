@@ -49,7 +49,7 @@ class OnPostgreSQL:
     def __init__(self, url: str, connection: Connection) -> None:
         self._url = url
         self.connection = connection
-        self._driver: Any = connection.connection.driver_connection
+        self._driver: Any = connection.connection.dbapi_connection
         with connection.begin():
             connection.exec_driver_sql(f"LISTEN {CHANNEL}")
 
@@ -73,7 +73,7 @@ class OnSQLite:
         self._url = url
         self.connection = connection
         # Not by SQLAlchemy, whose transactions begin with the lock for writing.
-        self._driver: Any = connection.connection.driver_connection
+        self._driver: Any = connection.connection.dbapi_connection
         self._version = 0
 
     def wait(self, seconds: float) -> bool:

@@ -10,6 +10,12 @@ from tests.outbox.ground import Ground
 @pytest.fixture
 def ground(broker_url: str, database_url: str) -> Iterator[Ground]:
     """An empty ledger and an empty broker."""
-    made = Ground(broker_url, database_url)
-    yield made
-    made.client.close()
+    with Ground(broker_url, database_url) as made:
+        yield made
+
+
+@pytest.fixture
+def postgresql_ground(broker_url: str, postgresql_url: str) -> Iterator[Ground]:
+    """The same, for what SQLite has no word for."""
+    with Ground(broker_url, postgresql_url) as made:
+        yield made

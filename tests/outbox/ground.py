@@ -6,7 +6,7 @@ import selectors
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import redis
 from sqlalchemy import select, update
@@ -58,9 +58,24 @@ class Ground:
         self.keys = Keys()
         self.scripts = Scripts(self.client, self.keys)
 
+        self._relays: list[Relay] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for relay in self._relays:
+            relay.stop()
+        for relay in self._relays:
+            if relay.is_alive():
+                relay.join()
+            relay.close()
+        self.client.close()
+
     def relay(self, worker: str = "keeper/00000001") -> Relay:
         """Another keeper's relay."""
-        return Relay(ward(self.broker_url, self.database_url, worker), self.database_url)
+        self._relays.append(Relay(ward(self.broker_url, self.database_url, worker), self.database_url))
+        return self._relays[-1]
 
     def put(self, *job_ids: str, **options: Any) -> None:
         """Commits rows, as an application does."""

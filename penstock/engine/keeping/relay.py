@@ -7,6 +7,7 @@ row that is published and whose message is not in Redis is a job that Redis has 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import threading
@@ -14,6 +15,7 @@ import time
 from itertools import count
 
 from redis.exceptions import RedisError
+from sqlalchemy import Connection
 
 from penstock.broker.connection import connect
 from penstock.broker.scripts import Outgoing, Scripts
@@ -34,11 +36,57 @@ ROLE_SECONDS = 1.0
 POLL_SECONDS = 1.0
 """After so long the outbox is looked at though nothing was heard: a proxy of PostgreSQL's may keep notifications."""
 AGAIN_SECONDS = 0.25
+EXPECTED = (RedisError, OSError, PenstockError)
 SLICE = 500
 """Published rows that are compared with Redis at a time."""
 SETTLING_SECONDS = 5.0
 """Rows published less long ago are not compared: the follow-ups of an outcome are in Redis only after their commit."""
 BETWEEN_SLICES, BETWEEN_SWEEPS = 0.2, 10.0
+
+
+class Outflow:
+    """The two steps, each on a connection that has no transaction open."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._tags = (f"{secrets.token_urlsafe(8)}.{number}" for number in count())
+
+    def publish(self, connection: Connection) -> int:
+        """Publishes the oldest rows that wait, in one transaction; how many.
+
+        If this dies after publishing, the rows wait again, and Redis says that it has their messages.
+        """
+        with connection.begin():
+            rows = outbox.take(connection, BATCH, MAX_BYTES)
+            if rows:
+                self._scripts.publish_outbox([outgoing(message, next(self._tags)) for _, message in rows])
+                outbox.mark_published(connection, [number for number, _ in rows])
+        return len(rows)
+
+    def put_back_lost(self, connection: Connection, after: int, seconds: float) -> tuple[int, int]:
+        """Has published rows wait again whose message Redis does not have: those of the next slice.
+
+        Args:
+            after: the number of the last row that was compared.
+            seconds: rows published less long ago are passed over.
+
+        Returns:
+            The number of the last row that was compared, 0 if there are no more; and how many are put back.
+        """
+        with connection.begin():
+            rows = outbox.published_slice(connection, after, SLICE, seconds)
+        lost = self._lost(rows)
+        back = 0
+        if lost:
+            with connection.begin():
+                back = outbox.put_back(connection, lost)
+        return rows[-1].number if len(rows) == SLICE else 0, back
+
+    def _lost(self, rows: list[outbox.Published]) -> list[outbox.Published]:
+        if not rows:
+            return []
+        known = self._scripts.client.hmget(self._scripts.keys.outbox, [row.key for row in rows])
+        return [row for row, field in zip(rows, known, strict=True) if field is None]
 
 
 class Relay(threading.Thread):
@@ -60,8 +108,9 @@ class Relay(threading.Thread):
             retries=0,
         )
         self._scripts = Scripts(client, ward.scripts.keys)
+        self._outflow = Outflow(self._scripts)
+        self._stopping = threading.Event()
         self._listener: Listener | None = None
-        self._tags = (f"{secrets.token_urlsafe(8)}.{number}" for number in count())
         self._elected = self._poll_at = self._compare_at = 0.0
         self._compared = 0
         """The number of the last row that was compared in this sweep; 0: the next sweep begins."""
@@ -69,19 +118,26 @@ class Relay(threading.Thread):
         self._hurries = False
         """Whether this sweep makes no pauses, because Redis may have lost much."""
 
+    def stop(self) -> None:
+        """Ends the thread soon; another keeper may take over at once."""
+        self._stopping.set()
+
     def run(self) -> None:
-        """For ever; ends with the process."""
+        """Until it is stopped, or its process ends."""
         has_failed = False
-        while True:
+        while not self._stopping.is_set():
             try:
                 self.perform()
                 has_failed = False
-            except (RedisError, OSError, PenstockError) as error:
+            except Exception as error:  # Whatever it is, the jobs wait for somebody who tries again.
                 if not has_failed:
-                    logger.warning("jobs of the outbox wait: %s", error)
+                    logger.warning("jobs of the outbox wait: %s", error, exc_info=not isinstance(error, EXPECTED))
                 has_failed = True
                 self.close()
-                time.sleep(AGAIN_SECONDS)
+                self._stopping.wait(AGAIN_SECONDS)
+        self.close()
+        with contextlib.suppress(RedisError, OSError):
+            self._ward.resign(self._scripts.keys.relay)
 
     def perform(self) -> None:
         """Waits until there is something to do, for a second at most, and does it.
@@ -91,7 +147,7 @@ class Relay(threading.Thread):
         """
         if not self._has_role():
             self.close()
-            time.sleep(ROLE_SECONDS)
+            self._stopping.wait(ROLE_SECONDS)
             return
         pause = max(min(self._poll_at, self._compare_at) - time.monotonic(), 0)
         if self._open().wait(pause) or time.monotonic() >= self._poll_at:
@@ -131,17 +187,9 @@ class Relay(threading.Thread):
         self._poll_at = 0.0
 
     def turn(self) -> int:
-        """Publishes the oldest rows that wait, in one transaction; how many.
-
-        If this dies after publishing, the rows wait again, and Redis says that it has their messages.
-        """
-        connection = self._open().connection
-        with translated(self._url), connection.begin():
-            rows = outbox.take(connection, BATCH, MAX_BYTES)
-            if rows:
-                self._scripts.publish_outbox([outgoing(message, next(self._tags)) for _, message in rows])
-                outbox.mark_published(connection, [number for number, _ in rows])
-        return len(rows)
+        """Publishes the oldest rows that wait, in one transaction; how many."""
+        with translated(self._url):
+            return self._outflow.publish(self._open().connection)
 
     # -- rows whose message is lost -----------------------------------------------------------------------------
 
@@ -151,26 +199,16 @@ class Relay(threading.Thread):
         Returns:
             Seconds until the next call.
         """
-        connection = self._open().connection
-        with translated(self._url), connection.begin():
-            rows = outbox.published_slice(connection, self._compared, SLICE, SETTLING_SECONDS)
-        self._compared = rows[-1].number if len(rows) == SLICE else 0
-        lost = self._lost(rows)
+        with translated(self._url):
+            connection = self._open().connection
+            self._compared, lost = self._outflow.put_back_lost(connection, self._compared, SETTLING_SECONDS)
         if lost:
-            with translated(self._url), connection.begin():
-                back = outbox.put_back(connection, lost)
-            logger.warning("Redis has lost %d messages of the outbox; they are published again", back)
+            logger.warning("Redis has lost %d messages of the outbox; they are published again", lost)
             self._poll_at = 0.0
         if not self._compared:
             self._hurries = False
             return BETWEEN_SWEEPS
         return 0.0 if lost or self._hurries else BETWEEN_SLICES
-
-    def _lost(self, rows: list[outbox.Published]) -> list[outbox.Published]:
-        if not rows:
-            return []
-        known = self._scripts.client.hmget(self._scripts.keys.outbox, [row.key for row in rows])
-        return [row for row, field in zip(rows, known, strict=True) if field is None]
 
     def _notice_another_server(self) -> None:
         """Sweeps at once after Redis was restarted or replaced: it may have lost what it had accepted last."""
