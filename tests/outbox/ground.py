@@ -5,7 +5,7 @@ from __future__ import annotations
 import selectors
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 import redis
@@ -21,7 +21,7 @@ from penstock.ledger.session import writing
 from penstock.ledger.tables import outbox as table
 
 QUEUE = "mail"
-LONG_AGO = "2020-01-01T00:00:00+00:00"
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def ward(broker_url: str, database_url: str, worker: str = "keeper/00000001") -> Ward:
@@ -82,11 +82,11 @@ class Ground:
         with writing(self.database_url) as connection:
             outbox.put(connection, [follow_up(id, **options) for id in job_ids])
 
-    def age(self) -> None:
-        """Makes all that is published old enough to be compared with Redis."""
+    def age(self, at: datetime = LONG_AGO) -> None:
+        """Makes it so that all that is published was published then: long enough ago to be compared with Redis."""
         with writing(self.database_url) as connection:
             published = table.c.published_at.is_not(None)
-            connection.execute(update(table).where(published).values(published_at=datetime.fromisoformat(LONG_AGO)))
+            connection.execute(update(table).where(published).values(published_at=at))
 
     @property
     def waiting(self) -> list[str]:
