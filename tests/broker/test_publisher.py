@@ -154,8 +154,10 @@ def test_a_call_whose_every_reply_is_lost_makes_its_job_once_and_says_that_it_ma
     thread.start()
     wait_for(lambda: proxy._dropped, "the proxy is set")
     try:
+        # The pauses are for the thread, which has to set the proxy again before each repeat.
+        patience = Patience(seconds=5, repeats=2, first=0.3)
         with pytest.raises(BrokerUnavailable, match="may have taken the call all the same"):
-            producers.publish(QUEUE, 0, [message("lost")], patience=Patience(seconds=2, repeats=2))
+            producers.publish(QUEUE, 0, [message("lost")], patience=patience)
     finally:
         stop.set()
         thread.join()
