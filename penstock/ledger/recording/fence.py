@@ -1,9 +1,9 @@
 """Which record may change which row.
 
 An attempt is a pair, how often its job had been retried and how often its message had been delivered before, and the
-token of the claim that runs it. A row keeps the pair and the token of the attempt that has it; while it waits, the pair
-of the attempt that comes next, and no token. What is older than the row changes nothing, and what is as old needs the
-row's own token. A row that has ended never changes.
+token of the claim that runs it. A row keeps the pair and the token of the attempt that has it; while it waits, the
+oldest pair that may come next, and no token. What is older than the row changes nothing, and what is as old needs the
+row's own token. A token whose attempt has ended is spent. A row that has ended never changes.
 
 Whoever judges holds the row's lock, so nothing can come between the judgement and the statement that follows it.
 """
@@ -35,11 +35,10 @@ class Found:
     worker: str | None
     enqueued_at: datetime | None
     started_at: datetime | None
-    updated_at: datetime
 
     @property
     def pair(self) -> Pair:
-        """The attempt that has the job or, while it waits, the one that comes next."""
+        """The attempt that has the job or, while it waits, the oldest that may come next."""
         return self.retries, self.deliveries
 
 
@@ -60,7 +59,7 @@ def judge(found: Found, record: Record, outcomes: Collection[str] = ()) -> Judge
     """
     if found.state.is_final:
         return Judgement(Verdict.WON, True) if _is_own_end(found, record) else Judgement(Verdict.ENDED)
-    if is_waiting_again(record) and (outcome_of_attempt(record) in outcomes or _has_just_been_written(found, record)):
+    if is_waiting_again(record) and outcome_of_attempt(record) in outcomes:
         return Judgement(Verdict.WON, True)
     # One token, one attempt: what has ended cannot go on, not even where the pair says nothing because the job has been
     # replaced meanwhile and counts from zero again.
@@ -72,11 +71,6 @@ def _is_own_end(found: Found, record: Record) -> bool:
     if record.step is not Step.END or token is None:
         return False
     return found.token == token and found.state is target(record)
-
-
-def _has_just_been_written(found: Found, record: Record) -> bool:
-    """No two steps of a job happen within the same microsecond and lead to the same pair."""
-    return (found.state, found.pair, found.updated_at) == (target(record), pair_after(record), record.at)
 
 
 def _applies(found: Found, record: Record) -> bool:
@@ -100,7 +94,7 @@ def pair_of(record: Record) -> Pair:
 
 
 def pair_after(record: Record) -> Pair:
-    """The attempt that comes next, when the record puts its job back; else its own."""
+    """The oldest attempt that may come next, when the record puts its job back; else its own."""
     retries, deliveries = pair_of(record)
     if not is_waiting_again(record):
         return retries, deliveries
