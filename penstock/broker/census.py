@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 from penstock.broker import envelope, queues
 from penstock.broker.keys import FIELD_SEPARATOR, PRIORITY_STEPS
@@ -143,6 +142,8 @@ class Message:
     """Empty if it cannot be read."""
     is_accepted: bool
     """Whether it was published by us, so that its job was counted."""
+    mark: int
+    """Of its bytes: the same message has it wherever it is met."""
     holder: str = ""
     """Of a message in flight, the claimer that has it; of a dead letter, its entry."""
 
@@ -204,16 +205,25 @@ def _list(scripts: Scripts, key: str) -> Iterator[bytes]:
 
 def _message(queue: str, place: Place, raw: bytes, holder: str = "") -> Message:
     try:
-        payload: dict[str, Any] = envelope.read(raw)
+        payload = envelope.read(raw)
     except envelope.Unreadable:
-        return Message(queue, place, "", False, holder)
-    return Message(queue, place, envelope.job_id(payload), queues.enqueued_ms_of(payload) is not None, holder)
+        return Message(queue, place, "", False, hash(raw), holder)
+    is_accepted = queues.enqueued_ms_of(payload) is not None
+    return Message(queue, place, envelope.job_id(payload), is_accepted, hash(raw), holder)
 
 
 def indexed(scripts: Scripts, queue: str) -> Iterator[str]:
     """Ids that the waiting index of the queue has."""
     for member, _ in scripts.client.zscan_iter(scripts.keys.waiting(queue), count=SLICE):
         yield member.decode()
+
+
+def are_indexed(scripts: Scripts, jobs: Sequence[tuple[str, str]]) -> list[bool]:
+    """Whether each of these (id, queue) pairs, some hundred at most, is in its waiting index."""
+    pipe = scripts.client.pipeline(transaction=False)
+    for id, queue in jobs:
+        pipe.zscore(scripts.keys.waiting(queue), id)
+    return [score is not None for score in pipe.execute()]
 
 
 def live_incarnations(scripts: Scripts) -> set[str]:
