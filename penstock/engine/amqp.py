@@ -164,12 +164,18 @@ class AMQP(celery.app.amqp.AMQP):
         get = options.get
         if not isinstance(producer, _LateProducer) or self._producers is None or not isinstance(message.body, tuple):
             return None
-        if get("declare") is not None or (get("exchange") and get("routing_key")) or PRODUCERS_OWN & options.keys():
+        # Celery hands on what nobody has set as None, if the queue was named: by the caller, or by a retry.
+        asks_for_more = any(get(name) is not None for name in PRODUCERS_OWN)
+        if get("declare") is not None or (get("exchange") and get("routing_key")) or asks_for_more:
             return None
         defaults = self._defaults
         if (get("serializer") or defaults.serializer) != "json" or get("compression") or defaults.compression:
             return None
         given = get("queue")
+        if given is None and get("exchange") == "":
+            given = get("routing_key")  # A retry names the list that its message came from.
+            if isinstance(given, str) and given not in self.queues:
+                return given
         if given is None and get("exchange") is not None:
             return None
         queue = self._queue(given)

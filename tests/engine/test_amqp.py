@@ -172,6 +172,12 @@ def test_routes_are_celerys(app: Celery, broker: redis.Redis) -> None:
         assert is_ours(waiting(broker, key))
 
 
+def test_a_send_that_names_its_queue_goes_our_way(app: Celery, broker: redis.Redis) -> None:
+    """As each retry does: what goes Celery's way is sent at once, and not with the outcome that it is part of."""
+    app.tasks["tests.amqp.add"].apply_async((1, 2), queue="named")
+    assert is_ours(waiting(broker, "named"))
+
+
 def test_a_prefix_for_all_keys_is_kept(app: Celery, broker: redis.Redis) -> None:
     app.conf.broker_transport_options = {"global_keyprefix": "app.", "priority_steps": [0, 3, 6, 9]}
     app.tasks["tests.amqp.add"].delay(1, 2)
