@@ -13,23 +13,34 @@ from rich.padding import Padding
 from rich.text import Text
 
 from penstock.cli.entries import UNKNOWN, Entry, Found, Opened
+from penstock.cli.groups import group_as_json, group_columns, print_groups
 from penstock.cli.output import GAP, json_form, print_json, print_rows
 from penstock.cli.payload import Payload, payload_as_json, shown_bytes
 from penstock.cli.portrait import print_block
 from penstock.cli.wording import counted, distance, one_line
+from penstock.ledger.failure_groups import Groups
 
 COLOURS = {"buried": "bold red", "quarantined": "magenta", UNKNOWN: "yellow"}
 
 
-def print_entries(console: Console, found: Found, as_json: bool) -> None:
-    """As JSON, as a table on a terminal, else one entry a line."""
+def print_failures(console: Console, groups: tuple[datetime, Groups] | None, found: Found, as_json: bool) -> None:
+    """As JSON, as tables on a terminal, else one failure a line.
+
+    Args:
+        groups: of failed jobs, and since when they were counted; None: they were not asked for.
+    """
+    since, grouped = groups or (datetime.now(UTC), Groups([], 0, 0))
     if as_json:
-        print_json([asdict(entry) for entry in found.entries])
+        as_data = [group_as_json(group, since) for group in grouped.groups]
+        print_json({"groups": as_data, "entries": [asdict(entry) for entry in found.entries]})
     elif console.is_terminal:
-        _print_table(console, found)
+        if groups:
+            print_groups(console, grouped, since)
+        if found.counts or not groups:
+            _print_table(console, found)
     else:
-        for entry in found.entries:
-            click.echo("\t".join(one_line(column) for column in _columns(entry)))
+        for columns in (*map(group_columns, grouped.groups), *map(_columns, found.entries)):
+            click.echo("\t".join(one_line(column) for column in columns))
 
 
 def _columns(entry: Entry) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`celery -A workers failures …`: messages that nobody could run, and what to do about them."""
+"""`celery -A workers failures …`: failed jobs by error, messages that nobody could run, and what to do about them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
 WORD = Word()
 KINDS = ("buried", "quarantined", "unknown")
+FAILED = "failed"
 
 
-def filters(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that choose entries; all that are given must hold."""
+def filters(*kinds: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options that choose entries of these kinds; all that are given must hold."""
+    return lambda command: _with_filters(command, kinds)
+
+
+def _with_filters(command: Callable[..., Any], kinds: tuple[str, ...]) -> Callable[..., Any]:
     for option in reversed(
         [
-            click.option("--kind", type=click.Choice(KINDS), help="Of this kind only."),
+            click.option("--kind", type=click.Choice(kinds), help="Of this kind only."),
             click.option("--task", type=WORD, help="Full name of a task."),
             click.option("--queue", type=WORD, help="Name of a queue."),
             click.option("--reason", type=WORD, help="Text in what happened."),
@@ -39,9 +44,11 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(cls=Group)
 def failures() -> None:
-    """Failures: messages that nobody could run. Each is kept with its payload until a person replays or discards it.
+    """Failures: jobs that failed, by error, and messages that nobody could run.
 
     \b
+    failed       jobs of one task that ended with one error, as one line:
+                 how many, since when, and the trend
     buried       a job whose process died again and again, or whose message
                  makes no sense; it has failed
     quarantined  a message without a readable id, so of no job
@@ -49,65 +56,92 @@ def failures() -> None:
                  task, queue and priority; they go on by themselves once a
                  worker that knows the task serves the queue
 
-    The first two are rows of the ledger, the third waits in Redis. A job whose body raised an error is none of
-    these: `jobs list --state failed` has it, and `jobs retry` runs it anew.
+    The last three are each kept with their payload until a person replays or discards them: rows of the ledger, and
+    unknown tasks in Redis. A failed job has its row, and `jobs retry` runs it anew.
 
     Exit code: 0 done, 1 refused or not all done (the reason is on stderr), 2 wrong usage.
     """
 
 
 @failures.command("list")
-@filters
+@filters(FAILED, *KINDS)
 @click.option("--open/--all", "only_open", default=True, help="Without or with what is settled.  [default: --open]")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many are listed.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON array with every column.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: groups of failed jobs, and the other entries.")
 @click.pass_context
-def list_failures(context: click.Context, /, only_open: bool, limit: int, as_json: bool, **chosen: Any) -> None:
-    """Lists failures: unknown tasks first, then the newest.
+def list_failures(context: click.Context, /, only_open: bool, limit: int, as_json: bool, **options: Any) -> None:
+    """Lists failures: failed jobs by error, the most frequent first; then unknown tasks, then dead letters.
+
+    Failed jobs are counted in whole hours, of the last day unless --since says otherwise; with --queue or --reason,
+    which are about messages, they are left out.
 
     In a pipe each entry is one line of tab-separated columns: entry, kind, job, task, queue, messages, deliveries,
-    time, resolution, what happened.
+    time, resolution, what happened. Of an error these are its fingerprint, `failed`, the last job, how many, and when
+    and with what that one failed.
 
     \b
     Examples:
       celery -A workers failures list
+      celery -A workers failures list --kind failed --since 7d
       celery -A workers failures list --kind buried --task tasks.reporting.build --since 2h
     """
-    from penstock.cli.entries import list_entries
-    from penstock.cli.failure_table import print_entries
+    from penstock.cli.entries import Found, list_entries
+    from penstock.cli.failure_table import print_failures
+    from penstock.cli.groups import since_or_default
     from penstock.cli.output import console_of
+    from penstock.ledger.failure_groups import GroupFilter, list_groups
+    from penstock.ledger.session import reading
 
-    app = app_of(context)
-    found = list_entries(app, _filter(context, chosen, only_open=only_open), limit)
-    print_entries(console_of(context), found, as_json)
+    app, kind = app_of(context), options["kind"]
+    chosen = _filter(context, {**options, "kind": None if kind == FAILED else kind}, only_open=only_open)
+    groups = None
+    if kind in (None, FAILED) and not (chosen.queue or chosen.reason):
+        begin = since_or_default(chosen.since)
+        with reading(app.settings.database_url) as connection:
+            groups = begin, list_groups(connection, GroupFilter(since=begin, task=chosen.task), limit)
+    found = Found([], {}) if kind == FAILED else list_entries(app, chosen, limit)
+    print_failures(console_of(context), groups, found, as_json)
 
 
 @failures.command("show")
 @click.argument("entry", type=WORD)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object: the entry, and its messages with their bytes.")
+@click.option("--since", type=Since(), help="Of failed jobs: counted since then, in whole hours.  [default: 24h]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: the entry, and its messages or its jobs.")
 @click.pass_context
-def show_failure(context: click.Context, /, entry: str, as_json: bool) -> None:
-    """Shows one failure: what happened, and its message.
+def show_failure(context: click.Context, /, entry: str, since: datetime | None, as_json: bool) -> None:
+    """Shows one failure: an error with its latest jobs and what can be done, or what happened to a message.
 
-    ENTRY is the first column of `failures list`, or the id of the job. The message is decoded as far as that is
-    safe: JSON is, pickle is not and is shown as bytes.
+    ENTRY is the first column of `failures list`: the fingerprint of an error, or an entry, for which the id of its job
+    does as well. A message is decoded as far as that is safe: JSON is, pickle is not and is shown as bytes.
 
     \b
-    Example:
+    Examples:
+      celery -A workers failures show 0f2a91c03b1e
       celery -A workers failures show 1f0c9a2e:17:0
     """
+    from penstock.cli.command import in_zone
     from penstock.cli.entries import open_entry
     from penstock.cli.failure_table import print_entry
-    from penstock.cli.output import console_of
+    from penstock.cli.groups import find_group, opened_as_json, print_group
+    from penstock.cli.output import console_of, print_json
+    from penstock.ledger.session import reading
 
-    print_entry(console_of(context), open_entry(app_of(context), entry), as_json)
+    app = app_of(context)
+    with reading(app.settings.database_url) as connection:
+        group = find_group(connection, entry, in_zone(since, app.settings.timezone))
+    if group is None:
+        print_entry(console_of(context), open_entry(app, entry), as_json)
+    elif as_json:
+        print_json(opened_as_json(group))
+    else:
+        print_group(console_of(context), group)
 
 
 def acting(command: Callable[..., Any]) -> Callable[..., Any]:
     """What replay and discard have in common."""
     options: list[Callable[..., Any]] = [
         click.argument("entries", metavar="[ENTRY]...", type=WORD, nargs=-1),
-        filters,
+        filters(*KINDS),
         click.option("--all", "everything", is_flag=True, help="Every open entry."),
         click.option("--yes", is_flag=True, help="Do not ask before acting on what filters choose."),
         click.option("--json", "as_json", is_flag=True, help="One JSON array with what was done with each."),

@@ -52,10 +52,15 @@ def distance(moment: datetime, now: datetime) -> str:
 
 def error_in_short(row: JobRow) -> str:
     """Type and message of a job's error in one line; empty without one."""
-    if row.error_type is None:
+    return in_short(row.error_type, row.error_message)
+
+
+def in_short(error_type: str | None, error_message: str | None) -> str:
+    """An error in one line; empty without one."""
+    if error_type is None:
         return ""
-    kind = row.error_type.rpartition(".")[2]
-    message = one_line(row.error_message or "")
+    kind = error_type.rpartition(".")[2]
+    message = one_line(error_message or "")
     return f"{kind}: {message}" if message else kind
 
 

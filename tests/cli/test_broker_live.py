@@ -130,7 +130,7 @@ def test_a_poison_message_is_listed_shown_replayed_and_discarded(
     broker.lpush("default", "not json")
 
     def open_entries() -> list[dict[str, Any]]:
-        return list(json.loads(done(app, failures, "list", "--json")))
+        return list(json.loads(done(app, failures, "list", "--json"))["entries"])
 
     (first,) = wait_for(open_entries, "the message is in quarantine")
     assert first["kind"] == "quarantined"
@@ -141,7 +141,8 @@ def test_a_poison_message_is_listed_shown_replayed_and_discarded(
     assert "is discarded" in done(app, failures, "discard", second["id"])
     assert open_entries() == []
     resolved = {
-        entry["id"]: entry["resolution"] for entry in json.loads(done(app, failures, "list", "--all", "--json"))
+        entry["id"]: entry["resolution"]
+        for entry in json.loads(done(app, failures, "list", "--all", "--json"))["entries"]
     }
     assert resolved == {first["id"]: "replayed", second["id"]: "discarded"}
     assert ended(app, tasks.add.enqueue(1, right=2).id).result == 3
@@ -159,7 +160,9 @@ def test_an_unknown_task_waits_until_a_worker_that_knows_it_runs_it(
     app: PenstockApp, worker: Worker, environment: dict[str, str], tmp_path: Path
 ) -> None:
     id = app.send_task("late.task", ("hello",)).id
-    (entry,) = wait_for(lambda: json.loads(done(app, failures, "list", "--json")), "the message is put aside")
+    (entry,) = wait_for(
+        lambda: json.loads(done(app, failures, "list", "--json"))["entries"], "the message is put aside"
+    )
     assert (entry["kind"], entry["task"], entry["messages"]) == ("unknown", "late.task", 1)
     assert default_queue(app)["blocked"] == 1
     assert "late.task('hello')" in done(app, failures, "show", entry["id"])
@@ -169,7 +172,7 @@ def test_an_unknown_task_waits_until_a_worker_that_knows_it_runs_it(
     knows = {**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{tmp_path}"}
     with Worker(knows, tmp_path / "late.log", app="late_app"):
         assert ended(app, id).result == "hello"
-    assert json.loads(done(app, failures, "list", "--json")) == []
+    assert json.loads(done(app, failures, "list", "--json"))["entries"] == []
 
 
 def test_a_job_that_was_cancelled_without_a_worker_does_not_start(
