@@ -41,6 +41,8 @@ def adopt(app: Celery) -> Celery:
     app.conf.worker_consumer = CONSUMER
     app.conf.task_acks_late = True
     app.conf.worker_cancel_long_running_tasks_on_connection_loss = False
+    # A Redis that refuses for a while (full, read-only, without its replicas) must not end the worker.
+    app.conf.broker_channel_error_retry = True
     app.conf.worker_lost_wait = LOST_CHILD_SECONDS
     app.control_cls = CONTROL
     app.amqp_cls = AMQP
