@@ -10,8 +10,9 @@ from functools import wraps
 from typing import Any
 
 from celery.app.task import Task
+from celery.exceptions import Ignore
 
-from penstock.ledger.collecting import following_up
+from penstock.ledger.collecting import current, following_up
 
 _MARK = "follows_up"
 
@@ -30,7 +31,13 @@ def _following(original: Any, is_replacing: bool) -> Any:
         if self.request.is_eager:
             return original(self, *args, **kwargs)
         with following_up(is_replacing=is_replacing):
-            return original(self, *args, **kwargs)
+            try:
+                return original(self, *args, **kwargs)
+            except Ignore:
+                # What was sent may be a group or a chain, whose last job alone will have this one's id.
+                if is_replacing and (collection := current()) is not None:
+                    collection.replaced = True
+                raise
 
     setattr(send, _MARK, True)
     return send

@@ -25,6 +25,7 @@ from kombu.exceptions import EncodeError
 from penstock.errors import UnserialisableResult
 from penstock.job import Reason, State
 from penstock.ledger import queries
+from penstock.ledger.chords import Chords
 from penstock.ledger.collecting import current, following_up
 from penstock.ledger.delivery import describe_delivery
 from penstock.ledger.encoding import Encoded
@@ -44,7 +45,7 @@ VERDICT = "ledger_verdict"
 """Attribute of a request whose start was written before its body: what became of that."""
 
 
-class LedgerBackend(Waiting, BaseBackend):
+class LedgerBackend(Chords, Waiting, BaseBackend):
     """Results, states and history in SQL. Constructing connects to nothing."""
 
     persistent = True
@@ -69,9 +70,10 @@ class LedgerBackend(Waiting, BaseBackend):
         store_result: bool = True,
         state: str = states.SUCCESS,
     ) -> None:
-        """Records a success; an ignored result leaves a row without the value."""
+        """Records a success; an ignored result leaves a row without the value, unless a chord's body wants it."""
         if not _is_eager(request, store_result):
-            kept = result if store_result and not getattr(request, "ignore_result", False) else None
+            is_asked_for = store_result and not getattr(request, "ignore_result", False)
+            kept = result if is_asked_for or getattr(request, "chord", None) else None
             self.store_result(task_id, kept, state, request=request)
         if request and request.chord:
             self.on_chord_part_return(request, state, result)
@@ -233,6 +235,9 @@ class LedgerBackend(Waiting, BaseBackend):
         else:
             outcome = Outcome(state=State.FAILED, reason=Reason.REJECTED, failure=self._rejection(retval))
         self._end(describe_delivery(request.id, request), outcome, request)
+        # Without a collection nobody knows whether another task goes on in the job's place.
+        if outcome.state.is_final and collection is not None:
+            self.on_chord_part_return(request, state, retval)
 
     def _rejection(self, reject: BaseException) -> Failure:
         """What the task gave as its reason: an exception, or a text."""

@@ -8,14 +8,12 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, case, select, update
 
+from penstock.ledger.groups import find_group
 from penstock.ledger.queries import insert_into
 from penstock.ledger.records import FollowUp, Part
 from penstock.ledger.rows import clip
-from penstock.ledger.tables import ID_LENGTH, counted, counters
-from penstock.message import OUTBOX, Arguments, Template, quote, to_json
-
-UNLOCK_TASK, UNLOCK = "celery.chord_unlock", ":unlock"
-PRIORITY, STEP = 0, 0
+from penstock.ledger.tables import counted, counters
+from penstock.ledger.unlocking import unlock
 
 
 def count_parts(connection: Connection, parts: Sequence[Part]) -> list[FollowUp]:
@@ -59,14 +57,26 @@ def _count_down(connection: Connection, id: str, count: int, now: datetime) -> b
 
 def _unlock(connection: Connection, part: Part, now: datetime) -> FollowUp:
     """The message of Celery's own job that joins the parts and starts the body, as with any backend."""
-    id = clip(part.counter)[: ID_LENGTH - len(UNLOCK)] + UNLOCK
-    results = [[[job_id, None], None] for job_id in _job_ids(connection, clip(part.counter))]
-    kwargs = f'{{"interval":1,"max_retries":null,"result":{to_json(results)}}}'
-    arguments = Arguments([part.counter, "…"], {"result": "…"}, f"[{quote(part.counter)},{part.body}],{kwargs}")
-    template = Template(task=UNLOCK_TASK, queue=part.queue, priority=PRIORITY, now=now)
-    headers = template.headers(id, arguments) | {OUTBOX: id}
-    payload = template.unsealed_with(headers, id, arguments)
-    return FollowUp(key=id, job_id=id, task=UNLOCK_TASK, queue=part.queue, step=STEP, payload=payload)
+    saved = find_group(connection, part.counter)
+    return unlock(part, _job_ids(connection, clip(part.counter)), saved, now)
+
+
+def add_part(connection: Connection, counter: str, total: int) -> None:
+    """Makes a chord wait for one part more; while the job runs that asks for this, it cannot be complete.
+
+    Args:
+        total: parts of the chord as its messages say, in case that none has ended yet.
+    """
+    now, one_more = datetime.now(UTC), total + 1
+    upsert = insert_into(connection, counters).values(
+        id=clip(counter), total=one_more, remaining=one_more, created_at=now
+    )
+    upsert = upsert.on_conflict_do_update(
+        index_elements=[counters.c.id],
+        set_={"total": counters.c.total + 1, "remaining": counters.c.remaining + 1},
+        where=counters.c.fired_at.is_(None),
+    )
+    connection.execute(upsert)
 
 
 def _job_ids(connection: Connection, id: str) -> list[str]:
