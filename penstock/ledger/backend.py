@@ -10,7 +10,6 @@ a backend by no method of Celery's, so they are taken from its signals.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +17,6 @@ from typing import Any
 from celery import signals, states
 from celery.app.task import Context
 from celery.backends.base import BaseBackend
-from celery.exceptions import Retry as CeleryRetry
 from celery.exceptions import TaskRevokedError
 from kombu.exceptions import EncodeError
 
@@ -112,6 +110,19 @@ class LedgerBackend(Chords, Waiting, BaseBackend):
             task_id, reason, request=request, store_result=not _is_eager(request, store_result), state=state
         )
 
+    def mark_as_retry(self, task_id: str, *_: Any, **__: Any) -> None:
+        """Nothing: a task that ignores its results does not come here, and all of them send a signal."""
+
+    def record_retry(self, request: Any, retry: Any, einfo: Any) -> None:
+        """Records that an attempt asks for another; without a Retry, that its worker hands the job back."""
+        if retry is None:
+            outcome = Outcome(state=State.QUEUED)
+        else:
+            error = getattr(retry, "exc", None)
+            failure = self._failure(error, getattr(einfo, "traceback", None)) if error is not None else None
+            outcome = Outcome(state=State.SCHEDULED, failure=failure, due=_due(retry))
+        self._end(describe_delivery(request.id, request), outcome, request)
+
     def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
         """Celery's; what it sends is part of the outcome."""
         with following_up():
@@ -129,7 +140,7 @@ class LedgerBackend(Chords, Waiting, BaseBackend):
             return result  # Who watches over the worker's jobs tells that.
         delivery = describe_delivery(task_id, request)
         try:
-            if state in states.READY_STATES or state == states.RETRY:
+            if state in states.READY_STATES:
                 self._end(delivery, self._outcome(result, state, traceback), request)
             else:
                 self._report(delivery, {"state": state, "meta": self.prepare_value(result)}, request)
@@ -180,19 +191,10 @@ class LedgerBackend(Chords, Waiting, BaseBackend):
         if state in (states.REVOKED, states.REJECTED):
             expired = isinstance(result, TaskRevokedError) and "expired" in str(result)
             return Outcome(state=State.CANCELLED, reason=Reason.EXPIRED if expired else Reason.REVOKED)
-        if state == states.RETRY:
-            return self._retried(result, traceback)
         if isinstance(result, BaseException):
             return Outcome(state=State.FAILED, reason=reason_for(result), failure=self._failure(result, traceback))
         # update_state(state="FAILURE", meta=…): the task has described the failure itself.
         return Outcome(state=State.FAILED, reason=Reason.ERROR, result=self.prepare_value(result))
-
-    def _retried(self, error: Any, traceback: Any) -> Outcome:
-        """A retry is due later. A worker that stops hands its jobs back as a Retry without a time: they wait again."""
-        if isinstance(error, CeleryRetry):
-            return Outcome(state=State.QUEUED)
-        failure = self._failure(error, traceback) if isinstance(error, BaseException) else None
-        return Outcome(state=State.SCHEDULED, failure=failure, due=_due(sys.exc_info()[1]))
 
     def _failure(self, error: BaseException, traceback: Any) -> Failure:
         exception = self.prepare_exception(error, serializer="json")
@@ -264,7 +266,15 @@ def _due(retry: Any) -> datetime | None:
 def _on_prerun(task: Any = None, **_: Any) -> None:
     request: Context = task.request
     if isinstance(task.backend, LedgerBackend) and not request.is_eager:
+        if (collection := current()) is not None and collection.job_id == request.id:
+            collection.is_on_the_books = True
         task.backend.record_start(request)
+
+
+@signals.task_retry.connect(weak=False)
+def _on_retry(sender: Any = None, request: Any = None, reason: Any = None, einfo: Any = None, **_: Any) -> None:
+    if isinstance(sender.backend, LedgerBackend) and request is not None and not request.is_eager:
+        sender.backend.record_retry(request, reason, einfo)
 
 
 @signals.task_postrun.connect(weak=False)

@@ -21,6 +21,8 @@ class Collection:
     """Of one run of one job."""
 
     job_id: str
+    is_on_the_books: bool = False
+    """Whether the job's outcome will be among the records; results of some tasks are kept elsewhere."""
     records: list[Record] = field(default_factory=list)
     follow_ups: list[FollowUp] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
@@ -77,7 +79,7 @@ def following_up(*, is_replacing: bool = False) -> Iterator[None]:
         is_replacing: a message with the job's own id is another task in its place.
     """
     collection = _current.get()
-    if collection is None or collection.is_following_up:
+    if collection is None or not collection.is_on_the_books or collection.is_following_up:
         yield
         return
     collection.is_following_up, collection.is_replacing = True, is_replacing

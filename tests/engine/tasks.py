@@ -24,6 +24,8 @@ def declare(app: Celery) -> None:
     newest = os.environ.get("ENGINE_NEWEST")
     for body in (touch, hold, die, leave, daemon, reject):
         app.task(name=f"engine.{body.__name__}", bind=True)(body)
+    for body in (again, collect):
+        app.task(name=f"engine.{body.__name__}", bind=True)(body)
     app.task(name="engine.early", bind=True, acks_late=False)(hold)
     if newest:
         app.task(name="engine.newest", bind=True)(touch)
@@ -94,6 +96,21 @@ def reject(task: Any) -> None:
     if not task.request.delivery_info["redelivered"]:
         raise Reject("not now", requeue=True)
     note("end", task)
+
+
+def again(task: Any) -> None:
+    """Asks for one retry, at once."""
+    note("start", task, retries=task.request.retries)
+    if not task.request.retries:
+        raise task.retry(countdown=0)
+    note("end", task)
+
+
+def collect(task: Any, values: Any) -> Any:
+    """The body of a chord."""
+    note("start", task)
+    note("end", task, values=values)
+    return values
 
 
 def _wait_for(path: str) -> None:

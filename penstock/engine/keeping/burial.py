@@ -13,9 +13,11 @@ from penstock.errors import PenstockError
 from penstock.job import Reason
 from penstock.ledger import letters, outbox
 from penstock.ledger.delivery import describe_message
+from penstock.ledger.records import Part
 from penstock.ledger.rows import DeadLetter, Delivery
 from penstock.ledger.session import writing
 from penstock.ledger.tables import Kind
+from penstock.ledger.unlocking import part_of
 
 logger = logging.getLogger("penstock.keeper")
 SLICE = 100
@@ -59,6 +61,7 @@ def dead_letter(entry: str, kept: dict[bytes, bytes]) -> DeadLetter:
     """A dead entry as the ledger takes it. Anyone may have written the message in it."""
     queue, step, kind = kept[b"queue"].decode(), int(kept[b"step"]), Kind(kept[b"kind"].decode())
     died = kind is Kind.BURIED and not kept[b"job"]
+    job, part = _told(kept[b"raw"], queue, step)
     return DeadLetter(
         id=entry,
         kind=kind,
@@ -68,15 +71,20 @@ def dead_letter(entry: str, kept: dict[bytes, bytes]) -> DeadLetter:
         payload=kept[b"raw"],
         deliveries=int(kept[b"deliveries"]),
         at=datetime.fromtimestamp(int(kept[b"at"]) / 1000, UTC),
-        job=_job(kept[b"raw"], queue, step),
+        job=job,
+        part=part,
         cause=Reason.CRASHED if died else Reason.UNREADABLE,
     )
 
 
-def _job(raw: bytes, queue: str, step: int) -> Delivery | None:
+def _told(raw: bytes, queue: str, step: int) -> tuple[Delivery | None, Part | None]:
+    """What the message says of its job, and of a chord that this is part of."""
     try:
         payload = envelope.read(raw)
         body = envelope.body(payload)
     except envelope.Unreadable:
-        return None
-    return describe_message(payload["headers"], body, {"routing_key": queue, "priority": step})
+        return None, None
+    headers = payload["headers"]
+    embed = body[2] if isinstance(body, list) and len(body) > 2 and isinstance(body[2], dict) else {}
+    part = part_of(headers.get("id"), headers.get("group"), headers.get("group_index"), embed.get("chord"), queue)
+    return describe_message(headers, body, {"routing_key": queue, "priority": step}), part

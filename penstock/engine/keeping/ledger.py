@@ -13,13 +13,13 @@ import socket
 from collections import defaultdict, deque
 from typing import Any
 
-from penstock.broker.scripts import Outgoing, Settlement
+from penstock.broker.scripts import Settlement
 from penstock.engine.keeping import Duty, Ward
 from penstock.engine.keeping.books import FREE, FULL, Books, Entry, Kind, Written
+from penstock.engine.keeping.relay import Relay, outgoing
 from penstock.engine.keeping.settle import NOTHING_TO_DO, Settle
 from penstock.ledger.delivery import claim_token
 from penstock.ledger.records import FollowUp, Record, Verdict
-from penstock.message import sealed
 
 READ_BYTES = 1 << 12
 SLICE = 500
@@ -40,6 +40,7 @@ class Ledger(Duty):
         self._written: queue.SimpleQueue[Written] = queue.SimpleQueue()
         self._messages: deque[FollowUp] = deque()
         self._ended: deque[tuple[str, str]] = deque()
+        self._confirmed: list[int] = []
         self._waiting = 0
         self._is_full = False
         self._books: Books | None = None
@@ -48,6 +49,7 @@ class Ledger(Duty):
             ward.selector.register(ours, selectors.EVENT_READ, lambda: self._notice(ours))
             self._books = Books(ward, database_url, self._tell_written)
             self._books.start()
+            Relay(ward, database_url).start()
 
     # -- from the worker ----------------------------------------------------------------------------------------
 
@@ -78,7 +80,7 @@ class Ledger(Duty):
     @property
     def is_idle(self) -> bool:
         """Whether everything is written and passed on."""
-        return not (self._waiting or self._messages or self._ended)
+        return not (self._waiting or self._messages or self._ended or self._confirmed)
 
     def _tell_whether_full(self) -> None:
         """The worker claims no more while too much waits for SQL; what it has claimed already may still end."""
@@ -95,7 +97,7 @@ class Ledger(Duty):
 
     def _notice(self, ours: socket.socket) -> None:
         ours.recv(READ_BYTES)
-        started, confirmed = [], []
+        started = []
         while not self._written.empty():
             written = self._written.get()
             self._waiting -= len(written.entries)
@@ -106,8 +108,9 @@ class Ledger(Duty):
                 elif entry.kind is Kind.RECORD:
                     self._release(entry.record, verdict)
                 if entry.number:
-                    confirmed.append(entry.number)
-        self.ward.tell(**({"started": started} if started else {}), confirmed=confirmed)
+                    self._confirmed.append(entry.number)
+        if started:
+            self.ward.tell(started=started)
         self._tell_whether_full()
         self.due = 0.0
 
@@ -130,7 +133,7 @@ class Ledger(Duty):
         """Publishes what the commits have brought."""
         while self._messages:
             batch = [self._messages[i] for i in range(min(len(self._messages), SLICE))]
-            self.ward.scripts.publish_outbox(map(_outgoing, batch))
+            self.ward.scripts.publish_outbox(outgoing(message, secrets.token_urlsafe(8)) for message in batch)
             for _ in batch:
                 self._messages.popleft()
         while self._ended:
@@ -138,15 +141,11 @@ class Ledger(Duty):
             self.ward.scripts.announce(ended)
             for _ in ended:
                 self._ended.popleft()
+        # Not before: the next keeper gets the record again, and with it what this one has not published.
+        confirmed, self._confirmed = self._confirmed, []
+        if confirmed:
+            self.ward.tell(confirmed=confirmed)
         return NOTHING_TO_DO
-
-
-def _outgoing(message: FollowUp) -> Outgoing:
-    due_ms = int(message.due.timestamp() * 1000) if message.due else 0
-    raw = sealed(message.payload, secrets.token_urlsafe(8))
-    # A job's first message bears its id; later ones of the same job are not new to the balance sheet.
-    is_new = message.key == message.job_id
-    return Outgoing(message.key, message.queue, message.step, due_ms, message.job_id, is_new, raw)
 
 
 def _final(settlement: Settlement, verdict: Verdict | None) -> Settlement:

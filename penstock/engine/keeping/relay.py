@@ -39,9 +39,9 @@ AGAIN_SECONDS = 0.25
 EXPECTED = (RedisError, OSError, PenstockError)
 SLICE = 500
 """Published rows that are compared with Redis at a time."""
-SETTLING_SECONDS = 5.0
+SETTLING_SECONDS = 2.0
 """Rows published less long ago are not compared: the follow-ups of an outcome are in Redis only after their commit."""
-BETWEEN_SLICES, BETWEEN_SWEEPS = 0.2, 10.0
+BETWEEN_SLICES, BETWEEN_SWEEPS = 0.2, 2.0
 
 
 class Outflow:
