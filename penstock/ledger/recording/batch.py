@@ -95,19 +95,25 @@ class _Batch:
     def _insert(self, round: Round) -> Round:
         """Inserts the rows of jobs that have none; those that are left."""
         new = self._rows.insert_new(self._connection, [new_row(self._records[place]) for place in round.values()])
-        for id in new:
-            self.consequences.note(self._records[round[id]], WON, None)
-        return round if not new else {id: place for id, place in round.items() if id not in new}
+        left: Round = {}
+        for id, place in round.items():
+            if id in new:
+                self.consequences.note(self._records[place], WON, None)
+            else:
+                left[id] = place
+        return left
 
     def _change(self, round: Round) -> Round:
         """Changes the rows that may be changed; the records whose row has gone."""
         there = self._rows.lock(self._connection, list(round))
         tokens = self._tokens(there, round)
         changed = []
-        for id, found in there.items():
-            record = self._records[round[id]]
+        for id, place in round.items():
+            if (found := there.get(id)) is None:
+                continue
+            record = self._records[place]
             judgement = judge(found, record, tokens.get((id, record.delivery.token or ""), ()))
-            self.verdicts[round[id]] = judgement.verdict
+            self.verdicts[place] = judgement.verdict
             self.consequences.note(record, judgement, found)
             if judgement == WON:
                 changed.append((id, changes(found, record)))
