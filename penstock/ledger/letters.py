@@ -13,9 +13,9 @@ from penstock.job import State
 from penstock.ledger.failure import describe_cause
 from penstock.ledger.queries import add_audit, insert_into
 from penstock.ledger.recording import record
-from penstock.ledger.records import Record, Step
+from penstock.ledger.records import FollowUp, Record, Step
 from penstock.ledger.rows import DeadLetter, Delivery, LetterRow, Outcome, clip, letter_id
-from penstock.ledger.tables import Kind, Resolution, dead_letters
+from penstock.ledger.tables import Kind, Resolution, dead_letters, outbox
 
 ACTIONS = {Resolution.REPLAYED: "replay", Resolution.DISCARDED: "discard"}
 """What the audit calls them."""
@@ -50,8 +50,16 @@ def bury(connection: Connection, letters: Sequence[DeadLetter]) -> int:
     """
     ordered = sorted(letters, key=lambda letter: letter_id(letter.id))
     new = [letter for letter in ordered if _insert(connection, letter)]
-    record(connection, [_end(letter, letter.job) for letter in new if letter.kind is Kind.BURIED and letter.job])
+    ends = [_end(letter, letter.job) for letter in new if letter.kind is Kind.BURIED and letter.job]
+    _leave_to_relay(connection, record(connection, ends).messages)
     return len(new)
+
+
+def _leave_to_relay(connection: Connection, messages: Sequence[FollowUp]) -> None:
+    """Has messages published by whoever looks after the outbox: those who bury publish nothing."""
+    if messages:
+        keys = [message.key for message in messages]
+        connection.execute(update(outbox).where(outbox.c.key.in_(keys)).values(published_at=None))
 
 
 def _insert(connection: Connection, letter: DeadLetter) -> bool:
@@ -63,7 +71,8 @@ def _end(letter: DeadLetter, job: Delivery) -> Record:
     """Of a job that nobody has a claim on any more."""
     failure = describe_cause(letter.cause, letter.reason)
     outcome = Outcome(state=State.FAILED, reason=letter.cause, failure=failure)
-    return Record(step=Step.END, delivery=replace(job, token=None), outcome=outcome, at=letter.at)
+    parts = (letter.part,) if letter.part else ()
+    return Record(step=Step.END, delivery=replace(job, token=None), outcome=outcome, at=letter.at, parts=parts)
 
 
 def find_letter(connection: Connection, id: str) -> LetterRow | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from penstock.errors import UnserialisableResult
 from penstock.job import Reason, State
 from penstock.ledger.encoding import encoded
 from penstock.ledger.tables import ID_LENGTH, Kind, Resolution, plain
+
+if TYPE_CHECKING:
+    from penstock.ledger.records import Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +124,8 @@ class DeadLetter:
     at: datetime
     job: Delivery | None = None
     """What the message says of its job, as far as it could be read."""
+    part: Part | None = None
+    """What it says of a chord that the job is part of."""
     cause: Reason = Reason.CRASHED
     """What a buried letter makes of its job's failure: CRASHED, REJECTED or UNREADABLE."""
 

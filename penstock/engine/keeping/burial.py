@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from redis.exceptions import RedisError
 
 from penstock.broker import envelope
+from penstock.broker.scripts import Scripts
 from penstock.engine.keeping import Ward
 from penstock.errors import PenstockError
 from penstock.job import Reason
@@ -33,28 +34,30 @@ class Burial:
     def perform(self) -> None:
         """Moves all there is; what cannot be moved now is tried again."""
         try:
-            while self._move_slice() == SLICE:
+            while bury_slice(self._ward.scripts, self._database_url) == SLICE:
                 pass
         except (RedisError, OSError, PenstockError) as error:
             logger.warning("dead letters stay in Redis for now: %s", error)
 
-    def _move_slice(self) -> int:
-        """Two keepers may do it at once: an entry's row is written once, and its removal from Redis comes after the
-        commit.
-        """
-        client, keys = self._ward.scripts.client, self._ward.scripts.keys
-        entries = client.lrange(keys.dead, 0, SLICE - 1)
-        found = [(entry, client.hgetall(keys.dead_entry(entry.decode()))) for entry in entries]
-        outbox_keys = envelope.from_outbox(kept[b"raw"] for _, kept in found if kept)
-        if found:
-            with writing(self._database_url) as connection:
-                letters.bury(connection, [dead_letter(entry.decode(), kept) for entry, kept in found if kept])
-                outbox.forget(connection, outbox_keys)
-        if outbox_keys:  # Not before the row is gone, or the message would look like one that Redis has lost.
-            client.hdel(keys.outbox, *outbox_keys)
-        for entry, _ in found:
-            client.pipeline().lrem(keys.dead, 1, entry).delete(keys.dead_entry(entry.decode())).execute()
-        return len(found)
+
+def bury_slice(scripts: Scripts, database_url: str) -> int:
+    """Moves the oldest entries into the ledger; how many.
+
+    Several may do it at once: an entry's row is written once, and its removal from Redis comes after the commit.
+    """
+    client, keys = scripts.client, scripts.keys
+    entries = client.lrange(keys.dead, 0, SLICE - 1)
+    found = [(entry, client.hgetall(keys.dead_entry(entry.decode()))) for entry in entries]
+    outbox_keys = envelope.from_outbox(kept[b"raw"] for _, kept in found if kept)
+    if found:
+        with writing(database_url) as connection:
+            letters.bury(connection, [dead_letter(entry.decode(), kept) for entry, kept in found if kept])
+            outbox.forget(connection, outbox_keys)
+    if outbox_keys:  # Not before the row is gone, or the message would look like one that Redis has lost.
+        client.hdel(keys.outbox, *outbox_keys)
+    for entry, _ in found:
+        client.pipeline().lrem(keys.dead, 1, entry).delete(keys.dead_entry(entry.decode())).execute()
+    return len(found)
 
 
 def dead_letter(entry: str, kept: dict[bytes, bytes]) -> DeadLetter:
