@@ -27,6 +27,8 @@ class Found:
     """Messages of jobs that Redis has another message of."""
     early: int = 0
     """Jobs that run without a claim, because their task acknowledges early."""
+    awaiting: int = 0
+    """Jobs whose place others have taken, the last of which will be this one."""
     relayed: int = 0
     """Jobs whose message is in the outbox and not in Redis, which is told of it again."""
     lost: int = 0
@@ -35,7 +37,7 @@ class Found:
     @property
     def surplus(self) -> int:
         """What Redis holds beside one message for each open job that it has."""
-        return self.foreign + self.late + self.twice - self.early - self.relayed
+        return self.foreign + self.late + self.twice - self.early - self.awaiting - self.relayed
 
 
 @dataclass

@@ -58,6 +58,7 @@ LINES = (
     Line("+ blocked", lambda account: account.held.blocked, "bold yellow"),
     Line("+ in flight", lambda account: account.held.in_flight, "cyan", is_kept=True),
     Line("+ running without a claim", lambda account: account.found.early, "cyan"),
+    Line("+ replaced by a chain", lambda account: account.found.awaiting, "yellow"),
     Line("+ buried a moment ago", lambda account: account.held.buried),
     Line("- of stock producers", lambda account: -account.found.foreign),
     Line("- of jobs that have ended", lambda account: -account.found.late),

@@ -37,6 +37,8 @@ class Kind(StrEnum):
     """Its message is in the outbox and not in Redis."""
     WORKERLESS = "workerless"
     """The ledger shows it as running at a worker that has no lease any more; its message is there."""
+    AWAITING = "awaiting"
+    """Others run in its place, the last of which will be this one."""
     LATE = "late"
     """It has ended, and there is a message of it."""
     TWICE = "twice"
@@ -176,6 +178,9 @@ def _judge_row(found: Examination, job: OpenJob, is_published: bool | None, *, i
         found.add(_relayed(job))
     elif job.state is State.RUNNING and is_alive:
         of.early += 1
+    elif job.is_replaced:
+        of.awaiting += 1
+        found.add(_awaiting(job))
     else:
         of.lost += 1
         found.lost.append(job)
@@ -220,6 +225,12 @@ def _relayed(job: OpenJob) -> Problem:
     text = "Redis has lost its message, and the outbox has it"
     remedy = f"nothing: a worker publishes it again within seconds; if none runs, start one: `{COMMAND} worker`"
     return Problem(Kind.RELAYED, job.queue or "", job.id, text, remedy, job.task)
+
+
+def _awaiting(job: OpenJob) -> Problem:
+    text = "was replaced by a chain or a group, and goes on when that comes to its end"
+    remedy = f"nothing while they run; `{COMMAND} jobs show {job.id}` has its history"
+    return Problem(Kind.AWAITING, job.queue or "", job.id, text, remedy, job.task)
 
 
 def _workerless(job: OpenJob) -> Problem:

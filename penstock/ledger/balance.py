@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, case, cast, func, literal, select, tuple_, union_all
+from sqlalchemy import BigInteger, Connection, Select, and_, case, cast, func, literal, select, tuple_, union_all
 
 from penstock.job import FINAL, State
 from penstock.ledger.recording.tallies import OF_STOCK
 from penstock.ledger.tables import jobs, outbox, tallies
 
+# Nothing else lets a job that has been tried begin again from zero.
+_is_replaced = and_(jobs.c.state == State.QUEUED.value, jobs.c.attempts > 0, jobs.c.retries + jobs.c.deliveries == 0)
 OPEN = tuple(state for state in State if state not in FINAL)
 MOST_OPEN = 2_000
 """Open rows that are counted of each state; more of them are not worth the time."""
@@ -57,6 +59,8 @@ class OpenJob:
     worker: str | None
     is_accepted: bool
     """Whether it was accepted by us."""
+    is_replaced: bool
+    """Whether it goes on as another task, which may be the last of a chain: then it has no message before its turn."""
     updated_at: datetime
 
     @property
@@ -141,6 +145,7 @@ def _of_state(connection: Connection, state: State) -> Iterator[OpenJob]:
             jobs.c.token,
             jobs.c.worker,
             jobs.c.enqueued_at.is_not(None).label("is_accepted"),
+            _is_replaced.label("is_replaced"),
             jobs.c.updated_at,
         )
         .where(jobs.c.state == state.value)

@@ -295,6 +295,18 @@ def test_a_job_that_runs_without_a_claim_at_a_live_worker_is_not_lost(
     assert kinds(audited(run, 1)) == [("lost", id)]
 
 
+def test_a_job_that_was_replaced_by_a_chain_is_not_lost(run: Run, ledger: Ledger, scripts: Scripts) -> None:
+    """It has no message before the last of the chain is sent."""
+    (id,) = enqueued()
+    (token,) = claim(scripts)
+    settle(scripts, token)
+    scripts.unindex([("default", id)])
+    write(ledger.url, end(of(id, token="a:1"), Outcome(state=State.QUEUED), replaced=True))
+    report = audited(run, 0)
+    assert kinds(report) == [("awaiting", id)]
+    assert account(report)["found"]["awaiting"] == 1
+
+
 def test_a_running_job_whose_worker_has_gone_is_told_while_its_message_is_there(
     run: Run, ledger: Ledger, scripts: Scripts
 ) -> None:
