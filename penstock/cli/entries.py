@@ -14,14 +14,14 @@ from sqlalchemy import Connection
 from penstock.app import PenstockApp
 from penstock.broker import queues
 from penstock.broker.queues import UnknownTask, enqueued_ms
-from penstock.broker.scripts import SLICE, Scripts
+from penstock.broker.scripts import Scripts
 from penstock.cli.broker import broker_of
 from penstock.cli.payload import Payload, decode
-from penstock.engine.keeping.burial import dead_letter
+from penstock.engine.keeping.burial import bury_slice
 from penstock.errors import PenstockError
 from penstock.ledger import letters
 from penstock.ledger.rows import LetterRow
-from penstock.ledger.session import reading, writing
+from penstock.ledger.session import reading
 from penstock.ledger.tables import Kind, Resolution
 
 UNKNOWN = "unknown"
@@ -122,16 +122,9 @@ def list_entries(app: PenstockApp, chosen: EntryFilter, limit: int) -> Found:
 
 
 def bring_to_ledger(scripts: Scripts, database_url: str) -> None:
-    """Does what keepers do each half second, for when none runs. Several may at once: an entry's row is written once,
-    and its removal from Redis comes after the commit.
-    """
-    client, keys = scripts.client, scripts.keys
-    while entries := client.lrange(keys.dead, 0, SLICE - 1):
-        found = [(entry.decode(), client.hgetall(keys.dead_entry(entry.decode()))) for entry in entries]
-        with writing(database_url) as connection:
-            letters.bury(connection, [dead_letter(entry, kept) for entry, kept in found if kept])
-        for entry, _ in found:
-            client.pipeline().lrem(keys.dead, 1, entry).delete(keys.dead_entry(entry)).execute()
+    """Does what keepers do each half second, for when none runs."""
+    while bury_slice(scripts, database_url):
+        pass
 
 
 def unknown_entries(scripts: Scripts, chosen: EntryFilter) -> list[tuple[Entry, UnknownTask]]:

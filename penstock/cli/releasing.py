@@ -17,6 +17,7 @@ from penstock.cli.broker import broker_of, lease_seconds, ledger_url, note, opti
 from penstock.cli.entries import bring_to_ledger
 from penstock.cli.output import print_json
 from penstock.cli.wording import counted, one_line
+from penstock.engine.keeping.relay import publish_for_good
 from penstock.errors import PenstockError
 
 LOOK_SECONDS = 0.5
@@ -44,8 +45,10 @@ def go_back(app: Celery, *, unacked: bool, wait: float, force: bool, as_json: bo
         back = adopt_unacked(scripts, options_of(app), at_once=unacked)
         held_by_stock = unacked_size(scripts, options_of(app))
         dead = _bury(app, scripts)
+        published = _empty_outbox(app, scripts)
     counts = {
         **asdict(released),
+        "outbox": published,
         "unacked": back,
         "held_by_stock_workers": held_by_stock,
         "dead_letters_in_redis": dead,
@@ -53,7 +56,7 @@ def go_back(app: Celery, *, unacked: bool, wait: float, force: bool, as_json: bo
     if as_json:
         print_json({**counts, "still_running": running})
     else:
-        for line in _lines(released, back, held_by_stock, dead, running):
+        for line in _lines(released, back, published, held_by_stock, dead, running):
             click.echo(line)
     note(app, "release", {**counts, "taken from": running}, "everything is released")
 
@@ -104,7 +107,18 @@ def _bury(app: Celery, scripts: Scripts) -> int:
     return int(scripts.client.llen(scripts.keys.dead))
 
 
-def _lines(released: Released, unacked: int, held: int, dead: int, running: Sequence[str]) -> list[str]:
+def _empty_outbox(app: Celery, scripts: Scripts) -> int:
+    """Publishes what waits in the ledger's outbox, which nobody does any more, and forgets the rest of it."""
+    url = ledger_url(app)
+    if url is not None:
+        try:
+            return publish_for_good(scripts, url)
+        except PenstockError as error:
+            click.echo(f"penstock: jobs wait in the ledger's outbox; repeat this when it answers: {error}", err=True)
+    return 0
+
+
+def _lines(released: Released, unacked: int, published: int, held: int, dead: int, running: Sequence[str]) -> list[str]:
     counts = {
         "in flight": released.in_flight,
         "parked": released.parked,
@@ -114,6 +128,8 @@ def _lines(released: Released, unacked: int, held: int, dead: int, running: Sequ
     total = sum(counts.values())
     parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     lines = [f"{counted(total, 'message')} went back to their queues" + (f": {parts}" if parts else "")]
+    if published:
+        lines.append(f"{counted(published, 'message')} of the outbox went to their queues for the first time")
     if released.resumed:
         lines.append(f"opened: {one_line(', '.join(released.resumed))}")
     if held:

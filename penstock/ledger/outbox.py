@@ -178,9 +178,9 @@ def forget(connection: Connection, keys: Iterable[str]) -> None:
     connection.execute(delete(outbox).where(outbox.c.key.in_([clip(key) for key in keys])))
 
 
-def forget_published(connection: Connection) -> int:
-    """Deletes all rows whose messages are in Redis; how many. From then on these are as durable as Redis."""
-    return connection.execute(delete(outbox).where(outbox.c.published_at.is_not(None))).rowcount
+def forget_published(connection: Connection) -> None:
+    """Deletes all rows whose messages are in Redis."""
+    connection.execute(delete(outbox).where(outbox.c.published_at.is_not(None)))
 
 
 def find_waiting(connection: Connection, job_id: str) -> OutboxRow | None:

@@ -19,6 +19,7 @@ from penstock.ledger import outbox
 from penstock.ledger.records import FollowUp
 from penstock.ledger.session import writing
 from penstock.ledger.tables import outbox as table
+from penstock.retention import DEFAULT
 
 QUEUE = "mail"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -35,6 +36,7 @@ def ward(broker_url: str, database_url: str, worker: str = "keeper/00000001") ->
         database_url=database_url,
         lease_seconds=10.0,
         crash_limit=3,
+        retention=DEFAULT,
         workers=[worker],
         queues=[QUEUE],
     )

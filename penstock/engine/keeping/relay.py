@@ -12,6 +12,7 @@ import logging
 import secrets
 import threading
 import time
+from contextlib import closing
 from itertools import count
 
 from redis.exceptions import RedisError
@@ -24,7 +25,7 @@ from penstock.errors import PenstockError
 from penstock.ledger import outbox
 from penstock.ledger.listening import Listener, listen
 from penstock.ledger.records import FollowUp
-from penstock.ledger.session import translated
+from penstock.ledger.session import own_connection, translated
 from penstock.message import sealed
 
 logger = logging.getLogger("penstock.keeper")
@@ -87,6 +88,27 @@ class Outflow:
             return []
         known = self._scripts.client.hmget(self._scripts.keys.outbox, [row.key for row in rows])
         return [row for row, field in zip(rows, known, strict=True) if field is None]
+
+
+def publish_for_good(scripts: Scripts, database_url: str) -> int:
+    """Publishes all that waits and forgets what is published, for whoever settles nothing; how many were published.
+
+    From then on these jobs are as durable as Redis. It may end at any moment and be repeated.
+
+    Raises:
+        LedgerUnavailable, RedisError: nothing is forgotten.
+    """
+    outflow = Outflow(scripts)
+    with translated(database_url), closing(own_connection(database_url)) as connection:
+        compared, published = -1, 0
+        while compared:
+            compared, _ = outflow.put_back_lost(connection, max(compared, 0), seconds=0.0)
+        while some := outflow.publish(connection):
+            published += some
+        with connection.begin():
+            outbox.forget_published(connection)
+    scripts.client.unlink(scripts.keys.outbox)
+    return published
 
 
 class Relay(threading.Thread):
