@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,19 @@ from tests.faults import (  # noqa: F401  importing a group declares its scenari
     claims,
     clocks,
     connections,
+    endings,
     kills,
     long_jobs,
     messages,
+    poison,
     redis_faults,
     report,
+    sql_faults,
     waiting,
 )
 from tests.faults.campaign import Campaign
 from tests.faults.deaths import CAMPAIGN, marked
-from tests.faults.scenario import SCENARIOS, Scenario
+from tests.faults.scenario import SCENARIOS, WINDOWS, Scenario
 from tests.faults.servers import Server
 from tests.faults.sides import SIDES, Side
 from tests.live import ROOT
@@ -69,10 +72,17 @@ def main() -> int:
 
 def _end_at_once(number: int, _: object) -> None:
     """Leaves no process behind: every one that this call started carries its mark."""
-    for pid in marked(f"{CAMPAIGN}={os.environ[CAMPAIGN]}"):
+    for pid in (*marked(f"{CAMPAIGN}={os.environ[CAMPAIGN]}"), *_postmasters()):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     os._exit(128 + number)
+
+
+def _postmasters() -> Iterator[int]:
+    """PostgreSQL writes its title over its environment, and so over the mark; but its process id into its data."""
+    for file in (Path(tempfile.gettempdir()) / os.environ[CAMPAIGN]).rglob("postmaster.pid"):
+        with suppress(OSError, ValueError):
+            yield int(file.read_text().splitlines()[0])
 
 
 def _options() -> argparse.Namespace:
@@ -87,7 +97,7 @@ def _options() -> argparse.Namespace:
 
 def _chosen(only: Sequence[str]) -> list[Scenario]:
     chosen = [each for each in SCENARIOS if not only or each.window in only or each.name in only]
-    return sorted(chosen, key=lambda each: int(each.window[1:]))
+    return sorted(chosen, key=lambda each: WINDOWS.index(each.window))
 
 
 def _sides(only: str | None) -> list[Side]:

@@ -16,9 +16,10 @@ from rich.console import Console
 
 from penstock.ledger import schema, session
 from tests.faults import report
-from tests.faults.ground import Ground, Unplayed
+from tests.faults.ground import Ground, Skipped, Templates, Unplayed
 from tests.faults.judge import Verdict
-from tests.faults.scenario import CHILD_BOUND, Scenario
+from tests.faults.postgres import make_template
+from tests.faults.scenario import CHILD_BOUND, POSTGRESQL, Scenario
 from tests.faults.sides import LATE, SIDES, STOCK, Side
 
 TURNS = 3
@@ -45,13 +46,13 @@ class Campaign:
 
     def play(self) -> list[report.Row]:
         """Plays everything, a few runs at a time, and sums up by row."""
-        ledger = self._new_ledger()
+        templates = self._templates()
         # What is played once takes longest, so it begins first.
         longest_first = sorted(self.scenarios, key=lambda scenario: scenario.runs)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             played = {
                 (scenario.name, side.name): [
-                    pool.submit(self._run, scenario, side, ledger, number) for number in range(self._runs(scenario))
+                    pool.submit(self._run, scenario, side, templates, number) for number in range(self._runs(scenario))
                 ]
                 for scenario in longest_first
                 for side in self._sides_of(scenario)
@@ -67,17 +68,17 @@ class Campaign:
                 for scenario in self.scenarios
             ]
         for row in rows:
-            self._insist(row, ledger)
+            self._insist(row, templates)
         return rows
 
-    def _insist(self, row: report.Row, ledger: Path) -> None:
+    def _insist(self, row: report.Row, templates: Templates) -> None:
         """Some of stock's damages need luck: a row that shows none yet gets a few runs more, which count as well."""
         side = next((side for side in (LATE, STOCK) if side.name in row.tallies), None)
         if side is None or row.scenario.not_reproducible:
             return
         tally = row.tallies[side.name]
-        while not tally.damages and not tally.errors and tally.runs < MOST_RUNS:
-            _count(self._run(row.scenario, side, ledger, tally.runs), tally, row.scenario.bound)
+        while tally.runs and not tally.damages and not tally.errors and tally.runs < MOST_RUNS:
+            _count(self._run(row.scenario, side, templates, tally.runs), tally, row.scenario.bound)
 
     def _sides_of(self, scenario: Scenario) -> list[Side]:
         """A quick run plays one of stock's two ways: the better one, where both are declared."""
@@ -87,31 +88,36 @@ class Campaign:
     def _runs(self, scenario: Scenario) -> int:
         return 1 if self.quick else scenario.runs
 
-    def _new_ledger(self) -> Path:
+    def _templates(self) -> Templates:
+        # PostgreSQL runs as a user of its own, which must be able to reach its data.
+        self.folder.chmod(0o755)
         path = self.folder / "ledger.db"
         schema.upgrade(f"sqlite:///{path}")
         session.close_all()
-        return path
+        needs_server = any(scenario.store == POSTGRESQL for scenario in self.scenarios)
+        return Templates(path, make_template(self.folder / "template") if needs_server else None)
 
-    def _run(self, scenario: Scenario, side: Side, ledger: Path, number: int) -> Run:
+    def _run(self, scenario: Scenario, side: Side, templates: Templates, number: int) -> Run:
         for attempt in range(TRIES):
             folder = self.folder / f"{scenario.name}-{SIDES.index(side)}-{number}-{attempt}"
-            run = self._play_once(scenario, side, ledger, folder)
+            run = self._play_once(scenario, side, templates, folder)
             if not run.error and not run.is_only_late(scenario.bound):
                 break
         self._say(scenario, side, run)
         return run
 
-    def _play_once(self, scenario: Scenario, side: Side, ledger: Path, folder: Path) -> Run:
+    def _play_once(self, scenario: Scenario, side: Side, templates: Templates, folder: Path) -> Run:
         begun, run = time.monotonic(), Run()
         try:
             with (
                 self._turn(scenario) as turns,
-                Ground(scenario, side, folder, ledger, quick=self.quick, turns=turns) as ground,
+                Ground(scenario, side, folder, templates, quick=self.quick, turns=turns) as ground,
             ):
                 scenario.act(ground)
                 run.verdict, run.jobs, run.remarks = ground.judge(), ground.jobs, ground.remarks
                 self._note(side, ground.portraits)
+        except Skipped as why:
+            run.skipped = str(why)
         except Unplayed as error:
             run.error = str(error)
         except Exception:
@@ -134,17 +140,20 @@ class Campaign:
             yield Semaphore()
 
     def _note(self, side: Side, portraits: list[dict[str, Any]]) -> None:
-        """The first worker of each side is introduced."""
-        if portraits and self.portraits.setdefault(side.name, portraits[0]) is portraits[0]:
-            parts = ", ".join(f"{part} {portraits[0][part]}" for part in ("pool", "consumer", "transport", "backend"))
-            self.console.print(f"[bold]{side.name}[/]: {parts}", highlight=False)
+        """The first worker of each side, and of each of its result stores, is introduced."""
+        for portrait in portraits[:1]:
+            if self.portraits.setdefault(f"{side.name} on {portrait['store']}", portrait) is portrait:
+                parts = ", ".join(f"{part} {portrait[part]}" for part in report.PARTS)
+                self.console.print(f"[bold]{side.name}[/]: {parts}", highlight=False)
 
     def _say(self, scenario: Scenario, side: Side, run: Run) -> None:
         tally = _tally([run], scenario.bound)
         recovery = "" if tally.recovery is None else f", again after {tally.recovery:.1f} s"
-        head = f"{scenario.window:4}{scenario.name:35}{side.name:18}"
+        head = f"{scenario.window:7}{scenario.name:35}{side.name:18}"
         self.console.print(
-            f"{head}{run.error or tally.cell + recovery}  ({run.seconds:.0f} s)", highlight=False, markup=False
+            f"{head}{run.error or run.skipped or tally.cell + recovery}  ({run.seconds:.0f} s)",
+            highlight=False,
+            markup=False,
         )
 
 
@@ -156,6 +165,7 @@ class Run:
     jobs: int = 0
     remarks: list[str] = field(default_factory=list)
     error: str = ""
+    skipped: str = ""
     seconds: float = 0.0
 
     def is_only_late(self, bound: float) -> bool:
@@ -173,5 +183,7 @@ def _tally(runs: Sequence[Run], bound: float) -> report.Tally:
 def _count(run: Run, tally: report.Tally, bound: float) -> None:
     if run.error:
         tally.errors.append(run.error)
+    elif run.skipped:
+        tally.skipped = run.skipped
     else:
         tally.add(run.verdict, run.jobs, run.remarks, bound)

@@ -8,20 +8,23 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Semaphore
 from typing import Any, Self, TypeVar
 
 import redis
 
-from tests.faults import command, effects, tasks
+from tests.faults import command, effects, postgres, stores, tasks
 from tests.faults.deaths import CAMPAIGN, Deaths, marked
 from tests.faults.effects import END, HELD, START, WORKER, Effect, Effects
 from tests.faults.holdings import Holdings
 from tests.faults.judge import Evidence, Fate, Verdict, judge
+from tests.faults.memory import MOST_GROWTH, Memory
+from tests.faults.postgres import Postgres
 from tests.faults.proxy import Proxy
-from tests.faults.scenario import Scenario
+from tests.faults.scenario import POSTGRESQL, Scenario
 from tests.faults.servers import Server
 from tests.faults.sides import Producer, Side, Worker
 from tests.live import ROOT
@@ -46,16 +49,30 @@ class Unplayed(AssertionError):
     """The fault did not take place as the scenario says, so the run shows nothing."""
 
 
+class Skipped(Exception):
+    """This machine cannot do what the scenario says."""
+
+
+@dataclass(frozen=True)
+class Templates:
+    """What each run gets a copy of."""
+
+    ledger: Path
+    """A migrated, empty SQLite ledger."""
+    server: Path | None
+    """The data of a PostgreSQL; None if no scenario needs one."""
+
+
 class Ground:
     """One side, one run."""
 
     def __init__(
-        self, scenario: Scenario, side: Side, folder: Path, ledger: Path, *, quick: bool, turns: Semaphore
+        self, scenario: Scenario, side: Side, folder: Path, templates: Templates, *, quick: bool, turns: Semaphore
     ) -> None:
-        self.side, self.quick, self.folder = side, quick, folder
+        self.side, self.quick, self.folder = side.on_sql() if scenario.store else side, quick, folder
         self._scenario = scenario
         self._turns = turns
-        self._ledger = ledger
+        self._templates = templates
         self._stack = ExitStack()
         self._mark = f"{RUN}={uuid.uuid4().hex}"
         self._workers: list[Worker] = []
@@ -63,13 +80,21 @@ class Ground:
         self._found = Evidence({})
         self._foreign: dict[str, bytes] = {}
         self._gone_since: dict[str, float] = {}
+        self._after: dict[str, str] = {}
+        self._memories: list[Memory] = []
+        self._sql_port = 0
         self.remarks: list[str] = []
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True)
         self.effects = Effects(self.folder / "effects.jsonl")
         if self.side.is_ours:
-            shutil.copy(self._ledger, self._database)
+            shutil.copy(self._templates.ledger, self._database)
+        if self._scenario.store == POSTGRESQL:
+            self.sql = self._stack.enter_context(
+                Postgres(self.folder / "postgres", self._templates.server, **self._scenario.settings)
+            )
+            self.sql.serve(self._name_on_server)
         self._stack.callback(self._clean_up)
         self._deaths = self._stack.enter_context(Deaths(self.effects.pids))
         self.redis = self.server(**self._scenario.redis)
@@ -89,6 +114,32 @@ class Ground:
     def proxy(self) -> Proxy:
         """A way to the Redis that can be disturbed."""
         return self._stack.enter_context(Proxy(self.redis.port))
+
+    def sql_proxy(self) -> Proxy:
+        """A way to the PostgreSQL that can be disturbed; workers that begin later take it."""
+        proxy = self._stack.enter_context(Proxy(self.sql.port))
+        self._sql_port = proxy.port
+        return proxy
+
+    def straight_to_sql(self) -> None:
+        """Workers that begin later take no proxy to the PostgreSQL."""
+        self._sql_port = 0
+
+    def during(self, context: AbstractContextManager[T]) -> T:
+        """Enters what is to last until the run is over."""
+        return self._stack.enter_context(context)
+
+    def watch_memory(self, worker: Worker, most: int = MOST_GROWTH) -> None:
+        """From now on the memory of the worker's main process and keeper is watched; it may grow by ``most`` bytes."""
+        pids = {f"{worker.name}'s main process": worker.parent}
+        if worker.keeper is not None:
+            pids[f"{worker.name}'s keeper"] = worker.keeper
+        self._memories.append(self.during(Memory(pids, most)))
+
+    @property
+    def results_in_sqlite(self) -> Path:
+        """The SQLite file that this side's workers write to."""
+        return self._database if self.side.is_ours else self.folder / "results.db"
 
     def worker(self, *options: str, children: int = 1, through: str = "", **variables: str) -> Worker:
         """A worker that is ready to work."""
@@ -145,6 +196,16 @@ class Ground:
         self.remarks += [f"enqueue raised {error}" for error in set(answer["errors"].values())]
         return list(answer["accepted"])
 
+    def enqueue_linked(self, kind: str, task: str, *args: Any, count: int) -> list[str]:
+        """A ``chain``, ``chord`` or job with a callback (``link``). Returns their ids, the last one's last."""
+        ids = new_ids(count)
+        asked = time.monotonic()
+        self.producer().ask(do=kind, task=f"faults.{task}", ids=ids, args=list(args))
+        self._found.accepted |= dict.fromkeys(ids, asked)
+        before = ids[:-1] if kind == "chord" else ids[:1]
+        self._after |= {ids[-1]: before[-1]} if kind != "chain" else dict(zip(ids[1:], ids, strict=False))
+        return ids
+
     def draw(self, task: str, *args: Any) -> dict[str, Any]:
         """The message of a job as this side's producer makes it, taken out of the queue; it is not counted."""
         self.producer().ask(
@@ -158,7 +219,7 @@ class Ground:
         """From now on judges by what this server holds."""
         self.redis = server
         self.client = self._stack.enter_context(server.client())
-        self._holdings = Holdings(self.client, self._database if self.side.is_ours else None)
+        self._holdings = Holdings(self.client, self._store())
 
     def let_serve(self, worker: Worker) -> None:
         """Has a worker of another queue serve this one as well, by remote control."""
@@ -224,6 +285,15 @@ class Ground:
     def held(self, job: str) -> None:
         """Waits until the job's process stays at the step of :meth:`hold`."""
         self.wait(lambda: self.effects.of(HELD, job), "the job's process is held")
+
+    def stored(self, job: str) -> None:
+        """Waits until the store has the job's outcome."""
+        self.wait(lambda: job in self._holdings.outcomes([job]), "the outcome is stored")
+        self._look()
+
+    def ended(self, count: int) -> None:
+        """Waits until so many bodies have ended."""
+        self.wait(lambda: len(self.effects.of(END)) >= count, f"{count} bodies end", 30)
 
     def taken(self, queue: str = QUEUE, timeout: float = 20.0) -> None:
         """Waits until the queue's ready list is empty."""
@@ -296,6 +366,9 @@ class Ground:
     def judge(self) -> Verdict:
         """The verdict on what happened. Reads everything once more, so an outcome that changes is seen."""
         self._look()
+        for memory in self._memories:
+            self._found.overgrown |= memory.overgrown
+            self.remarks.append(memory.remark)
         self._found.messages_kept = {label: self._holdings.keep(message) for label, message in self._foreign.items()}
         return judge(self._found)
 
@@ -321,10 +394,28 @@ class Ground:
     def _database(self) -> Path:
         return self.folder / "ledger.db"
 
+    @property
+    def _name_on_server(self) -> str:
+        return postgres.OURS if self.side.is_ours else postgres.STOCK
+
+    @property
+    def _database_url(self) -> str:
+        if self._scenario.store == POSTGRESQL:
+            return self.sql.url(self._name_on_server, self._sql_port)
+        return f"sqlite:///{self.results_in_sqlite}"
+
+    def _store(self) -> stores.Store:
+        if self._scenario.store == POSTGRESQL:
+            return stores.ledger_on_server(self.sql) if self.side.is_ours else stores.celery_on_server(self.sql)
+        if self.side.is_ours:
+            return stores.ledger_in_file(self._database)
+        return stores.celery_in_file(self.results_in_sqlite) if self._scenario.store else stores.InRedis(self.client)
+
     def _environment(self, through: str) -> dict[str, str]:
         broker = through or self.redis.url
-        database = f"sqlite:///{self._database}"
-        backend = f"penstock.ledger.backend:LedgerBackend+{database}" if self.side.is_ours else broker
+        database = self._database_url
+        stock = f"db+{database}" if self._scenario.store else broker
+        backend = f"penstock.ledger.backend:LedgerBackend+{database}" if self.side.is_ours else stock
         config = {
             "broker_url": broker,
             "result_backend": backend,
@@ -349,11 +440,11 @@ class Ground:
     def _is_over(self) -> bool:
         self._look()
         now = time.monotonic()
-        open_attempts = self._running()
+        alive = self._found.traces | self._running()
         self._gone_since = {
             job: self._gone_since.get(job, now)
             for job in self._unfinished()
-            if job not in self._found.traces and job not in open_attempts
+            if job not in alive and self._after.get(job) not in alive
         }
         return all(now - self._gone_since.get(job, now) > GONE_SECONDS for job in self._unfinished())
 
@@ -379,6 +470,8 @@ class Ground:
         before = self._found.outcomes
         self._found.changed |= {job for job in before if job in outcomes and outcomes[job] != before[job]}
         self._found.outcomes = before | outcomes
+        now = time.monotonic()
+        self._found.stored |= {job: now for job in outcomes if job not in self._found.stored}
         self._found.traces = self._traces()
 
     def _traces(self) -> set[str]:

@@ -2,77 +2,50 @@
 
 from __future__ import annotations
 
-import json
+import base64
 import re
-import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import closing, suppress
-from pathlib import Path
 from typing import Any
 
 import redis
 
 from tests.faults.judge import Outcome
+from tests.faults.stores import Store
 
 ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-NOT_A_MESSAGE = (b"celery-task-meta-", b"_kombu.", b"penstock:waiting:", b"penstock:revoked", b"penstock:blocked")
+BODY = re.compile(rb'"body": ?"([A-Za-z0-9+/=]+)"')
+"""A message's body, in which the rest of a chain travels."""
+NOT_A_MESSAGE = (
+    b"celery-task-meta-",
+    b"_kombu.",
+    b"penstock:waiting:",
+    b"penstock:revoked",
+    b"penstock:blocked",
+    b"penstock:outbox",
+)
 """Keys that name jobs without holding them."""
-ASKED_AT_ONCE = 1000
-FINAL = ("SUCCESS", "FAILURE", "REVOKED")
-"""Celery's states of a job that has its outcome."""
 
 
 class Holdings:
-    """Reads without the libraries of either side; ``ledger`` is our side's SQLite file."""
+    """Reads without the libraries of either side."""
 
-    def __init__(self, client: redis.Redis, ledger: Path | None) -> None:
+    def __init__(self, client: redis.Redis, store: Store) -> None:
         self._client = client
-        self._ledger = ledger
+        self._store = store
 
     def outcomes(self, jobs: Collection[str]) -> dict[str, Outcome]:
         """Of those of the jobs that are final in the store."""
-        return self._outcomes_in_redis(list(jobs)) if self._ledger is None else self._outcomes_in_ledger(jobs)
+        return self._store.outcomes(jobs)
 
     def mentioned(self, jobs: set[str]) -> set[str]:
-        """Those of which some key holds the message, whatever its name."""
+        """Those of which some key, or the outbox, holds the message, whatever its name; and the next of a chain."""
         sought = {job.encode() for job in jobs}
-        return {id.decode() for value in self._values() for id in ID.findall(value) if id in sought}
+        in_redis = {id.decode() for value in self._values() for id in _ids(value) if id in sought}
+        return in_redis | (self._store.to_be_sent() & jobs)
 
     def keep(self, message: bytes) -> bool:
         """Whether the message is still somewhere, byte for byte."""
-        return any(message in value for value in self._values()) or self._is_in_ledger(message.decode())
-
-    def _outcomes_in_redis(self, jobs: list[str]) -> dict[str, Outcome]:
-        found: dict[str, Outcome] = {}
-        with suppress(redis.RedisError):
-            for start in range(0, len(jobs), ASKED_AT_ONCE):
-                some = jobs[start : start + ASKED_AT_ONCE]
-                for job, raw in zip(some, self._client.mget([f"celery-task-meta-{job}" for job in some]), strict=True):
-                    meta = json.loads(raw) if raw else {}
-                    if meta.get("status") in FINAL:
-                        done = meta["status"] == "SUCCESS"
-                        found[job] = Outcome(done, meta["result"] if done else None)
-        return found
-
-    def _outcomes_in_ledger(self, jobs: Collection[str]) -> dict[str, Outcome]:
-        rows = self._ask_ledger("SELECT id, state, result FROM jobs WHERE finished_at IS NOT NULL")
-        return {
-            job: Outcome(state == "succeeded", json.loads(result) if state == "succeeded" and result else None)
-            for job, state, result in rows
-            if job in jobs
-        }
-
-    def _is_in_ledger(self, text: str) -> bool:
-        if self._ledger is None:
-            return False
-        forms = (text, json.dumps(text)[1:-1])
-        tables = [name for (name,) in self._ask_ledger("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        rows = (row for table in tables for row in self._ask_ledger(f"SELECT * FROM {table}"))
-        return any(form in str(value) for row in rows for value in row for form in forms)
-
-    def _ask_ledger(self, query: str) -> list[Any]:
-        with closing(sqlite3.connect(f"file:{self._ledger}?mode=ro", uri=True, timeout=10)) as ledger:
-            return ledger.execute(query).fetchall()
+        return any(message in value for value in self._values()) or self._store.keeps(message.decode())
 
     def _values(self) -> Iterator[bytes]:
         """All values of all keys that may hold messages."""
@@ -92,3 +65,9 @@ class Holdings:
             return self._client.smembers(key)
         value = self._client.get(key)
         return [value] if value else []
+
+
+def _ids(value: bytes) -> Iterator[bytes]:
+    yield from ID.findall(value)
+    for body in BODY.findall(value):
+        yield from ID.findall(base64.b64decode(body))

@@ -7,6 +7,7 @@
 | I3 | a start while a former attempt's process lives: doubled |
 | I4 | a start after the result was stored: repeated if the process that stored it was killed, doubled if not |
 | I4 | an outcome that changes, or that is not of an attempt that ended: wrong |
+| - | a process that keeps more and more while its store is away: wrong |
 | I5 | a next start later than the bound: slow |
 | I7 | a start before that of a job that was accepted earlier: reordered |
 | I9 | a job that was accepted once and starts twice: doubled, as in I2 |
@@ -31,6 +32,7 @@ class Fate(StrEnum):
 
     DONE = "done"
     BURIED = "buried"
+    FAILED = "failed"
     REVOKED = "revoked"
 
 
@@ -64,6 +66,10 @@ class Evidence:
     """Jobs in the order in which they must start."""
     messages_kept: dict[str, bool] = field(default_factory=dict)
     """Messages that are no jobs: whether their bytes are still somewhere."""
+    stored: dict[str, float] = field(default_factory=dict)
+    """When somebody outside saw first that the store has a job's outcome."""
+    overgrown: dict[str, int] = field(default_factory=dict)
+    """Processes whose memory has grown by more than they may, and by how many bytes."""
 
 
 @dataclass
@@ -113,7 +119,8 @@ def judge(evidence: Evidence) -> Verdict:
     """Applies the invariants to everything that was accepted."""
     verdict = Verdict()
     attempts = attempts_of(evidence)
-    commits = _first(evidence.effects, COMMITTED)
+    # A worker tells it right then; whoever asks the store may find it out later, never earlier.
+    commits = evidence.stored | _first(evidence.effects, COMMITTED)
     for job in evidence.accepted:
         mine = attempts.get(job, [])
         _judge_starts(job, mine, commits.get(job), evidence.killed, verdict)
@@ -122,6 +129,8 @@ def judge(evidence: Evidence) -> Verdict:
         if not kept:
             verdict.blame(verdict.lost, label, "its bytes are nowhere any more")
     _judge_order(evidence.in_line, attempts, verdict)
+    for process, bytes in evidence.overgrown.items():
+        verdict.blame(verdict.wrong, process, f"grew by {bytes / 2**20:.0f} MB")
     verdict.recovery = max(_recoveries(attempts, evidence.interrupted), default=None)
     return verdict
 

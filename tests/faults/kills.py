@@ -1,14 +1,12 @@
-"""W3, W5, W6 and W8: kill -9 of a worker, of its parent, child or keeper, at each step of a job's life."""
+"""W3, W5 and W6: kill -9 of a worker, of its parent, child or keeper, at each step of a job's life."""
 
 from __future__ import annotations
 
-from tests.faults.ground import Ground
+from tests.faults.ground import Ground, new_ids
 from tests.faults.judge import Fate
-from tests.faults.scenario import CHILD_BOUND, RUNS_AGAIN, fault
+from tests.faults.scenario import CHILD_BOUND, POSTGRESQL, fault
 from tests.faults.sides import LATE, OURS, STOCK
-from tests.faults.tasks import AFTER_COMMIT, BEFORE_COMMIT
-
-SHORT = {"broker_transport_options": {"visibility_timeout": 3}}
+from tests.faults.tasks import BEFORE_COMMIT
 
 
 @fault("W3", "kill -9 of a whole worker in mid body", sides=(LATE, OURS))
@@ -103,28 +101,6 @@ def worker_killed_before_commit(ground: Ground) -> None:
     ground.settle()
 
 
-@fault(
-    "W8",
-    "kill -9 of a worker after the outcome is stored, before the message is settled",
-    sides=(LATE, OURS),
-    stock=SHORT,
-    remark="visibility_timeout 3 s on the stock side",
-    limit=RUNS_AGAIN,
-    covered=("repeated",),
-)
-def worker_killed_before_settle(ground: Ground) -> None:
-    worker = ground.worker()
-    ground.hold(AFTER_COMMIT)
-    (job,) = ground.enqueue("work")
-    ground.held(job)
-    worker.kill()
-    ground.release(AFTER_COMMIT)
-    ground.sleep(3.5)
-    ground.worker()
-    ground.watch(job, seconds=12)
-    ground.settle()
-
-
 @fault("W6", "kill -9 of a pool child in mid body", bound=CHILD_BOUND)
 def child_killed_in_mid_body(ground: Ground) -> None:
     worker, gate = ground.tried_worker(children=2), ground.gate()
@@ -151,16 +127,19 @@ def child_killed_before_commit(ground: Ground) -> None:
     "W6",
     "kill -9 of a pool child after the outcome is stored, before the message is settled",
     bound=CHILD_BOUND,
-    not_reproducible="stock's Redis result backend keeps a success that it has",
+    store=POSTGRESQL,
+    not_reproducible="stock's result backends keep a success that they have",
 )
 def child_killed_before_settle(ground: Ground) -> None:
+    sql = ground.sql_proxy()
     worker = ground.tried_worker(children=2)
-    ground.hold(AFTER_COMMIT)
-    (job,) = ground.enqueue("work")
-    ground.held(job)
-    ground.done(job)
+    (job,) = new_ids(1)
+    sql.hold_commit_of(job)
+    ground.try_to_enqueue("work", ids=[job])
+    ground.wait(sql.holding.is_set, "the answer to the COMMIT is kept")
+    ground.stored(job)
     worker.kill_children()
-    ground.release(AFTER_COMMIT)
+    sql.cut()
     ground.watch(job, seconds=3)
     ground.settle()
 

@@ -7,10 +7,10 @@ from celery import Celery
 
 import penstock
 from penstock.ledger.backend import LedgerBackend
-from tests.faults.tasks import declare, hold_at_commit
+from tests.faults.tasks import declare, hold_before_commit
 
 app = Celery("faults")
 app.conf.update(json.loads(os.environ["FAULTS_CONFIG"]))
 penstock.adopt(app)
-hold_at_commit(LedgerBackend)
+hold_before_commit(LedgerBackend)
 declare(app)

@@ -6,6 +6,7 @@ Each request is one line of JSON on standard input, each answer one on standard 
 import importlib
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from tests.faults.command import keep_ours_out
@@ -19,7 +20,7 @@ def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         request = json.loads(line)
-        answer = {"send": send, "revoke": revoke, "serve": serve}[request.pop("do")](app, **request)
+        answer = ASKED[request.pop("do")](app, **request)
         print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -35,6 +36,33 @@ def send(app: Any, task: str, ids: list[str], args: list[Any], options: dict[str
     return {"accepted": accepted, "errors": errors}
 
 
+def chain(app: Any, task: str, ids: list[str], args: list[list[Any]]) -> dict[str, Any]:
+    """Enqueues a chain of as many steps as there are ids, each with arguments of its own."""
+    first, *rest = (app.tasks[task].si(*each).set(task_id=id) for id, each in zip(ids, args, strict=True))
+    step = first
+    for following in rest:
+        step = step | following
+    step.apply_async()
+    return {"accepted": ids, "errors": {}}
+
+
+def link(app: Any, task: str, ids: list[str], args: list[Any]) -> dict[str, Any]:
+    """Enqueues a job and, as its callback, ``faults.work`` under the second id."""
+    job, callback = ids
+    app.tasks[task].apply_async(args, task_id=job, link=app.tasks["faults.work"].si().set(task_id=callback))
+    return {"accepted": ids, "errors": {}}
+
+
+def chord(app: Any, task: str, ids: list[str], args: list[list[Any]]) -> dict[str, Any]:
+    """Enqueues a chord: the last id is that of its body."""
+    from celery import chord
+
+    *parts, body = ids
+    header = [app.tasks[task].si(*each).set(task_id=id) for id, each in zip(parts, args, strict=True)]
+    chord(header)(app.tasks["faults.join"].s(len(parts)).set(task_id=body))
+    return {"accepted": ids, "errors": {}}
+
+
 def revoke(app: Any, ids: list[str]) -> dict[str, Any]:
     """Revokes jobs as Celery's API says."""
     app.control.revoke(ids)
@@ -46,6 +74,15 @@ def serve(app: Any, queue: str, worker: str) -> dict[str, Any]:
     app.control.add_consumer(queue, destination=[worker], reply=True, timeout=5)
     return {}
 
+
+ASKED: dict[str, Callable[..., dict[str, Any]]] = {
+    "send": send,
+    "chain": chain,
+    "link": link,
+    "chord": chord,
+    "revoke": revoke,
+    "serve": serve,
+}
 
 if __name__ == "__main__":
     main()

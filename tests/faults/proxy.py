@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 CHUNK = 1 << 16
+COMMITTED, ROLLED_BACK = b"COMMIT\0", b"ROLLBACK\0"
+"""How PostgreSQL tells that a transaction is over."""
 
 
 @dataclass(eq=False)
@@ -19,6 +22,9 @@ class Link:
     server: asyncio.StreamWriter
     frozen: bool = False
     drop_reply: bool = False
+    hold_reply: bool = False
+    names_job: bool = False
+    """Whether its open SQL transaction has named the job whose COMMIT is waited for."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def cut(self) -> None:
@@ -38,9 +44,12 @@ class Proxy:
         self._held: bytes = b""
         self._cut_when_held = False
         self._dropped: tuple[bytes, ...] = ()
+        self._committing: bytes = b""
+        self._caught: list[re.Pattern[bytes]] = []
+        self._forwards_caught = True
         self.port = 0
         self.holding = threading.Event()
-        """Set when a reply is being held."""
+        """Set when a command or a reply is being held."""
         self.dropped = threading.Event()
         """Set when a reply was dropped and its connection cut."""
 
@@ -83,6 +92,22 @@ class Proxy:
     def drop_reply_to(self, *texts: str) -> None:
         """The first command that holds all ``texts`` reaches the server; its reply is lost with the connection."""
         self._dropped = tuple(text.encode() for text in texts)
+
+    def hold_reply_to(self, *patterns: str) -> None:
+        """The first command in which all ``patterns`` are found reaches the server; its connection gets no reply."""
+        self._caught, self._forwards_caught = [re.compile(pattern.encode()) for pattern in patterns], True
+
+    def hold_command(self, *patterns: str) -> None:
+        """The first command in which all ``patterns`` are found does not reach the server, nor does what follows."""
+        self._caught, self._forwards_caught = [re.compile(pattern.encode()) for pattern in patterns], False
+
+    def hold_commit_of(self, job: str) -> None:
+        """For PostgreSQL: the first transaction that names the job is committed, and its client never told."""
+        self._committing, self._cut_when_held = job.encode(), False
+
+    def drop_commit_of(self, job: str) -> None:
+        """The same, and its connection is cut: the client has to find out whether it was committed."""
+        self._committing, self._cut_when_held = job.encode(), True
 
     def drop_reply_with(self, text: str) -> None:
         """The first reply that holds ``text`` is lost with its connection."""
@@ -142,6 +167,13 @@ class Proxy:
     def _on_command(self, link: Link, data: bytes) -> bool:
         if self._dropped and all(text in data for text in self._dropped):
             self._dropped, link.drop_reply = (), True
+        if self._caught and all(pattern.search(data) for pattern in self._caught):
+            self._caught = []
+            if not self._forwards_caught:
+                return self._keep(link)
+            link.hold_reply = True
+        if self._committing and self._committing in data:
+            link.names_job = True
         return True
 
     def _on_reply(self, link: Link, data: bytes) -> bool:
@@ -149,9 +181,15 @@ class Proxy:
             link.cut()
             self.dropped.set()
             return False
+        if link.hold_reply:
+            return self._keep(link)
         if self._held and self._held in data:
             self._held = b""
             return self._keep(link)
+        if self._committing and link.names_job and COMMITTED in data:
+            self._committing = b""
+            return self._keep(link)
+        link.names_job = link.names_job and ROLLED_BACK not in data
         return True
 
     def _keep(self, link: Link) -> bool:

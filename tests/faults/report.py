@@ -18,6 +18,8 @@ from tests.faults.sides import LATE, OURS, SIDES, STOCK
 
 NOTHING = "-"
 KINDS = ("lost", "doubled", "stuck")
+PARTS = ("pool", "consumer", "transport", "backend", "store")
+"""Of a worker's portrait: what is shown."""
 OTHERS = ("repeated", "wrong", "reordered")
 
 
@@ -40,6 +42,8 @@ class Tally:
     remarks: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     """Runs that showed nothing, and why."""
+    skipped: str = ""
+    """Why this machine cannot play it."""
 
     def add(self, verdict: Verdict, jobs: int, remarks: Iterable[str], bound: float) -> None:
         """Counts one run."""
@@ -62,7 +66,7 @@ class Tally:
     def cell(self) -> str:
         """`lost / doubled / stuck`, and in words what else is wrong."""
         if not self.runs:
-            return "no run" if self.errors else NOTHING
+            return "no run" if self.errors else self.skipped or NOTHING
         words = [" / ".join(str(getattr(self, kind)) for kind in KINDS)]
         words += [f"{getattr(self, kind)} {kind}" for kind in OTHERS if getattr(self, kind)]
         return ", ".join([*words, *(["late"] if self.slow else [])])
@@ -174,12 +178,12 @@ def write(rows: Sequence[Row], portraits: dict[str, dict[str, Any]], path: Path,
 
 
 def _side_lines(portraits: dict[str, dict[str, Any]]) -> list[list[str]]:
-    parts = ("pool", "consumer", "transport", "backend")
-    return [[side, *(f"`{portrait[part]}`" for part in parts)] for side, portrait in _in_order(portraits)]
-
-
-def _in_order(portraits: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    return [(side.name, portraits[side.name]) for side in SIDES if side.name in portraits]
+    return [
+        [side.name, *(f"`{portrait[part]}`" for part in PARTS)]
+        for side in SIDES
+        for label, portrait in sorted(portraits.items())
+        if label.startswith(f"{side.name} on ")
+    ]
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
@@ -197,22 +201,24 @@ Versions: {versions} (redis-py), {server}, Python {python}.
 
 Each figure is *lost / doubled / stuck*, summed over the runs. Neither side judges itself: tasks append a line to a file
 outside the system when they start and when they end, and that is compared with the result store and with all of Redis.
+In the rows of W8 to W12, SQL and poison both sides keep their results in SQL: stock Celery by its own database backend.
 
-- **lost**: accepted, and neither done nor anywhere in Redis; or failed only because a process died; or a revoke that
-  did nothing; or a message whose bytes are gone.
+- **lost**: accepted, and neither done nor anywhere in Redis or an outbox; or failed only because a process died; or a
+  revoke that did nothing; or a message whose bytes are gone.
 - **doubled**: started while another start of it was alive, or again though no retry was asked for and no process of it
   was killed.
 - **stuck**: still waits or runs, or has no outcome in the store, when the bound and five seconds are over.
 - **repeated**: started again after its result was stored by a process that was killed before it could say so.
-  **wrong**: an outcome that changed, or that is not of an attempt that ended. **reordered**: started before a job that
-  was accepted earlier. **late**: done, but started again later than the bound.
+  **wrong**: an outcome that changed, or that is not of an attempt that ended; or a process that grew by more than
+  64 MB. **reordered**: started before a job that was accepted earlier. **late**: done, but started again later than
+  the bound.
 - **recovery**: the longest time from a fault to the next start of a job that it interrupted.
 
 The command fails when a window has no row, when stock Celery shows no damage in a row that does not say why, and when
 ours shows any but what the row's *limit* names, which is what the guarantees leave open.
 
-| side | pool | consumer | transport | result store |
-| --- | --- | --- | --- | --- |
+| side | pool | consumer | transport | result store | on |
+| --- | --- | --- | --- | --- | --- |
 {sides}
 
 *stock* is Celery as it comes, which acknowledges early; *stock, acks late* sets `task_acks_late`.

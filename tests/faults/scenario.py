@@ -11,8 +11,10 @@ from tests.faults.sides import LATE, OURS, STOCK, Side
 if TYPE_CHECKING:
     from tests.faults.ground import Ground
 
-WINDOWS = (*(f"W{number}" for number in (*range(1, 8), *range(13, 22))), "W23")
-"""The windows that must have a row."""
+WINDOWS = (*(f"W{number}" for number in range(1, 22)), "W23", "SQL", "poison")
+"""The windows that must have a row, in the order of the page."""
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+"""Where results go, of both sides, in a row that is about it."""
 CHILD_BOUND, WORKER_BOUND = 1.0, 15.0
 """Seconds within which the job of a dead child, and of a dead worker, starts again."""
 RUNS_AGAIN = "a body starts at least once: again if its worker dies between commit and settling; its outcome stays"
@@ -39,6 +41,10 @@ class Scenario:
     """Settings of every side beyond Celery's defaults."""
     redis: dict[str, str] = field(default_factory=dict)
     """Configuration of the Redis."""
+    store: str = ""
+    """The database of both sides' results; unless told, stock's are in Redis and ours in a SQLite of their own."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """Settings of the PostgreSQL."""
     remark: str = ""
     not_reproducible: str = ""
     """Why stock Celery shows no damage here."""

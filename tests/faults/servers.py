@@ -33,7 +33,7 @@ class Server:
         self._folder.mkdir(parents=True, exist_ok=True)
         for _ in range(PORTS_TRIED):
             # Another program may take the port between choice and use; then the server ends, and another is tried.
-            self.port = _free_port()
+            self.port = free_port()
             if self.start():
                 return self
         raise RuntimeError(f"no Redis starts in {self._folder}")
@@ -106,7 +106,8 @@ def _binary() -> str:
     return str(get_binary_path())
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody has at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,10 @@ class Side:
     def is_ours(self) -> bool:
         """Whether penstock is in it."""
         return self.app == "our"
+
+    def on_sql(self) -> Side:
+        """The same with its results in a database: stock Celery's own backend for that; ours has no other."""
+        return self if self.is_ours else replace(self, backend="celery.backends.database:DatabaseBackend")
 
     def check(self, portrait: dict[str, Any]) -> None:
         """Raises AssertionError unless a worker is made as this side's workers are."""

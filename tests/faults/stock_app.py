@@ -1,14 +1,16 @@
-"""The application of the stock side: Celery on Redis as people run it. Imports nothing of ours."""
+"""The application of the stock side: Celery as people run it, on Redis or SQL. Imports nothing of ours."""
 
 import json
 import os
 
 from celery import Celery
-from celery.backends.redis import RedisBackend
+from celery.app.backends import by_url
 
-from tests.faults.tasks import declare, hold_at_commit
+from tests.faults.tasks import declare, hold_before_commit, note_commits
 
 app = Celery("faults")
 app.conf.update(json.loads(os.environ["FAULTS_CONFIG"]))
-hold_at_commit(RedisBackend)
+backend, _ = by_url(app.conf.result_backend, app.loader)
+note_commits(backend)
+hold_before_commit(backend)
 declare(app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from tests.faults.effects import CHILD, COMMITTED, END, HELD, RETRIED, START, WO
 
 PATIENCE = 180.0
 """Seconds after which a waiting body or a held process gives up: nothing of a run may live for ever."""
-BEFORE_COMMIT, AFTER_COMMIT = "before-commit", "after-commit"
+BEFORE_COMMIT = "before-commit"
 HOLD = "FAULTS_HOLD"
 """Environment variable with a folder; a file of a step's name in it holds every process that reaches the step."""
 OLD = "FAULTS_OLD"
@@ -30,22 +31,28 @@ def declare(app: Celery) -> None:
     app.task(name="faults.until", bind=True)(_told(_until))
     app.task(name="faults.crash", bind=True)(_told(_crash))
     app.task(name="faults.retry", bind=True, max_retries=3)(_told(_retry))
+    app.task(name="faults.join", bind=True)(_told(_join))
+    app.task(name="faults.bulky", bind=True)(_told(_bulky))
+    app.task(name="faults.nul", bind=True)(_told(_nul))
+    app.task(name="faults.nul_error", bind=True)(_told(_nul_error))
+    app.task(name="faults.unserialisable", bind=True)(_told(_unserialisable))
+    app.task(name="faults.unpicklable", bind=True)(_told(_unpicklable))
     if not os.environ.get(OLD):
         app.task(name="faults.newest", bind=True)(_told(_work))
     signals.worker_ready.connect(_describe_worker, weak=False)
     signals.worker_process_init.connect(_describe_child, weak=False)
 
 
-def _told(body: Callable[..., None]) -> Callable[..., str]:
-    """The body between its two lines; the attempt's own name is the result, so that a result names its attempt."""
+def _told(body: Callable[..., Any]) -> Callable[..., Any]:
+    """The body between its two lines. The result begins with the attempt's own name, so that it says whose it is."""
 
     @functools.wraps(body)
-    def run(task: Any, *args: Any) -> str:
+    def run(task: Any, *args: Any) -> Any:
         attempt = uuid.uuid4().hex[:12]
         note(START, job=task.request.id, attempt=attempt, retries=task.request.retries)
-        body(task, *args)
+        rest = body(task, *args)
         note(END, job=task.request.id, attempt=attempt)
-        return attempt
+        return attempt + rest if isinstance(rest, str) else rest or attempt
 
     return run
 
@@ -64,21 +71,64 @@ def _crash(task: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _retry(task: Any) -> None:
+def _retry(task: Any, path: str = "") -> None:
+    if path:
+        _until(task, path)
     if task.request.retries == 0:
         note(RETRIED, job=task.request.id)
         raise task.retry(countdown=0.1)
 
 
-def hold_at_commit(backend: Any) -> None:
-    """Lets a run stop a process right before, or right after, ``backend`` has stored a success."""
+def _join(task: Any, results: list[str], parts: int) -> None:
+    assert len(results) == parts, f"{len(results)} results of {parts} parts"
+
+
+def _bulky(task: Any, size: int) -> str:
+    """Bytes that nobody can press together."""
+    return os.urandom(size // 2).hex()
+
+
+def _nul(task: Any) -> str:
+    return "\0and more"
+
+
+def _nul_error(task: Any) -> None:
+    raise ValueError("before\0after")
+
+
+def _unserialisable(task: Any) -> object:
+    return object()
+
+
+class _Unpicklable(Exception):
+    """Neither its argument nor itself goes through a pipe."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("cannot be pickled")
+
+
+def _unpicklable(task: Any) -> None:
+    raise _Unpicklable(threading.Lock())
+
+
+def hold_before_commit(backend: Any) -> None:
+    """Lets a run stop a process right before ``backend`` is given a success to store."""
     store = backend.mark_as_done
 
     def mark_as_done(self: Any, task_id: str, *args: Any, **kwargs: Any) -> Any:
         _hold(BEFORE_COMMIT, task_id)
+        return store(self, task_id, *args, **kwargs)
+
+    backend.mark_as_done = mark_as_done
+
+
+def note_commits(backend: Any) -> None:
+    """Notes when ``backend``, which returns after it has stored it, has stored a success."""
+    store = backend.mark_as_done
+
+    def mark_as_done(self: Any, task_id: str, *args: Any, **kwargs: Any) -> Any:
         stored = store(self, task_id, *args, **kwargs)
         note(COMMITTED, job=task_id)
-        _hold(AFTER_COMMIT, task_id)
         return stored
 
     backend.mark_as_done = mark_as_done
@@ -101,6 +151,7 @@ def _describe_worker(sender: Any, **_: Any) -> None:
         consumer=_name(type(sender)),
         transport=_name(type(sender.connection.transport)),
         backend=_name(type(sender.app.backend)),
+        store=str(sender.app.conf.result_backend).split("://")[0].split("+", 1)[-1].split("+")[0],
         acks_late=bool(sender.app.conf.task_acks_late),
         ours=_modules_of_ours(),
     )

@@ -118,6 +118,21 @@ def test_a_message_whose_bytes_are_gone_is_lost() -> None:
     assert verdict(start(1), end(2), messages_kept={"the message": False}).lost == {"the message"}
 
 
+def test_a_start_after_the_store_was_seen_with_the_result_is_doubled() -> None:
+    again = (start(5, "b", SECOND), end(6, "b", SECOND))
+    assert verdict(start(1), end(2), *again, deaths={FIRST: 3}, stored={JOB: 2.5}).doubled == {JOB}
+    assert not verdict(start(1), end(2), *again, deaths={FIRST: 3}, stored={JOB: 5.5}).damaged
+
+
+def test_a_job_that_has_to_fail_and_does_is_fine() -> None:
+    assert not verdict(start(1), fates={JOB: Fate.FAILED}, outcomes={JOB: Outcome(False)}).damaged
+    assert verdict(start(1), end(2), fates={JOB: Fate.FAILED}).wrong == {JOB}
+
+
+def test_a_process_that_grew_too_much_is_wrong() -> None:
+    assert verdict(start(1), end(2), overgrown={"keeper": 2**30}).wrong == {"keeper"}
+
+
 def test_a_job_that_overtakes_an_earlier_one_shows_which_was_late() -> None:
     effects = [start(2), end(3), start(1, "b", SECOND, "later"), end(4, "b", SECOND, "later")]
     outcomes = {JOB: Outcome(True, "a"), "later": Outcome(True, "b")}

@@ -62,3 +62,10 @@ def test_each_window_must_have_a_row() -> None:
     found = problems([row(lost(), Verdict())], complete=True)
     assert len(found) == len(WINDOWS) - 1
     assert "W23 has no row" in found
+
+
+def test_a_row_that_this_machine_cannot_play_says_so_and_passes() -> None:
+    skipped = row(lost(), Verdict())
+    skipped.tallies = {side: Tally(skipped="skipped: not root") for side in skipped.tallies}
+    assert skipped.problems == []
+    assert "skipped: not root" in skipped.cells
