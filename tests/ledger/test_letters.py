@@ -18,6 +18,7 @@ from penstock.ledger.letters import LetterFilter
 from penstock.ledger.rows import AuditRow, DeadLetter, Delivery, JobRow, LetterRow, Outcome
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import Kind, Resolution
+from tests.ledger.making import end, start, write
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DIED = "its process died 3 times"
@@ -60,11 +61,6 @@ def job(url: str, id: str = "1") -> JobRow:
         row = queries.find_job(connection, id)
     assert row is not None
     return row
-
-
-def start(url: str) -> None:
-    with writing(url) as connection:
-        queries.start_attempt(connection, JOB)
 
 
 def resolve(url: str, id: str, resolution: Resolution = Resolution.DISCARDED, **values: Any) -> bool:
@@ -121,7 +117,7 @@ def test_the_job_of_a_buried_message_fails_with_the_reason(database_url: str) ->
 
 def test_an_attempt_that_was_open_when_its_message_was_buried_has_crashed(database_url: str) -> None:
     """Its whole worker died, so that nobody could report the crash itself."""
-    start(database_url)
+    write(database_url, start(JOB))
     bury(database_url, letter())
     with reading(database_url) as connection:
         (attempt,) = queries.attempts_of(connection, "1")
@@ -143,8 +139,7 @@ def test_async_result_raises_what_the_job_was_buried_for(database_url: str) -> N
 
 @pytest.mark.parametrize("final", sorted(FINAL))
 def test_a_job_that_had_ended_keeps_its_end_when_its_message_is_buried(database_url: str, final: State) -> None:
-    with writing(database_url) as connection:
-        queries.end_attempt(connection, JOB, Outcome(state=final))
+    write(database_url, end(JOB, Outcome(state=final)))
     before = job(database_url)
     assert bury(database_url, letter()) == 1
     assert job(database_url) == before

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from penstock.job import State
 from penstock.ledger.recording.attempts import history, insert_attempts
 from penstock.ledger.recording.chords import count_parts
+from penstock.ledger.recording.failures import Failed, count_failures, failed_by
 from penstock.ledger.recording.fence import Found, Judgement, is_waiting_again, target
 from penstock.ledger.recording.outbox import delete_done, insert_follow_ups, still_there
 from penstock.ledger.recording.tallies import Ends, add_tallies, end_of
@@ -26,6 +27,7 @@ class Consequences:
     repeated: list[FollowUp] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
     ends: Ends = field(default_factory=Counter)
 
     def note(self, record: Record, judgement: Judgement, found: Found | None) -> None:
@@ -44,6 +46,8 @@ class Consequences:
             if record.follow_ups:
                 self.follow_ups.extend(record.follow_ups)
             self.past.extend(history(found, record))
+        if (failed := failed_by(record, judgement)) is not None:
+            self.failed.append(failed)
         if (end := end_of(record, judgement, found)) is not None:
             self.ends[end] += 1
 
@@ -59,6 +63,7 @@ class Consequences:
         messages = [*self.follow_ups, *unlocks]
         insert_follow_ups(connection, messages)
         messages += still_there(connection, self.repeated)
+        count_failures(connection, self.failed)
         add_tallies(connection, self.ends)
         return messages
 
