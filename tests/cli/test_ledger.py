@@ -3,13 +3,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
 from penstock.app import make_app
+from penstock.cli.command import actor
 from penstock.cli.ledger import ledger as command
 from penstock.config import Settings
-from penstock.ledger import schema
-from penstock.ledger.session import writing
+from penstock.ledger import schema, search
+from penstock.ledger.session import reading, writing
+from penstock.ledger.tables import audit, jobs
 from tests.cli.conftest import Ledger, Run, run_with
 
 NEWEST = schema.newest_revision()
@@ -121,3 +123,62 @@ def test_status_creates_no_sqlite_file(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "ledger.db"
     assert run_with(app_at(f"sqlite:///{path}"), command, "status").exit_code == 1
     assert not path.parent.exists()
+
+
+def make_old(ledger: Ledger, **age: float) -> None:
+    """As if everything so far had happened so long ago."""
+    before = datetime.now(UTC) - timedelta(**age)
+    with writing(ledger.url) as connection:
+        connection.execute(update(jobs).values(updated_at=before))
+
+
+def test_purge_deletes_by_the_rules_of_the_settings(run: Run, ledger: Ledger) -> None:
+    ledger.succeed("succeeded")
+    ledger.fail("failed")
+    ledger.start("running")
+    make_old(ledger, days=31)
+    result = run(command, "purge", "--yes")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "1 row deleted: 1 succeeded\n"
+    states = json.loads(run(command, "status", "--json").stdout)["states"]
+    assert (states["failed"], states["running"], states["succeeded"]) == (1, 1, 0)
+    with reading(ledger.url) as connection:
+        (row,) = connection.execute(select(audit.c.action, audit.c.actor, audit.c.details))
+    assert (row.action, row.actor, row.details["deleted"]) == ("purge ledger", actor(), {"succeeded": 1})
+
+
+def test_purge_takes_other_rules(run: Run, ledger: Ledger) -> None:
+    ledger.succeed("one")
+    ledger.succeed("other", task="tests.jobs.echo")
+    make_old(ledger, hours=3)
+    result = run(command, "purge", "--rules", "succeeded=forever,task:*.echo=2h", "--yes", "--json")
+    purged = json.loads(result.stdout)
+    assert purged["deleted"] == {"succeeded": 1}
+    assert purged["rules"].startswith("succeeded=forever,failed=90d")
+    assert json.loads(run(command, "purge", "--yes", "--json").stdout)["deleted"] == {}
+
+
+def test_purge_asks_and_deletes_nothing_without_an_answer(run: Run, ledger: Ledger) -> None:
+    ledger.succeed("one")
+    make_old(ledger, days=31)
+    result = run(command, "purge")
+    assert result.exit_code == 1
+    assert "What is older than succeeded=30d,failed=90d" in result.stderr
+    assert json.loads(run(command, "status", "--json").stdout)["states"]["succeeded"] == 1
+
+
+def test_purge_names_all_that_is_wrong_with_rules(run: Run, ledger: Ledger) -> None:
+    result = run(command, "purge", "--rules", "running=1d,failed=soon")
+    assert result.exit_code == 2
+    assert "'running' is none of" in result.stderr
+    assert "'failed=soon'" in result.stderr
+
+
+def test_status_counts_so_far_and_says_so(run: Run, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "COUNTED", 2)
+    for number in range(3):
+        ledger.succeed(str(number))
+    ledger.fail("failed")
+    status = json.loads(run(command, "status", "--json").stdout)
+    assert (status["states"]["succeeded"], status["at_least"]) == (2, ["succeeded"])
+    assert "3+: 2+ succeeded, 1 failed" in run(command, "status").stdout

@@ -1,17 +1,14 @@
 """The ledger's own upkeep, on both databases."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select, update
 
 from penstock.job import Reason, State
-from penstock.ledger import queries
 from penstock.ledger.rows import Delivery, Failure, Outcome
 from penstock.ledger.session import reading, writing
-from penstock.ledger.tables import attempts, audit, jobs
-from tasks import housekeeping
+from penstock.ledger.tables import audit, jobs
 from tasks.housekeeping import heartbeat, retain
 from tests.ledger.making import end_attempt, start_attempt
 
@@ -21,7 +18,6 @@ OUTCOMES = {
     State.FAILED: Outcome(state=State.FAILED, reason=Reason.ERROR, failure=FAILURE),
     State.CANCELLED: Outcome(state=State.CANCELLED, reason=Reason.REVOKED),
 }
-AddJob = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
@@ -49,14 +45,13 @@ def left(url: str) -> set[str]:
         return set(connection.execute(select(jobs.c.id)).scalars())
 
 
-def test_only_old_ended_jobs_are_deleted(ledger: str) -> None:
-    add_job(ledger, "succeeded, old", State.SUCCEEDED, 31)
-    add_job(ledger, "succeeded, recent", State.SUCCEEDED, 29)
-    add_job(ledger, "cancelled, old", State.CANCELLED, 31)
+def test_only_what_the_settings_no_longer_keep_is_deleted(ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTOCK_RETENTION", "succeeded=7d")
+    add_job(ledger, "succeeded, old", State.SUCCEEDED, 8)
+    add_job(ledger, "succeeded, recent", State.SUCCEEDED, 6)
     add_job(ledger, "failed, not old enough", State.FAILED, 31)
-    add_job(ledger, "failed, old", State.FAILED, 91)
     add_job(ledger, "running since long ago", State.RUNNING, 400)
-    assert retain() == {"succeeded and cancelled": 2, "failed": 1}
+    assert retain() == {"succeeded": 1}
     assert left(ledger) == {"succeeded, recent", "failed, not old enough", "running since long ago"}
 
 
@@ -65,47 +60,22 @@ def test_a_task_can_have_a_shorter_limit(ledger: str) -> None:
         for state in OUTCOMES:
             add_job(ledger, f"{task} {state.value}", state, 2, task)
     add_job(ledger, "busy today", State.SUCCEEDED, 0.5, "busy")
-    assert retain({"busy": 1}) == {"succeeded and cancelled": 0, "failed": 0, "busy": 3}
+    assert retain({"busy": 1}) == {state.value: 1 for state in OUTCOMES}
     assert left(ledger) == {"busy today", *(f"other {state.value}" for state in OUTCOMES)}
-
-
-def test_attempts_go_with_their_job(ledger: str) -> None:
-    add_job(ledger, "old", State.SUCCEEDED, 31)
-    add_job(ledger, "recent", State.SUCCEEDED, 1)
-    retain()
-    with reading(ledger) as connection:
-        assert list(connection.execute(select(attempts.c.job_id)).scalars()) == ["recent"]
-
-
-def test_jobs_are_deleted_in_batches_until_none_is_left(ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small transactions: no worker waits long for the table."""
-    monkeypatch.setattr(housekeeping, "BATCH", 3)
-    asked: list[int] = []
-    delete = queries.delete_ended
-
-    def counted(*args: object, **kwargs: object) -> int:
-        asked.append(delete(*args, **kwargs))  # type: ignore[arg-type]
-        return asked[-1]
-
-    monkeypatch.setattr(queries, "delete_ended", counted)
-    for number in range(7):
-        add_job(ledger, f"old {number}", State.SUCCEEDED, 31)
-    assert retain()["succeeded and cancelled"] == 7
-    assert asked[:3] == [3, 3, 1]
 
 
 def test_the_audit_says_what_was_deleted_and_why(ledger: str) -> None:
     add_job(ledger, "old", State.FAILED, 91)
-    retain()
+    retain({"busy": 1})
     with reading(ledger) as connection:
         (row,) = connection.execute(select(audit.c.actor, audit.c.action, audit.c.details))
-    assert (row.actor, row.action) == ("tasks.housekeeping", "retain")
-    assert row.details == {"states": ["failed"], "older_than_days": 90, "task": None, "jobs": 1}
+    assert (row.actor, row.action, row.details["deleted"]) == ("tasks.housekeeping", "retain", {"failed": 1})
+    assert row.details["rules"].endswith("audit=365d,task:busy=1d")
 
 
 def test_nothing_to_delete_leaves_no_audit_row(ledger: str) -> None:
     add_job(ledger, "recent", State.SUCCEEDED, 1)
-    retain()
+    assert retain() == {}
     with reading(ledger) as connection:
         assert connection.execute(select(func.count()).select_from(audit)).scalar_one() == 0
 
