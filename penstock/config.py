@@ -309,7 +309,11 @@ class Settings(EnvironmentSettings):
     @property
     def broker_options(self) -> dict[str, Any]:
         """Celery's ``broker_transport_options``: what the address has no place for."""
-        ours = {"lease_seconds": self.lease_seconds, "crash_limit": self.crash_limit}
+        ours = {
+            "lease_seconds": self.lease_seconds,
+            "crash_limit": self.crash_limit,
+            "retention": str(self.retention),
+        }
         if not self.sentinel_master:
             return ours
         # kombu sets no times here: one Sentinel that is silent would hold up everybody, though the next one answers.

@@ -100,6 +100,13 @@ class Keys:
         return self._ours("outbox")
 
     @property
+    def spool(self) -> str:
+        """Hash claim → JSON list of records: outcomes of workers that ended while SQL was away. Their messages are
+        settled; the field goes when the ledger has them.
+        """
+        return self._ours("spool")
+
+    @property
     def relay(self) -> str:
         """The keeper that publishes the outbox at the moment; lives for seconds."""
         return self._ours("relay")

@@ -103,6 +103,7 @@ class Consumer(CeleryConsumer):
             "database_url": backend.as_uri(include_password=True) if isinstance(backend, LedgerBackend) else None,
             "lease_seconds": float(options.get("lease_seconds", LEASE_SECONDS)),
             "crash_limit": int(options.get("crash_limit", CRASH_LIMIT)),
+            "retention": str(options.get("retention", "")),
             "workers": [],
             "queues": [],
         }

@@ -37,6 +37,7 @@ from penstock.engine.keeping.renew import Renew
 from penstock.engine.keeping.settle import Settle
 from penstock.engine.keeping.sweep import Sweep
 from penstock.engine.keeping.watch import Watch
+from penstock.retention import read_rules
 
 logger = logging.getLogger("penstock.keeper")
 READ_BYTES = 1 << 18
@@ -110,6 +111,7 @@ class Keeper:
         while time.monotonic() < deadline:
             try:
                 self._await_ledger(deadline)
+                self._ledger.spool()
                 self._settle.perform()
                 for worker in self._ward.workers:
                     self._ward.scripts.retire(
@@ -206,6 +208,7 @@ def _ward(config: dict[str, Any], tell: Any, selector: selectors.BaseSelector) -
         database_url=config["database_url"],
         lease_seconds=config["lease_seconds"],
         crash_limit=config["crash_limit"],
+        retention=read_rules(config["retention"]),
         workers=config["workers"],
         queues=config["queues"],
     )

@@ -180,3 +180,17 @@ def test_a_worker_that_dies_after_the_commit_does_not_run_the_body_again(
         kill_all_of(worker)
     with place.worker():
         assert_done_once(place, flow, first_starts=1)
+
+
+@pytest.mark.parametrize("start", [in_a_chain, with_a_retry])
+def test_a_worker_that_ends_while_sql_is_away_leaves_its_outcomes_to_others(
+    place: Station, worker: Worker, start: Callable[[Station], Flow]
+) -> None:
+    with not_yet_committed(place, start) as flow:
+        worker.stop(signal.SIGTERM)
+        wait_for(lambda: place.redis.hlen(place.keys.spool) == 1, "the outcome waits in Redis")
+        assert place.quiet()
+    with place.worker():
+        assert_done_once(place, flow, first_starts=1)
+    assert not place.redis.exists(place.keys.spool)
+    assert not place.redis.exists(place.keys.outbox)

@@ -10,6 +10,7 @@
 --   block       task, job       aside until a worker that knows the task claims it
 --   bury        reason, job     to the dead entries as a failed job
 --   quarantine  reason          to the dead entries as a message without a readable id
+--   spool       words, name     done, and what the ledger is to hear of it waits under this name
 -- Returns for each: 1 settled, 2 settled by burying, 0 refused: the entry is not the claimer's any more.
 local now = now_ms()
 
@@ -54,6 +55,11 @@ end
 function verbs.quarantine(claimer, queue, token, raw, reason)
   bury('quarantined', claimer, queue, token, raw, reason, '', delivery_counts(raw) + 1, now)
   return true
+end
+
+function verbs.spool(_, _, _, raw, words, name)
+  redis.call('HSET', ours .. 'spool', name, words)
+  forget_delivery(raw)
 end
 
 local reply = {}

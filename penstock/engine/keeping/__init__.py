@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.broker.scripts import Scripts
+from penstock.retention import RetentionRules
 
 LEASE_SECONDS, CRASH_LIMIT = 10.0, 3
-"""Defaults of kombu's transport options ``lease_seconds`` and ``crash_limit``, which are ours."""
+"""Defaults of kombu's transport options ``lease_seconds`` and ``crash_limit``, which are ours as ``retention`` is."""
 TERM_MS = 3000
 """How long a role lasts without its holder's word."""
 
@@ -27,6 +28,7 @@ class Ward:
     database_url: str | None
     lease_seconds: float
     crash_limit: int
+    retention: RetentionRules
     workers: list[str] = field(default_factory=list)
     """Incarnations that hold claims: the present one last."""
     queues: list[str] = field(default_factory=list)

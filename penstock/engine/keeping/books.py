@@ -18,6 +18,8 @@ from enum import StrEnum
 from penstock.engine.keeping import Ward
 from penstock.engine.keeping.burial import Burial
 from penstock.engine.keeping.doubt import Doubt
+from penstock.engine.keeping.retention import Retention
+from penstock.engine.keeping.spool import Spool
 from penstock.errors import LedgerOutdated, LedgerUnavailable
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.records import FollowUp, Record, Verdict
@@ -60,6 +62,8 @@ class Written:
     verdicts: Sequence[Verdict | None]
     """None: not decided; the message is to be looked at again later."""
     messages: Sequence[FollowUp]
+    from_spool: bool = False
+    """Whether it is another worker's, which had ended."""
 
 
 class Books(threading.Thread):
@@ -73,8 +77,10 @@ class Books(threading.Thread):
         self._recorder = Recorder(database_url)
         self._burial = Burial(ward, database_url)
         self._doubt = Doubt(ward, database_url)
+        self._retention = Retention(ward, database_url, ward.retention)
         self._on_written = on_written
         self._entries: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+        self._spool = Spool(ward)
         self._ticked = 0.0
 
     def add(self, entry: Entry) -> None:
@@ -89,7 +95,14 @@ class Books(threading.Thread):
                 self._on_written(self._write(entries))
             if time.monotonic() - self._ticked >= TICK_SECONDS:
                 self._burial.perform()
+                self._spool.perform(self._write_spooled)
+                self._retention.perform()
                 self._ticked = time.monotonic()
+
+    def _write_spooled(self, records: Sequence[Record]) -> None:
+        written = self._recorder.write(records)
+        entries = [Entry(Kind.RECORD, 0, record) for record in records]
+        self._on_written(Written(entries, written.verdicts, written.messages, from_spool=True))
 
     def _take(self) -> list[Entry]:
         """What has come, at least one entry unless a tick passes without any."""

@@ -6,6 +6,7 @@ yet stays claimed: should everything here die at that moment, the job is found i
 
 from __future__ import annotations
 
+import json
 import queue
 import secrets
 import selectors
@@ -13,6 +14,7 @@ import socket
 from collections import defaultdict, deque
 from typing import Any
 
+from penstock.broker.claims import ACKS
 from penstock.broker.scripts import Settlement
 from penstock.engine.keeping import Duty, Ward
 from penstock.engine.keeping.books import FREE, FULL, Books, Entry, Kind, Written
@@ -35,7 +37,7 @@ class Ledger(Duty):
         super().__init__(ward)
         self.due = float("inf")
         self._settle = settle
-        self._unwritten: defaultdict[str, int] = defaultdict(int)
+        self._unwritten: defaultdict[str, list[Record]] = defaultdict(list)
         self._held: defaultdict[str, list[tuple[int, Settlement]]] = defaultdict(list)
         self._written: queue.SimpleQueue[Written] = queue.SimpleQueue()
         self._messages: deque[FollowUp] = deque()
@@ -63,7 +65,7 @@ class Ledger(Duty):
     def _add(self, entry: Entry) -> None:
         assert self._books is not None
         if entry.kind is Kind.RECORD and (token := entry.record.delivery.token):
-            self._unwritten[token] += 1
+            self._unwritten[token].append(entry.record)
         self._waiting += 1
         self._books.add(entry)
         self._tell_whether_full()
@@ -88,6 +90,18 @@ class Ledger(Duty):
             self._is_full = not self._is_full
             self.ward.tell(full=self._is_full)
 
+    def spool(self) -> None:
+        """Leaves to other keepers what SQL did not take in time: the worker has ended, and its bodies shall not run
+        again for it. Should SQL take it at this moment after all, it is written twice, and its token says so.
+        """
+        for token, held in list(self._held.items()):
+            words = json.dumps([record.to_words() for record in self._unwritten[token]])
+            for number, settlement in held:
+                if settlement.verb in ACKS:
+                    self._settle.add(number, settlement._replace(verb="spool", first=words, second=token))
+                    del self._held[token]
+                    break
+
     # -- from the books -----------------------------------------------------------------------------------------
 
     def _tell_written(self, written: Written) -> None:
@@ -100,8 +114,11 @@ class Ledger(Duty):
         started = []
         while not self._written.empty():
             written = self._written.get()
-            self._waiting -= len(written.entries)
             self._messages.extend(written.messages)
+            self._note_ends(written)
+            if written.from_spool:
+                continue
+            self._waiting -= len(written.entries)
             for entry, verdict in zip(written.entries, written.verdicts, strict=True):
                 if entry.kind in (Kind.ASK, Kind.DOUBT):
                     started.append([entry.record.delivery.token, verdict])
@@ -114,13 +131,17 @@ class Ledger(Duty):
         self._tell_whether_full()
         self.due = 0.0
 
+    def _note_ends(self, written: Written) -> None:
+        for entry, verdict in zip(written.entries, written.verdicts, strict=True):
+            outcome = entry.record.outcome
+            if verdict is Verdict.WON and outcome is not None and outcome.state.is_final:
+                self._ended.append((entry.record.delivery.id, outcome.state.value))
+
     def _release(self, record: Record, verdict: Verdict | None) -> None:
-        if verdict is Verdict.WON and record.outcome is not None and record.outcome.state.is_final:
-            self._ended.append((record.delivery.id, record.outcome.state.value))
         token = record.delivery.token
         if token is None:
             return
-        self._unwritten[token] -= 1
+        self._unwritten[token].pop(0)
         if self._unwritten[token]:
             return
         del self._unwritten[token]
