@@ -26,7 +26,7 @@ FAILED = "failed"
 WINDOW = timedelta(hours=24)
 """In which failed jobs are counted when nobody says since when."""
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-MOST_PARTS = 24
+MOST_PARTS = 25
 SHOWN_JOBS, SHOWN_TASKS = 10, 20
 BARS = "▁▂▃▄▅▆▇█"
 NONE_AT_ALL = "·"
