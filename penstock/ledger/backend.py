@@ -23,7 +23,7 @@ from kombu.exceptions import EncodeError
 from penstock.errors import UnserialisableResult
 from penstock.job import Reason, State
 from penstock.ledger import queries
-from penstock.ledger.chords import Chords
+from penstock.ledger.celery_chords import Chords
 from penstock.ledger.collecting import current, following_up
 from penstock.ledger.delivery import describe_delivery
 from penstock.ledger.encoding import Encoded
