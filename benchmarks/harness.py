@@ -6,6 +6,7 @@ other side's code is not loaded; both are asserted, not assumed.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -28,6 +29,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
 STOCK, OURS = SIDES = ("stock", "ours")
 START_SECONDS, STOP_SECONDS, ANSWER_SECONDS = 30.0, 20.0, 120.0
+DATABASE = os.environ.get("BENCH_DATABASE", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
+"""A PostgreSQL on which databases may be made."""
 SERVER_OPTIONS = {
     "bind": "127.0.0.1",
     "save": "",
@@ -74,9 +77,23 @@ class Bench:
         self._servers[side].client.flushall()
         return self._servers[side]
 
+    def results_in_sql(self, side: str) -> str:
+        """Celery's ``result_backend`` of the side for an empty database on PostgreSQL."""
+        url = self.stack.enter_context(new_database())
+        if side == STOCK:
+            return f"db+{url}"
+        # Here, because this module is loaded on the stock side as well, which must know nothing of it.
+        schema = importlib.import_module("penstock.ledger.schema")
+        schema.upgrade(url)
+        return f"penstock.ledger.backend:LedgerBackend+{url}"
+
     @contextmanager
-    def worker(self, side: str, server: Server, *, results: bool = True) -> Iterator[Worker]:
-        """A worker of the side on the server, ready when entered."""
+    def worker(self, side: str, server: Server, *, results: bool | str = True) -> Iterator[Worker]:
+        """A worker of the side on the server, ready when entered.
+
+        Args:
+            results: whether they are kept, in Redis; or the ``result_backend`` that keeps them.
+        """
         shutil.rmtree(self._facts, ignore_errors=True)
         self._facts.mkdir()
         worker = Worker(side, self._environment(side, server, results))
@@ -85,10 +102,13 @@ class Bench:
             yield worker
         finally:
             worker.stop()
-        self._note(side, worker.facts())
+        facts = worker.facts()
+        if isinstance(results, str):
+            del facts["backend"]  # Another than in the rest of the run; the figure says which.
+        self._note(side, facts)
 
     @contextmanager
-    def caller(self, side: str, server: Server, *, results: bool = True) -> Iterator[Caller]:
+    def caller(self, side: str, server: Server, *, results: bool | str = True) -> Iterator[Caller]:
         """A process of the side that calls functions of figures."""
         caller = Caller(side, self._environment(side, server, results))
         try:
@@ -104,11 +124,12 @@ class Bench:
     def _facts(self) -> Path:
         return self.folder / "facts"
 
-    def _environment(self, side: str, server: Server, results: bool) -> dict[str, str]:
+    def _environment(self, side: str, server: Server, results: bool | str) -> dict[str, str]:
         keep = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
         return {name: os.environ[name] for name in keep if name in os.environ} | {
             "BENCH_REDIS": server.url,
             "BENCH_RESULTS": "yes" if results else "no",
+            "BENCH_RESULT_BACKEND": results if isinstance(results, str) else f"{server.url}/1",
             "BENCH_MARKS": str(self.folder / "marks"),
             "BENCH_FACTS": str(self._facts),
             "BENCH_LOG": str(self.folder / f"{side}.log"),
@@ -186,6 +207,26 @@ def running_server(folder: Path) -> Iterator[Server]:
         process.kill()
         process.wait()
         shutil.rmtree(folder)
+
+
+@contextmanager
+def new_database() -> Iterator[str]:
+    """Address of an empty database on PostgreSQL, which is removed at the end."""
+    from sqlalchemy import create_engine, exc, make_url, text
+
+    name = f"penstock_benchmark_{os.urandom(4).hex()}"
+    engine = create_engine(DATABASE, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+            try:
+                yield make_url(DATABASE).set(database=name).render_as_string(hide_password=False)
+            finally:
+                connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    except exc.OperationalError as error:
+        raise BenchmarkError(f"no PostgreSQL to measure with; name one in BENCH_DATABASE ({error.orig})") from error
+    finally:
+        engine.dispose()
 
 
 def _answers(client: redis.Redis) -> bool:

@@ -3,7 +3,7 @@
 import os
 
 broker_url = os.environ["BENCH_REDIS"] + "/0"
-result_backend = os.environ["BENCH_REDIS"] + "/1"
+result_backend = os.environ["BENCH_RESULT_BACKEND"]
 task_ignore_result = os.environ["BENCH_RESULTS"] == "no"
 worker_send_task_events = True
 broker_connection_retry_on_startup = True

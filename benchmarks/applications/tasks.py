@@ -15,6 +15,12 @@ def note(slot: int) -> None:
 
 
 @shared_task
+def nothing(value: int) -> int:
+    """Returns what it was given."""
+    return value
+
+
+@shared_task
 def send_welcome(user_id: int, template: str = "default") -> None:
     """A job as most jobs are: two small arguments. Nobody runs it here."""
 
