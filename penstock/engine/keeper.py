@@ -93,6 +93,7 @@ class Keeper:
         while not self._ended:
             self._turn()
         self._finish()
+        self._ledger.close()
 
     def _turn(self) -> None:
         wait = min(max(min(duty.due for duty in self._duties) - time.monotonic(), 0), LONGEST_WAIT)

@@ -80,16 +80,21 @@ class Books(threading.Thread):
         self._retention = Retention(ward, database_url, ward.retention)
         self._on_written = on_written
         self._entries: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+        self._stopped = threading.Event()
         self._spool = Spool(ward)
         self._ticked = 0.0
+
+    def stop(self) -> None:
+        """Has it end within a tick; what is not written yet is not written any more."""
+        self._stopped.set()
 
     def add(self, entry: Entry) -> None:
         """Takes an entry; they are written in the order in which they come."""
         self._entries.put(entry)
 
     def run(self) -> None:
-        """For ever; ends with the process."""
-        while True:
+        """Until :meth:`stop`, or with the process."""
+        while not self._stopped.is_set():
             entries = self._take()
             if entries:
                 self._on_written(self._write(entries))
@@ -116,14 +121,14 @@ class Books(threading.Thread):
     def _write(self, entries: list[Entry]) -> Written:
         """Writes until it is written: while SQL is away the entries stay here, and their claims with them."""
         pause = 0.0
-        while True:
-            time.sleep(pause)
+        while not self._stopped.wait(pause):
             try:
                 return self._try_to_write(entries)
             except (LedgerUnavailable, LedgerOutdated) as error:
                 if not pause:
                     logger.error("%s; outcomes are kept and written as soon as the ledger takes them", error)
                 pause = min(max(pause * 2, FIRST_PAUSE), LAST_PAUSE)
+        raise SystemExit  # Of this thread.
 
     def _try_to_write(self, entries: list[Entry]) -> Written:
         doubtful = [entry.record for entry in entries if entry.kind is Kind.DOUBT]

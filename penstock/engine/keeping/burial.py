@@ -30,14 +30,18 @@ class Burial:
     def __init__(self, ward: Ward, database_url: str) -> None:
         self._ward = ward
         self._database_url = database_url
+        self._has_failed = False
 
     def perform(self) -> None:
         """Moves all there is; what cannot be moved now is tried again."""
         try:
             while bury_slice(self._ward.scripts, self._database_url) == SLICE:
                 pass
+            self._has_failed = False
         except (RedisError, OSError, PenstockError) as error:
-            logger.warning("dead letters stay in Redis for now: %s", error)
+            if not self._has_failed:
+                logger.warning("dead letters stay in Redis for now: %s", error)
+            self._has_failed = True
 
 
 def bury_slice(scripts: Scripts, database_url: str) -> int:

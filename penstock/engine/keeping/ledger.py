@@ -50,8 +50,15 @@ class Ledger(Duty):
             ours, self._theirs = socket.socketpair()
             ward.selector.register(ours, selectors.EVENT_READ, lambda: self._notice(ours))
             self._books = Books(ward, database_url, self._tell_written)
+            self._relay = Relay(ward, database_url)
             self._books.start()
-            Relay(ward, database_url).start()
+            self._relay.start()
+
+    def close(self) -> None:
+        """Has both threads end."""
+        if self._books is not None:
+            self._books.stop()
+            self._relay.stop()
 
     # -- from the worker ----------------------------------------------------------------------------------------
 
