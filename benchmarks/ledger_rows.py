@@ -29,7 +29,6 @@ RARE_TASK, RARE_SCHEDULE = "shop.year.close", "year-end"
 SOUND_TASK = "shop.module_7.task_7"
 """Of many jobs, none of which fails."""
 BUSY_TASK = "shop.module_0.task_0"
-FIRST_ERROR = "upper(left(md5('0-0'), 12))"
 
 _INSERT = f"""
 INSERT INTO jobs (id, task, queue, priority, state, reason, args, kwargs, result, error_type, error_message, exception,
@@ -44,12 +43,12 @@ SELECT id,
     json_build_array(n, 'customer-' || n % 100000),
     json_build_object('template', 'default', 'attempt', n % 7),
     CASE state WHEN 'succeeded' THEN json_build_object('sent', true, 'bytes', n % 4096) END,
-    CASE state WHEN 'failed' THEN (ARRAY['ValueError','requests.exceptions.ReadTimeout','KeyError'])[1 + error % 3] END,
-    CASE state WHEN 'failed' THEN 'customer ' || n % 100000 || ' of shop ' || n % 500 || ': '
+    CASE WHEN has_error THEN (ARRAY['ValueError','requests.exceptions.ReadTimeout','KeyError'])[1 + error % 3] END,
+    CASE WHEN has_error THEN 'customer ' || n % 100000 || ' of shop ' || n % 500 || ': '
         || (ARRAY['read timed out after 30 s','no such key','not a number'])[1 + error % 3] END,
-    CASE state WHEN 'failed' THEN json_build_object('exc_type', 'ValueError', 'exc_message', json_build_array(n)) END,
-    CASE state WHEN 'failed' THEN repeat('  File "shop/module.py", line ' || error || ', in call' || chr(10), 25) END,
-    CASE state WHEN 'failed' THEN left(md5(task || '-' || error), 12) END,
+    CASE WHEN has_error THEN json_build_object('exc_type', 'ValueError', 'exc_message', json_build_array(n)) END,
+    CASE WHEN has_error THEN repeat('  File "shop/module.py", line ' || error || ', in call' || chr(10), 25) END,
+    CASE WHEN has_error THEN left(md5(task || '-' || error), 12) END,
     CASE WHEN chance < 0.02 THEN 2 ELSE 0 END,
     0,
     'web-' || n % 40 || '@host/1f0c9a2e:' || n,
@@ -65,7 +64,7 @@ FROM (
         -- A few errors are nearly all of them, and the last of them are rare.
         floor(12 * random() * random() * random())::int AS error,
         CASE WHEN :rows - n < 12000 THEN
-                 (ARRAY['queued','queued','scheduled','scheduled','scheduled','blocked','running'])[1 + n % 7]
+                 (ARRAY['scheduled','scheduled','scheduled','scheduled','queued','blocked','running'])[1 + n % 7]
              WHEN chance > 0.98 AND task % 10 <> 7 THEN 'failed'
              WHEN chance > 0.975 THEN 'cancelled'
              ELSE 'succeeded' END AS state
@@ -74,8 +73,8 @@ FROM (
             now() - interval '30 days' * ((:rows - n)::float / :rows) - interval '2 seconds' * random() AS at
         FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS n
     ) AS drawn
-) AS row
-"""
+) AS state_of, LATERAL (SELECT state_of.state IN ('failed', 'scheduled') AS has_error) AS row
+"""  # noqa: S608
 _ATTEMPTS = """
 INSERT INTO attempts (job_id, number, retries, deliveries, token, worker, started_at, finished_at, outcome, error_type,
     error_message)

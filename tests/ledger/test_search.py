@@ -289,23 +289,29 @@ COMBINATIONS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def many(new_ledger: NewLedger) -> Iterator[str]:
-    """So many jobs on PostgreSQL that its planner has a choice; statistics are as of before most came."""
+@pytest.fixture(scope="module", params=["old statistics", "new statistics"])
+def many(request: pytest.FixtureRequest, new_ledger: NewLedger) -> Iterator[str]:
+    """So many jobs on PostgreSQL that its planner has a choice; of one job at the beginning it is told, or of all."""
     with new_ledger("postgresql") as url:
         add(url, row("first"))
-        with writing(url) as connection:
+        engine = engine_for(url).execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text("ALTER TABLE jobs SET (autovacuum_enabled = off)"))
             connection.execute(text("ANALYZE jobs"))
-            connection.execute(
-                text(
-                    "INSERT INTO jobs (id, task, queue, state, error_type, error_fingerprint, finished_at, updated_at) "
-                    "SELECT n::text, 't', 'default', CASE WHEN n % 2 = 0 THEN 'succeeded' ELSE 'failed' END, "
-                    "CASE WHEN n % 2 = 1 THEN 'ValueError' END, CASE WHEN n % 2 = 1 THEN :print END, "
-                    "now(), now() - n * interval '1 second' FROM generate_series(1, 30000) AS n"
-                ),
-                {"print": PRINT},
-            )
+            # Those that ended well come last, in the order in which a scan of the table would meet them.
+            for states in ("WHERE n % 3 = 0", "WHERE n % 3 > 0"):
+                connection.execute(text(MANY + states), {"print": PRINT})
+            if request.param == "new statistics":
+                connection.execute(text("VACUUM ANALYZE jobs"))
         yield url
+
+
+MANY = (
+    "INSERT INTO jobs (id, task, queue, state, error_type, error_fingerprint, finished_at, updated_at) "
+    "SELECT n::text, 't', 'default', CASE WHEN n % 3 > 0 THEN 'succeeded' ELSE 'failed' END, "
+    "CASE WHEN n % 3 = 0 THEN 'ValueError' END, CASE WHEN n % 3 = 0 THEN :print END, "
+    "now(), now() - n * interval '1 second' FROM generate_series(1, 40000) AS n "
+)
 
 
 @pytest.mark.parametrize("with_window", [False, True], ids=["at any time", "in a window"])
@@ -317,7 +323,7 @@ def test_no_list_and_no_count_reads_or_sorts_the_whole_table(many: str, chosen: 
         for node in nodes(plan):
             if "Relation Name" not in node:
                 continue
-            assert node["Node Type"] in ("Index Scan", "Index Only Scan"), plan
+            assert node["Node Type"] != "Seq Scan", plan
             read = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
             assert read <= max(search.COUNTED, search.LOOKED_AT) + 1, plan
 
