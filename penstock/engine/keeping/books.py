@@ -20,7 +20,7 @@ from penstock.engine.keeping.burial import Burial
 from penstock.engine.keeping.doubt import Doubt
 from penstock.engine.keeping.retention import Retention
 from penstock.engine.keeping.spool import Spool
-from penstock.errors import LedgerOutdated, LedgerUnavailable
+from penstock.errors import PenstockError
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.records import FollowUp, Record, Verdict
 
@@ -99,6 +99,32 @@ class Books(threading.Thread):
             if entries:
                 self._on_written(self._write(entries))
             if time.monotonic() - self._ticked >= TICK_SECONDS:
+                self._tick()
+                self._ticked = time.monotonic()
+
+    def _tick(self) -> None:
+        try:
+            self._burial.perform()
+            self._spool.perform(self._write_spooled)
+            self._retention.perform()
+        except Exception:  # Outcomes must go on being written.
+            logger.exception("a duty of the books failed; it is tried again")
+
+    def stop(self) -> None:
+        """Has it end within a tick; what is not written yet is not written any more."""
+        self._stopped.set()
+
+    def add(self, entry: Entry) -> None:
+        """Takes an entry; they are written in the order in which they come."""
+        self._entries.put(entry)
+
+    def run(self) -> None:
+        """Until :meth:`stop`, or with the process."""
+        while not self._stopped.is_set():
+            entries = self._take()
+            if entries:
+                self._on_written(self._write(entries))
+            if time.monotonic() - self._ticked >= TICK_SECONDS:
                 self._burial.perform()
                 self._spool.perform(self._write_spooled)
                 self._retention.perform()
@@ -124,9 +150,12 @@ class Books(threading.Thread):
         while not self._stopped.wait(pause):
             try:
                 return self._try_to_write(entries)
-            except (LedgerUnavailable, LedgerOutdated) as error:
+            except Exception as error:  # Whatever it is, outcomes wait for it to pass, and nobody settles their claims.
                 if not pause:
-                    logger.error("%s; outcomes are kept and written as soon as the ledger takes them", error)
+                    is_known = isinstance(error, PenstockError)
+                    logger.error(
+                        "%s; outcomes are kept and written as soon as that has passed", error, exc_info=not is_known
+                    )
                 pause = min(max(pause * 2, FIRST_PAUSE), LAST_PAUSE)
         raise SystemExit  # Of this thread.
 

@@ -133,7 +133,6 @@ class Relay(threading.Thread):
         self._outflow = Outflow(self._scripts)
         self._stopping = threading.Event()
         self._listener: Listener | None = None
-        self._stopped = threading.Event()
         self._elected = self._poll_at = self._compare_at = 0.0
         self._compared = 0
         """The number of the last row that was compared in this sweep; 0: the next sweep begins."""
@@ -161,10 +160,6 @@ class Relay(threading.Thread):
         self.close()
         with contextlib.suppress(RedisError, OSError):
             self._ward.resign(self._scripts.keys.relay)
-
-    def stop(self) -> None:
-        """Has it end within a second or so."""
-        self._stopped.set()
 
     def perform(self) -> None:
         """Waits until there is something to do, for a second at most, and does it.
