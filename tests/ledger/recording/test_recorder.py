@@ -158,6 +158,28 @@ def test_a_deadlock_is_repeated(postgresql_url: str) -> None:
         assert written.result(20).verdicts == [WON, WON]
 
 
+def test_a_row_that_somebody_else_is_changing_is_judged_by_what_it_becomes(postgresql_url: str) -> None:
+    job = Job(postgresql_url, "1")
+    job.tell(start(job.claim()))
+    with ThreadPoolExecutor(1) as pool:
+        with writing(postgresql_url) as connection:
+            record(connection, [start(job.claim("b:1", 0, 1))])
+            late = pool.submit(Recorder(postgresql_url).write, [end(job.claim())])
+            wait_for(lambda: waiting_for_locks(postgresql_url) == 1, "the late end waits for the row")
+        assert late.result(20).verdicts == [STALE]
+    assert (job.state, job.row.token) == (State.RUNNING, "b:1")
+
+
+def test_a_row_that_somebody_else_is_making_is_judged_by_what_it_is(postgresql_url: str) -> None:
+    job = Job(postgresql_url, "1")
+    with ThreadPoolExecutor(1) as pool:
+        with writing(postgresql_url) as connection:
+            record(connection, [start(job.claim("b:1", 0, 1))])
+            late = pool.submit(Recorder(postgresql_url).write, [end(job.claim())])
+            wait_for(lambda: waiting_for_locks(postgresql_url) == 1, "the late end waits for the row")
+        assert late.result(20).verdicts == [STALE]
+
+
 def waiting_for_locks(url: str) -> int:
     with session.reading(url) as connection:
         here = "wait_event_type = 'Lock' AND datname = current_database()"
