@@ -110,26 +110,6 @@ class Books(threading.Thread):
         except Exception:  # Outcomes must go on being written.
             logger.exception("a duty of the books failed; it is tried again")
 
-    def stop(self) -> None:
-        """Has it end within a tick; what is not written yet is not written any more."""
-        self._stopped.set()
-
-    def add(self, entry: Entry) -> None:
-        """Takes an entry; they are written in the order in which they come."""
-        self._entries.put(entry)
-
-    def run(self) -> None:
-        """Until :meth:`stop`, or with the process."""
-        while not self._stopped.is_set():
-            entries = self._take()
-            if entries:
-                self._on_written(self._write(entries))
-            if time.monotonic() - self._ticked >= TICK_SECONDS:
-                self._burial.perform()
-                self._spool.perform(self._write_spooled)
-                self._retention.perform()
-                self._ticked = time.monotonic()
-
     def _write_spooled(self, records: Sequence[Record]) -> None:
         written = self._recorder.write(records)
         entries = [Entry(Kind.RECORD, 0, record) for record in records]
