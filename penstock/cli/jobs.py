@@ -88,12 +88,16 @@ def list_jobs(context: click.Context, /, as_json: bool, **options: Any) -> None:
 
 @jobs.command("show")
 @click.argument("id", type=WORD)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object: job, attempts, parent, children, audit.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: job, attempts, timeline, phases, family …")
 @click.pass_context
 def show_job(context: click.Context, /, id: str, as_json: bool) -> None:
     """Shows the whole life of one job. The first characters of its ID are enough when no other job has them.
 
-    A job that no worker has seen yet has no row. With its full ID, this shows on which queue it waits.
+    What happened to it and when, counted from its beginning; a bar for each time in which it waited or ran; its
+    parent, children, chord and replays; result or error; what people did to it.
+
+    A job that no worker has seen yet has no row. With its full ID, this shows where it waits: on which queue in
+    Redis, or in the outbox.
 
     \b
     Example:

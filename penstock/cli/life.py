@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection
 
+from penstock.cli import timeline
 from penstock.cli.listing import job_as_json
 from penstock.cli.lookup import find_job
-from penstock.ledger import queries
-from penstock.ledger.rows import AttemptRow, AuditRow, JobRow
+from penstock.cli.timeline import Event, Phase
+from penstock.ledger import chords, letters, outbox, queries
+from penstock.ledger.chords import ChordRow
+from penstock.ledger.letters import LetterFilter
+from penstock.ledger.outbox import OutboxRow
+from penstock.ledger.rows import AttemptRow, AuditRow, JobRow, LetterRow
+
+MOST_LETTERS, MOST_REPLAYS = 20, 50
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,34 @@ class Life:
     attempts: list[AttemptRow]
     parent: JobRow | None
     children: list[JobRow]
+    replays: list[JobRow]
+    """Jobs that repeat this one."""
+    chord: ChordRow | None
+    """The chord that the job is a part of, as far as its parts have ended."""
+    outbox: OutboxRow | None
+    """The job's message that is to be in Redis until the job has ended."""
+    letters: list[LetterRow]
+    """Dead letters that the job's messages have become."""
     audit: list[AuditRow]
+
+    @cached_property
+    def now(self) -> datetime:
+        """When somebody first asked."""
+        return datetime.now(UTC)
+
+    @cached_property
+    def beginning(self) -> datetime:
+        """The first moment that is known."""
+        return timeline.beginning(self.job, self.attempts)
+
+    @cached_property
+    def phases(self) -> list[Phase]:
+        """When the job waited and ran."""
+        return timeline.phases(self.job, self.attempts)
+
+    def events(self, hidden: int = 0) -> list[Event]:
+        """What happened, without the first ``hidden`` attempts."""
+        return timeline.events(self.job, self.attempts, self.letters, self.now, hidden=hidden)
 
 
 def find_life(connection: Connection, given: str, children: int | None = None) -> Life:
@@ -34,23 +71,61 @@ def find_life(connection: Connection, given: str, children: int | None = None) -
         JobNotFound: there is none, or there are several.
     """
     job = find_job(connection, given)
+    audit = queries.audit_of(connection, job.id)
+    dead = letters.list_letters(connection, LetterFilter(job_id=job.id), MOST_LETTERS)
+    replays = list(dict.fromkeys(_replays(audit, dead)))[:MOST_REPLAYS]
     return Life(
         job=job,
         attempts=queries.attempts_of(connection, job.id),
         parent=queries.find_job(connection, job.parent_id) if job.parent_id else None,
         children=queries.children_of(connection, job.id, children),
-        audit=queries.audit_of(connection, job.id),
+        replays=queries.find_jobs(connection, replays),
+        chord=chords.find_chord(connection, job.group_id) if job.group_id else None,
+        outbox=outbox.find_waiting(connection, job.id),
+        letters=dead,
+        audit=audit,
     )
 
 
+def _replays(audit: Sequence[AuditRow], dead: Sequence[LetterRow]) -> Iterator[str]:
+    """Ids of the jobs that people have made of this one."""
+    for entry in audit:
+        if isinstance(entry.details, dict) and isinstance(entry.details.get("new"), str):
+            yield entry.details["new"]
+    for letter in dead:
+        if letter.replay_job_id:
+            yield letter.replay_job_id
+
+
 def life_as_json(life: Life) -> dict[str, Any]:
-    """For machines; relatives by id, task and state."""
+    """For machines; relatives by id, task and state; offsets and lengths in seconds."""
     return {
         "job": job_as_json(life.job),
         "attempts": [asdict(attempt) for attempt in life.attempts],
+        "timeline": [_event(event, life.beginning) for event in life.events()],
+        "phases": [_phase(phase, life.now) for phase in life.phases],
         "parent": _relative(life.parent) if life.parent else None,
         "children": [_relative(child) for child in life.children],
+        "replays": [_relative(replay) for replay in life.replays],
+        "chord": asdict(life.chord) if life.chord else None,
+        "outbox": asdict(life.outbox) if life.outbox else None,
+        "failures": [asdict(letter) for letter in life.letters],
         "audit": [asdict(entry) for entry in life.audit],
+    }
+
+
+def _event(event: Event, beginning: datetime) -> dict[str, Any]:
+    return {**asdict(event), "offset": (event.at - beginning).total_seconds()}
+
+
+def _phase(phase: Phase, now: datetime) -> dict[str, Any]:
+    return {
+        "phase": "runs" if phase.attempt else "waits",
+        "attempt": phase.attempt,
+        "start": phase.start,
+        "end": phase.end,
+        "seconds": phase.seconds(now),
+        "outcome": phase.outcome or None,
     }
 
 

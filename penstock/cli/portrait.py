@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from typing import Any
 
 from rich.console import Console
@@ -13,30 +13,34 @@ from rich.text import Text
 from rich.tree import Tree
 
 from penstock.cli.life import Life
-from penstock.cli.output import COLOURS, json_form, print_rows
+from penstock.cli.output import COLOURS, GAP, json_form, print_rows
 from penstock.cli.table import state_text
+from penstock.cli.timeline import Event, Phase, What
 from penstock.cli.wording import counted, distance, duration, one_line, printable, short_id
 from penstock.job import State
-from penstock.ledger.recording.attempts import LOST
-from penstock.ledger.rows import AttemptRow, AuditRow, JobRow
+from penstock.ledger.rows import AuditRow, JobRow
 
 SHOWN_CHILDREN = 20
 SHOWN_ATTEMPTS = 20
 SHOWN_ARGUMENTS = 500
-SHOWN_ERROR = 200
 SHOWN_LINES = 40
 SHOWN_CHARACTERS = 4000
+NARROWEST_BAR = 10
 OUTCOME_COLOURS = {state.value: colour for state, colour in COLOURS.items()} | {
     "retried": "yellow",
     "requeued": "yellow",
+    "replaced": "yellow",
+    "crashed": "bold red",
+    "lost": "bold red",
 }
 
 
 def print_life(console: Console, life: Life, zone: tzinfo) -> None:
     """In paragraphs with a heading each; times in ``zone``."""
-    now = datetime.now(UTC)
-    _print_head(console, life.job, now)
-    _print_timeline(console, life, zone, now)
+    now = life.now
+    _print_head(console, life, now)
+    _print_timeline(console, life, zone)
+    _print_phases(console, life)
     _print_family(console, life, now)
     if life.job.state is State.SUCCEEDED:
         print_block(console, "result", _pretty(life.job.result))
@@ -46,13 +50,25 @@ def print_life(console: Console, life: Life, zone: tzinfo) -> None:
     print_audit(console, life.audit, zone)
 
 
-def _print_head(console: Console, job: JobRow, now: datetime) -> None:
+def _print_head(console: Console, life: Life, now: datetime) -> None:
+    job = life.job
     console.print(Text(one_line(job.id), style="bold"), soft_wrap=True)
     call = one_line(f"{job.task}({_arguments(job)})")
     cut = f"{call[:SHOWN_ARGUMENTS]} … (cut; --json has all)" if len(call) > SHOWN_ARGUMENTS else call
     console.print(Text(cut), soft_wrap=True)
     facts = [state_text(job, now), *(Text(one_line(fact)) for fact in _facts(job))]
     console.print(Text(", ").join(facts), soft_wrap=True)
+    if where := _whereabouts(life, now):
+        console.print(Text(one_line(where), style="yellow"), soft_wrap=True)
+
+
+def _whereabouts(life: Life, now: datetime) -> str:
+    """Where the message is that will start the job, if the ledger has it."""
+    if life.job.state.is_final or life.outbox is None:
+        return ""
+    if life.outbox.published_at is None:
+        return f"its message is in the outbox since {distance(life.outbox.created_at, now)}, and not in Redis yet"
+    return f"its message is kept in the outbox, published {distance(life.outbox.published_at, now)}"
 
 
 def _arguments(job: JobRow) -> str:
@@ -71,61 +87,44 @@ def _facts(job: JobRow) -> Iterator[str]:
         yield f"schedule {job.schedule}"
     if job.replay_of:
         yield f"replay of {job.replay_of}"
+    if job.group_id:
+        yield f"group {job.group_id}"
 
 
-def _print_timeline(console: Console, life: Life, zone: tzinfo, now: datetime) -> None:
+def _print_timeline(console: Console, life: Life, zone: tzinfo) -> None:
     _heading(console, f"timeline ({zone})")
+    hidden = max(len(life.attempts) - SHOWN_ATTEMPTS, 0)
+    if hidden:
+        console.print(Text(f"  {counted(hidden, 'earlier attempt')}; --json has all", style="dim"))
     rows = []
-    before: datetime | None = None
-    for moment, event in _events(life, now):
-        since = Text(f"+{_length(before, moment)}" if before else "", style="dim", justify="right")
-        rows.append((Text(f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S.%f}"[:-3]), since, event))
-        before = moment
+    for event in life.events(hidden):
+        offset = Text(f"+{_length(life.beginning, event.at)}", style="dim")
+        rows.append((Text(f"{event.at.astimezone(zone):%Y-%m-%d %H:%M:%S.%f}"[:-3]), offset, _told(event)))
     print_rows(console, rows, indent=2)
-    console.print(Text(f"  {_timings(life, now)}", style="dim"), soft_wrap=True)
+    console.print(Text(f"  {_timings(life)}", style="dim"), soft_wrap=True)
 
 
-def _events(life: Life, now: datetime) -> Iterator[tuple[datetime, Text]]:
-    job, shown = life.job, life.attempts[-SHOWN_ATTEMPTS:]
-    if job.enqueued_at:
-        yield job.enqueued_at, Text("enqueued")
-    if len(shown) < len(life.attempts):
-        hidden = counted(len(life.attempts) - len(shown), "earlier attempt")
-        yield life.attempts[0].started_at, Text(f"{hidden}; --json has all", style="dim")
-    for attempt in shown:
-        worker = one_line(attempt.worker or "an unnamed worker")
-        yield attempt.started_at, Text(f"attempt {attempt.number} starts on {worker}")
-        if attempt.finished_at:
-            yield attempt.finished_at, _end(attempt)
-    if job.finished_at and not any(attempt.finished_at == job.finished_at for attempt in shown):
-        yield job.finished_at, state_text(job, now)
-    if job.state is State.SCHEDULED and job.eta:
-        yield job.eta, Text(f"due {distance(job.eta, now)}", style="dim")
+def _told(event: Event) -> Text:
+    text = Text(event.text, style="dim" if event.what in (What.DUE, What.WAITS) else "")
+    if event.what in (What.ENDED, What.FINISHED):
+        text.stylize(OUTCOME_COLOURS.get(event.outcome, ""))
+    if event.what is What.ENDED:
+        text = Text(f"attempt {event.attempt} ").append_text(text)
+    if event.what in (What.BLOCKED, What.BURIED):
+        text.stylize("red")
+    return text.append(f": {event.error}", style="red") if event.error else text
 
 
-def _end(attempt: AttemptRow) -> Text:
-    outcome = attempt.outcome or "ended"
-    end = Text(f"attempt {attempt.number} ").append(outcome, style=OUTCOME_COLOURS.get(outcome, ""))
-    if outcome == LOST:
-        end.append(": its worker died or fell silent", style="red")
-    if attempt.error_type:
-        error = one_line(f"{attempt.error_type.rpartition('.')[2]}: {attempt.error_message or ''}")
-        end.append(f": {error[:SHOWN_ERROR]}{'…' if len(error) > SHOWN_ERROR else ''}", style="red")
-    return end
-
-
-def _timings(life: Life, now: datetime) -> str:
+def _timings(life: Life) -> str:
     job, parts = life.job, []
     if job.enqueued_at and life.attempts:
         parts.append(f"waited {_length(job.enqueued_at, life.attempts[0].started_at)}")
-    closed = [attempt for attempt in life.attempts if attempt.finished_at]
-    if closed:
-        ran = sum(
-            (attempt.finished_at - attempt.started_at).total_seconds() for attempt in closed if attempt.finished_at
-        )
-        parts.append(f"ran {duration(ran)}" + (f" in {len(closed)} attempts" if len(closed) > 1 else ""))
+    ran = [phase for phase in life.phases if phase.attempt and phase.end]
+    if ran:
+        total = duration(sum(phase.seconds(life.now) for phase in ran))
+        parts.append(f"ran {total}" + (f" in {len(ran)} attempts" if len(ran) > 1 else ""))
     if job.state is State.RUNNING and job.started_at:
-        parts.append(f"running for {_length(job.started_at, now)}")
+        parts.append(f"running for {_length(job.started_at, life.now)}")
     if job.enqueued_at and job.finished_at:
         parts.append(f"ended {_length(job.enqueued_at, job.finished_at)} after it was enqueued")
     return ", ".join(parts)
@@ -135,7 +134,59 @@ def _length(start: datetime, end: datetime) -> str:
     return duration((end - start).total_seconds())
 
 
+def _print_phases(console: Console, life: Life) -> None:
+    """A bar for each time in which the job waited or ran, all on one scale."""
+    shown = life.phases[-2 * SHOWN_ATTEMPTS :]
+    if not shown:
+        return
+    _heading(console, "phases")
+    lengths = [duration(phase.seconds(life.now)) for phase in shown]
+    name_width, length_width = max(len(phase.name) for phase in shown), max(map(len, lengths))
+    notes = [_note(phase) for phase in shown]
+    fixed = 2 + name_width + GAP + length_width + GAP
+    width = max(console.width - fixed - GAP - max(map(len, notes)), NARROWEST_BAR)
+    start, end = shown[0].start, max(phase.end or life.now for phase in shown)
+    for phase, length, note in zip(shown, lengths, notes, strict=True):
+        line = Text(f"  {phase.name:<{name_width}}{' ' * GAP}{length:>{length_width}}{' ' * GAP}")
+        line.append_text(_bar(phase, start, end, life.now, width))
+        line.append(f"{' ' * GAP}{note}", style=_colour(phase))
+        line.rstrip()
+        console.print(line, soft_wrap=True)
+
+
+def _bar(phase: Phase, start: datetime, end: datetime, now: datetime, width: int) -> Text:
+    """Where the phase lies between two moments; at least one character, so that a short one is seen."""
+    scale = width / max((end - start).total_seconds(), 1e-6)
+    first = min(round((phase.start - start).total_seconds() * scale), width - 1)
+    last = max(min(round(((phase.end or now) - start).total_seconds() * scale), width), first + 1)
+    cells = ("█" if phase.attempt else "░") * (last - first)
+    return Text(" " * first).append(cells, style=_colour(phase)).append(" " * (width - last))
+
+
+def _note(phase: Phase) -> str:
+    return ("so far" if phase.end is None else "") if not phase.outcome else phase.outcome
+
+
+def _colour(phase: Phase) -> str:
+    if phase.attempt is None:
+        return "dim"
+    return OUTCOME_COLOURS.get(phase.outcome, "cyan")
+
+
 def _print_family(console: Console, life: Life, now: datetime) -> None:
+    _print_tree(console, life, now)
+    if life.chord:
+        ended = life.chord.total - life.chord.remaining
+        then = f", the last {distance(life.chord.fired_at, now)}" if life.chord.fired_at else ""
+        _heading(console, "chord")
+        console.print(Text(f"  {ended:,} of its {counted(life.chord.total, 'part')} have ended{then}"))
+    if life.replays:
+        _heading(console, "replayed as")
+        for replay in life.replays:
+            console.print(Text("  ").append_text(_member(replay, now)), soft_wrap=True)
+
+
+def _print_tree(console: Console, life: Life, now: datetime) -> None:
     if not (life.job.parent_id or life.children):
         return
     _heading(console, "family")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -16,7 +19,8 @@ from penstock.cli.portrait import print_audit
 from penstock.cli.wording import distance, one_line
 from penstock.errors import BrokerUnavailable
 from penstock.job import State
-from penstock.ledger import queries
+from penstock.ledger import outbox, queries
+from penstock.ledger.outbox import OutboxRow
 from penstock.ledger.rows import AuditRow
 from penstock.ledger.session import reading
 
@@ -30,42 +34,78 @@ class Waiting:
     queue: str | None
     since: datetime | None
     """From when on it may be claimed: since it was enqueued, or when it is due."""
+    place: Place
+    outbox: OutboxRow | None
+    """Its message, if it was enqueued in a SQL transaction, or as part of another job's outcome."""
     audit: list[AuditRow]
 
 
+class Place(StrEnum):
+    """Where its message is."""
+
+    REDIS = "redis"
+    OUTBOX = "outbox"
+
+
 def find_waiting(app: PenstockApp, id: str) -> Waiting | None:
-    """Where the job with this full id waits; None when Redis does not know of it, or does not answer."""
-    try:
-        with broker_of(app) as scripts:
-            for queue in known_queues(app, scripts):
-                state = waiting_state(scripts.client, scripts.keys, id, queue)
-                if state is not None:
-                    score = scripts.client.zscore(scripts.keys.waiting(queue), id)
-                    break
-            else:
-                return None
-    except BrokerUnavailable:
-        return None
+    """Where the job with this full id waits; None when neither Redis knows of it nor the outbox.
+
+    A Redis that does not answer knows nothing; what is in the outbox is told all the same.
+    """
     with reading(app.settings.database_url) as connection:
+        row = outbox.find_waiting(connection, id)
         audit = queries.audit_of(connection, id)
-    since = datetime.fromtimestamp(score / 1000, UTC) if score is not None else None
-    return Waiting(id, state, queue if score is not None else None, since, audit)
+    with suppress(BrokerUnavailable), broker_of(app) as scripts:
+        for queue in known_queues(app, scripts):
+            state = waiting_state(scripts.client, scripts.keys, id, queue)
+            if state is not None:
+                score = scripts.client.zscore(scripts.keys.waiting(queue), id)
+                since = datetime.fromtimestamp(score / 1000, UTC) if score is not None else None
+                return Waiting(id, state, queue if score is not None else None, since, Place.REDIS, row, audit)
+    if row is None:
+        return None
+    return Waiting(id, row.state, row.queue, row.due or row.created_at, Place.OUTBOX, row, audit)
 
 
 def print_waiting(console: Console, waiting: Waiting, as_json: bool) -> None:
     """In the form of `jobs show`."""
     if as_json:
-        job = {"id": waiting.id, "state": waiting.state, "queue": waiting.queue, "since": waiting.since}
-        audit = [asdict(entry) for entry in waiting.audit]
-        print_json({"job": job, "attempts": [], "parent": None, "children": [], "audit": audit})
+        print_json(_as_json(waiting))
         return
+    now = datetime.now(UTC)
     console.print(Text(one_line(waiting.id), style="bold"), soft_wrap=True)
     facts = Text(waiting.state.value, style=COLOURS[waiting.state])
     if waiting.queue:
         facts.append(f", queue {one_line(waiting.queue)}", style="default")
     if waiting.since:
         word = "due" if waiting.state is State.SCHEDULED else "enqueued"
-        facts.append(f", {word} {distance(waiting.since, datetime.now(UTC))}", style="default")
-    facts.append("; no worker has claimed it yet", style="default")
+        facts.append(f", {word} {distance(waiting.since, now)}", style="default")
+    facts.append(f"; {_why(waiting)}", style="default")
     console.print(facts, soft_wrap=True)
     print_audit(console, waiting.audit, UTC)
+
+
+def _why(waiting: Waiting) -> str:
+    if waiting.place is Place.REDIS or waiting.outbox is None:
+        return "no worker has claimed it yet"
+    if waiting.outbox.published_at is None:
+        return "it is in the outbox, and Redis has not been told of it yet; a running worker tells it"
+    return "it was published from the outbox, and a worker has just claimed it, or Redis has lost it and is told again"
+
+
+def _as_json(waiting: Waiting) -> dict[str, Any]:
+    """With the keys of a job that has a row, as far as they make sense."""
+    names = ("id", "state", "queue", "since", "place")
+    return {
+        "job": {name: getattr(waiting, name) for name in names},
+        "attempts": [],
+        "timeline": [],
+        "phases": [],
+        "parent": None,
+        "children": [],
+        "replays": [],
+        "chord": None,
+        "outbox": asdict(waiting.outbox) if waiting.outbox else None,
+        "failures": [],
+        "audit": [asdict(entry) for entry in waiting.audit],
+    }

@@ -1,16 +1,33 @@
 import json
+import re
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import insert
+
 from penstock.cli.jobs import jobs
-from penstock.job import State
-from penstock.ledger import queries
-from penstock.ledger.rows import JobRow, Outcome
+from penstock.job import Reason, State
+from penstock.ledger import letters, queries
+from penstock.ledger.rows import DeadLetter, Delivery, JobRow, Outcome
 from penstock.ledger.session import writing
+from penstock.ledger.tables import Kind, counters, outbox
 from tests import jobs as tasks
 from tests.cli.conftest import Ledger, Run, run_with, value_error
 from tests.conftest import producer
 
+KEYS = {
+    "job",
+    "attempts",
+    "timeline",
+    "phases",
+    "parent",
+    "children",
+    "replays",
+    "chord",
+    "outbox",
+    "failures",
+    "audit",
+}
 A_UUID = "3f2a91c0-5b1e-4c59-9a53-0c7d1f0e8a11"
 
 
@@ -29,8 +46,9 @@ def test_the_timeline_shows_every_attempt_with_its_worker_its_outcome_and_its_er
     ledger.succeed("one", worker="web@other", retries=1)
     text = shown(run, "one")
     assert text.index("enqueued") < text.index("attempt 1 starts on web@host")
-    assert text.index("attempt 1 retried: ValueError: busy") < text.index("attempt 2 starts on web@other")
-    assert "attempt 2 succeeded" in text
+    assert re.search(r"\+5\.?\d*s +attempt 1 retried, after \d+ms: ValueError: busy\n", text)
+    assert text.index("attempt 1 retried") < text.index("attempt 2 starts on web@other")
+    assert "attempt 2 succeeded, after" in text
     assert f"{enqueued:%Y-%m-%d %H:%M:%S}" in text
     assert "waited 5" in text
     assert "in 2 attempts" in text
@@ -97,7 +115,7 @@ def test_json_has_job_attempts_parent_children_and_audit(run: Run, ledger: Ledge
     with writing(ledger.url) as connection:
         queries.add_audit(connection, actor="anna@ops", action="retry", job_id="one", details=None)
     life = json.loads(run(jobs, "show", "one", "--json").stdout)
-    assert set(life) == {"job", "attempts", "parent", "children", "audit"}
+    assert set(life) == KEYS
     assert set(life["job"]) == {field.name for field in fields(JobRow)} | {"runtime"}
     assert [attempt["outcome"] for attempt in life["attempts"]] == ["succeeded"]
     assert life["parent"] == {"id": "parent", "task": "tests.jobs.add", "state": "succeeded"}
@@ -105,11 +123,107 @@ def test_json_has_job_attempts_parent_children_and_audit(run: Run, ledger: Ledge
     assert life["audit"][0]["actor"] == "anna@ops"
 
 
+def test_json_has_the_timeline_and_the_phases_in_seconds(run: Run, ledger: Ledger) -> None:
+    enqueued = datetime.now(UTC) - timedelta(seconds=5)
+    ledger.end(ledger.start("one", enqueued_at=enqueued), Outcome(state=State.SCHEDULED, failure=value_error("busy")))
+    ledger.succeed("one", retries=1, enqueued_at=enqueued)
+    life = json.loads(run(jobs, "show", "one", "--json").stdout)
+    assert [(event["what"], event["attempt"]) for event in life["timeline"]] == [
+        ("enqueued", None),
+        ("started", 1),
+        ("attempt ended", 1),
+        ("started", 2),
+        ("attempt ended", 2),
+    ]
+    assert life["timeline"][0]["offset"] == 0.0
+    assert 5 <= life["timeline"][1]["offset"] < 60
+    assert life["timeline"][2]["error"] == "ValueError: busy"
+    assert [(phase["phase"], phase["attempt"], phase["outcome"]) for phase in life["phases"]] == [
+        ("waits", None, None),
+        ("runs", 1, "retried"),
+        ("waits", None, None),
+        ("runs", 2, "succeeded"),
+    ]
+    assert 5 <= life["phases"][0]["seconds"] < 60
+
+
+def test_the_replays_of_a_job_are_told_with_what_became_of_them(run: Run, ledger: Ledger) -> None:
+    ledger.fail("old")
+    ledger.succeed("new", replay_of="old")
+    with writing(ledger.url) as connection:
+        queries.add_audit(connection, actor="anna@ops", action="retry", job_id="old", details={"new": "new"})
+    assert "replayed as\n  new  tests.jobs.add  succeeded\n" in shown(run, "old")
+    assert [each["id"] for each in json.loads(run(jobs, "show", "old", "--json").stdout)["replays"]] == ["new"]
+
+
+def test_a_part_of_a_chord_tells_how_many_parts_have_ended(run: Run, ledger: Ledger) -> None:
+    ledger.succeed("one", group_id="g")
+    with writing(ledger.url) as connection:
+        connection.execute(insert(counters).values(id="g", total=3, remaining=1, created_at=datetime.now(UTC)))
+    assert "chord\n  2 of its 3 parts have ended\n" in shown(run, "one")
+    assert json.loads(run(jobs, "show", "one", "--json").stdout)["chord"]["remaining"] == 1
+
+
+def test_a_job_that_was_buried_says_so_and_names_the_failure(run: Run, ledger: Ledger) -> None:
+    ledger.fail("one", reason=Reason.CRASHED)
+    letter = DeadLetter(
+        id="ant@host/00000001:1:0",
+        kind=Kind.BURIED,
+        queue="default",
+        step=0,
+        reason="its process died 3 times",
+        payload=b"{}",
+        deliveries=3,
+        at=datetime.now(UTC),
+        job=Delivery(id="one", task="tests.jobs.add"),
+    )
+    with writing(ledger.url) as connection:
+        letters.bury(connection, [letter])
+    assert "buried: its process died 3 times; failure 00000001:1:0" in shown(run, "one")
+
+
+def put_out(ledger: Ledger, id: str, *, published: bool = False) -> None:
+    """A row of the outbox."""
+    now = datetime.now(UTC)
+    row = {"key": id, "job_id": id, "task": "t", "queue": "web", "step": 0, "payload": b"{}", "created_at": now}
+    with writing(ledger.url) as connection:
+        connection.execute(insert(outbox).values({**row, "published_at": now if published else None}))
+
+
+def test_a_job_that_is_in_the_outbox_alone_is_shown_there(run: Run, ledger: Ledger) -> None:
+    put_out(ledger, A_UUID)
+    text = shown(run, A_UUID)
+    assert text.startswith(f"{A_UUID}\nqueued, queue web, enqueued ")
+    assert "in the outbox, and Redis has not been told of it yet" in text
+    found = json.loads(run(jobs, "show", A_UUID, "--json").stdout)
+    assert set(found) == KEYS
+    assert (found["job"]["place"], found["outbox"]["key"]) == ("outbox", A_UUID)
+
+
+def test_a_job_of_the_outbox_that_redis_does_not_know_is_said_to_be_on_its_way(run: Run, ledger: Ledger) -> None:
+    put_out(ledger, A_UUID, published=True)
+    assert "or Redis has lost it and is told again" in shown(run, A_UUID)
+
+
+def test_a_retry_that_is_kept_in_the_outbox_is_told(run: Run, ledger: Ledger) -> None:
+    ledger.retry("one", value_error("busy"), datetime.now(UTC) + timedelta(minutes=5))
+    put_out(ledger, "one")
+    assert "its message is in the outbox since now, and not in Redis yet" in shown(run, "one")
+
+
+def test_the_outbox_is_told_of_also_while_redis_is_away(ledger: Ledger, environment: dict[str, str]) -> None:
+    put_out(ledger, A_UUID)
+    with producer({**environment, "REDIS_URL": "redis://127.0.0.1:1/0"}) as app:
+        assert "in the outbox" in run_with(app, jobs, "show", A_UUID).stdout
+
+
 def test_a_job_that_no_worker_has_seen_is_shown_where_it_waits(run: Run, broker_url: str) -> None:
     waiting = tasks.add.enqueue(1, right=2).id
     assert shown(run, waiting).startswith(f"{waiting}\nqueued, queue default, enqueued ")
     found = json.loads(run(jobs, "show", waiting, "--json").stdout)
-    assert found["job"] | {"since": None} == {"id": waiting, "state": "queued", "queue": "default", "since": None}
+    expected = {"id": waiting, "state": "queued", "queue": "default", "place": "redis"}
+    assert found["job"].items() >= expected.items()
+    assert set(found) == KEYS
     assert found["attempts"] == []
 
 
