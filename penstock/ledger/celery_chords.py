@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
-from billiard.einfo import ExceptionInfo
 from celery import states
 from celery._state import get_current_task
 from celery.app.task import Context
@@ -95,7 +95,7 @@ class Chords(Base):
 
     # -- failures -----------------------------------------------------------------------------------------------
 
-    def chord_error_from_stack(self, callback: Any, exc: BaseException | None = None) -> Any:
+    def chord_error_from_stack(self, callback: Any, exc: Any = None) -> None:
         """Fails the body of a chord: each of its tasks ends as if it had run and raised this.
 
         So a body that is itself part of another chord is counted there, and what follows it in a chain fails as well.
@@ -104,14 +104,13 @@ class Chords(Base):
         exc = sys.exc_info()[1] if exc is None else exc
         callback = maybe_signature(callback, app=self.app)
         if isinstance(callback, group):
-            exc = getattr(exc, "__cause__", None) or exc  # Celery's: members of a group get the error itself.
-        info = ExceptionInfo((type(exc), exc, sys.exc_info()[2]))
+            exc = exc.__cause__ or exc  # Celery's: members of a group get the error itself.
+        traceback = "".join(format_exception(exc))
         for task, errbacks in _tasks_of(callback):
             request = _request_of(task, errbacks)
             if request.id:
-                self.mark_as_failure(request.id, exc, info.traceback, request=request)
-        self._fail_chain(callback.options.get("chain"), exc, info.traceback)
-        return info
+                self.mark_as_failure(request.id, exc, traceback, request=request)
+        self._fail_chain(callback.options.get("chain"), exc, traceback)
 
     def _fail_chain(
         self,
