@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, delete, func, inspect, or_, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, inspect, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import NoSuchTableError
 
@@ -64,19 +65,36 @@ def put(connection: Connection, messages: Sequence[FollowUp]) -> None:
     _require_ledger(connection)
     now = datetime.now(UTC)
     rows = [_columns(message, now) for message in messages]
-    # A table of the application's tenant is none of the ledger's.
-    options: dict[str, Any] = {"schema_translate_map": None}
-    statement = _insert(connection).on_conflict_do_nothing(index_elements=[outbox.c.key]).returning(outbox.c.key)
-    inserted = set(connection.execute(statement, rows, execution_options=options).scalars())
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
+    inserted = set(_inserted(connection, rows))
     if kept := [message.job_id for message in messages if message.key not in inserted]:
         raise OutboxError(f"job {kept[0]} is in the outbox already; give each job an id of its own, or none")
 
 
-def _insert(connection: Connection) -> Any:
-    """The two dialects' own; SQLAlchemy's common one knows no conflicts."""
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(outbox)
+def _inserted(connection: Connection, rows: list[dict[str, Any]]) -> Iterable[str]:
+    """The keys of the rows that were not there. Whoever listens on PostgreSQL hears of them when they are committed."""
+    # A table of the application's tenant is none of the ledger's.
+    options: dict[str, Any] = {"schema_translate_map": None}
+    if connection.dialect.name == "sqlite":
+        return connection.execute(_insert(sqlite), rows, execution_options=options).scalars()
+    if len(rows) == 1:  # In one round trip.
+        return connection.execute(_insert_and_tell(), rows[0], execution_options=options).scalars()
+    inserted = connection.execute(_insert(postgresql), rows, execution_options=options).scalars()
+    connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
+    return inserted
+
+
+@cache
+def _insert(dialect: Any) -> Any:
+    """The dialect's own; SQLAlchemy's common one knows no conflicts."""
+    return dialect.insert(outbox).on_conflict_do_nothing(index_elements=[outbox.c.key]).returning(outbox.c.key)
+
+
+@cache
+def _insert_and_tell() -> Any:
+    columns = [column for column in outbox.c if column.name not in ("number", "published_at")]
+    values = {column.name: bindparam(column.name, type_=column.type) for column in columns}
+    inserted = _insert(postgresql).values(values).cte("inserted")
+    return select(inserted.c.key, func.pg_notify(CHANNEL, ""))
 
 
 def _require_ledger(connection: Connection) -> None:
