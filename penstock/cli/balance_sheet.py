@@ -48,7 +48,7 @@ def _open(state: State) -> Callable[[Account], int]:
 
 
 LINES = (
-    Line("published", lambda account: account.held.accepted),
+    Line("published", lambda account: account.held.accepted if account.booked.unpublished else 0),
     Line("+ in the outbox", lambda account: account.booked.unpublished),
     Line("accepted", lambda account: account.accepted, is_sum=True, is_kept=True),
     Line("unpublished", lambda account: account.booked.unpublished, "yellow"),
@@ -94,47 +94,60 @@ def print_report(console: Console, report: Report) -> None:
     click.echo(f"penstock: {report.sentence}", err=True)
 
 
+@dataclass(frozen=True)
+class Column:
+    """A queue, or all of them."""
+
+    name: str
+    amounts: list[int]
+    """One for each line."""
+
+    @property
+    def width(self) -> int:
+        """In characters."""
+        return max(min(len(self.name), NAME_WIDTH), *(len(_shown(amount)) for amount in self.amounts))
+
+
 def _print_sheet(console: Console, accounts: Sequence[Account]) -> None:
+    """As many columns side by side as there is room for, and the rest below."""
     lines = [line for line in (*LINES, *BESIDE) if line.is_kept or any(line.amount(account) for account in accounts)]
     label = max(len(line.label) for line in lines)
-    width = max(console.width - label, NAME_WIDTH)
-    block: list[Account] = []
-    for account in accounts:
-        if block and sum(_width(each, lines) + GAP for each in (*block, account)) > width:
+    columns = [Column(one_line(each.queue), [line.amount(each) for line in lines]) for each in accounts]
+    if len(columns) > 1:
+        sums = [sum(amounts) for amounts in zip(*(column.amounts for column in columns), strict=True)]
+        columns.append(Column("all", sums))
+    block: list[Column] = []
+    for column in columns:
+        if block and label + sum(GAP + each.width for each in (*block, column)) > console.width:
             _print_block(console, block, lines, label)
             block = []
-        block.append(account)
+        block.append(column)
     if block:
         _print_block(console, block, lines, label)
 
 
-def _width(account: Account, lines: Sequence[Line]) -> int:
-    return max(min(len(one_line(account.queue)), NAME_WIDTH), *(len(_shown(line.amount(account))) for line in lines))
+def _print_block(console: Console, columns: Sequence[Column], lines: Sequence[Line], label: int) -> None:
+    def put(title: Text, cells: Sequence[Text]) -> None:
+        title.align("left", label)
+        for cell, column in zip(cells, columns, strict=True):
+            cell.truncate(column.width, overflow="ellipsis")
+            cell.align("right", column.width)
+            title.append(" " * GAP).append_text(cell)
+        console.print(title, soft_wrap=True)
+
+    put(Text(), [Text(column.name, style="dim") for column in columns])
+    for place, line in enumerate(lines):
+        if line.label in UNDERLINED and place:
+            put(Text(), [Text("─" * column.width, style="dim") for column in columns])
+        if line in BESIDE and lines[place - 1] not in BESIDE:
+            put(Text("beside", style="dim"), [Text() for _ in columns])
+        cells = [_cell(line, column.amounts[place]) for column in columns]
+        put(Text(line.label, style="bold" if line.is_sum else line.style if line in BESIDE else ""), cells)
+    console.print()
 
 
 def _shown(amount: int) -> str:
     return f"{amount:,}" if amount else "·"
-
-
-def _print_block(console: Console, accounts: Sequence[Account], lines: Sequence[Line], label: int) -> None:
-    widths = [_width(account, lines) for account in accounts]
-    heading = [_name(account.queue, width) for account, width in zip(accounts, widths, strict=True)]
-    console.print(_row("", label, heading, widths, "dim"))
-    for line in lines:
-        if line in BESIDE and line is next(each for each in lines if each in BESIDE):
-            console.print(Text("beside", style="dim"))
-        if line.label in UNDERLINED:
-            rule = [Text("─" * width) for width in widths]
-            console.print(_row("", label, rule, widths, "dim"))
-        cells = [_cell(line, line.amount(account)) for account in accounts]
-        console.print(_row(line.label, label, cells, widths, "bold" if line.is_sum else ""))
-    console.print()
-
-
-def _name(queue: str, width: int) -> Text:
-    name = Text(one_line(queue))
-    name.truncate(width, overflow="ellipsis")
-    return name
 
 
 def _cell(line: Line, amount: int) -> Text:
@@ -142,17 +155,6 @@ def _cell(line: Line, amount: int) -> Text:
         return Text(f"{amount:+,}" if amount else "0", style="bold red" if amount else "bold green")
     style = "bold" if line.is_sum else line.style
     return Text(_shown(amount), style=style if amount else "dim")
-
-
-def _row(title: str, label: int, cells: Sequence[Text], widths: Sequence[int], style: str) -> Text:
-    row = Text(title.ljust(label), style="" if style != "bold" else "bold")
-    for cell, width in zip(cells, widths, strict=True):
-        padded = cell.copy()
-        padded.align("right", width)
-        if style == "dim":
-            padded.stylize("dim")
-        row.append(" " * GAP).append_text(padded)
-    return row
 
 
 def _print_problems(console: Console, report: Report) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from penstock.cli.table import UNSAID
 from penstock.cli.wording import distance, duration, one_line
 from penstock.job import State
 from penstock.ledger.recording.attempts import LOST
@@ -100,8 +101,7 @@ def events(
         found += _of_attempt(job, attempt, is_last=attempt is attempts[-1])
     found += [Event(letter.at, What.BURIED, _buried(letter)) for letter in letters]
     if job.finished_at and not any(attempt.finished_at == job.finished_at for attempt in attempts):
-        reason = f" ({job.reason})" if job.reason else ""
-        found.append(Event(job.finished_at, What.FINISHED, f"{job.state}{reason}", outcome=job.state))
+        found.append(Event(job.finished_at, What.FINISHED, f"{job.state}{_reason(job)}", outcome=job.state))
     # Equal times stay in the order in which they were found, which is that of a life.
     return sorted(found, key=lambda event: event.at)
 
@@ -136,7 +136,7 @@ def _of_attempt(job: JobRow, attempt: AttemptRow, *, is_last: bool) -> Iterator[
     yield Event(attempt.started_at, What.STARTED, start, attempt=attempt.number)
     took = duration((attempt.finished_at - attempt.started_at).total_seconds())
     outcome = attempt.outcome or "ended"
-    reason = f" ({job.reason})" if is_last and job.state.is_final and job.reason else ""
+    reason = _reason(job) if is_last and job.state.is_final else ""
     yield Event(
         attempt.finished_at,
         What.ENDED,
@@ -145,6 +145,10 @@ def _of_attempt(job: JobRow, attempt: AttemptRow, *, is_last: bool) -> Iterator[
         attempt=attempt.number,
         error=_error(attempt),
     )
+
+
+def _reason(job: JobRow) -> str:
+    return f" ({job.reason})" if job.reason and job.reason not in UNSAID else ""
 
 
 def _error(attempt: AttemptRow) -> str:

@@ -11,6 +11,7 @@ import click
 import pytest
 from celery import Celery
 
+from penstock.cli.audit import audit
 from penstock.cli.check import check
 from penstock.cli.command import Command, Group
 from penstock.cli.failures import failures
@@ -23,7 +24,7 @@ from tests.cli.conftest import Ledger, run_with
 from tests.conftest import deployment
 
 ROOT = Path(__file__).parent.parent.parent
-COMMANDS: tuple[click.Command, ...] = (check, failures, jobs, ledger_group, queues, release)
+COMMANDS: tuple[click.Command, ...] = (audit, check, failures, jobs, ledger_group, queues, release)
 HEAVY = {"celery", "kombu", "redis", "sqlalchemy", "alembic", "rich"}
 
 
@@ -52,7 +53,7 @@ def quick_deployment(quick_ledger: Ledger, redis_server: str, tmp_path: Path) ->
     return deployment(redis_server, quick_ledger.url, tmp_path)
 
 
-@pytest.mark.parametrize("module", ["check", "failures", "jobs", "ledger", "queues", "release"])
+@pytest.mark.parametrize("module", ["audit", "check", "failures", "jobs", "ledger", "queues", "release"])
 def test_importing_a_command_loads_nothing_heavy(module: str) -> None:
     code = f"import penstock.cli.{module}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -129,6 +129,11 @@ def test_the_reason_of_the_end_stands_at_the_last_attempt() -> None:
     ]
 
 
+def test_a_reason_that_is_the_rule_is_not_told() -> None:
+    row = job(state=State.FAILED, reason=Reason.ERROR)
+    assert events(row, [attempt(1, 4, 10, "failed")], [], NOW)[-1].text == "failed, after 6s"
+
+
 def test_what_made_the_job_stands_at_its_beginning() -> None:
     assert events(job(schedule="nightly"), [], [], NOW)[0].text == "enqueued by schedule nightly"
     assert events(job(replay_of="old"), [], [], NOW)[0].text == "enqueued as a replay of old"
