@@ -2,7 +2,7 @@
 
 That is the quickest way which can tell new rows from those that are there; a plain COPY into `jobs` would fail as a
 whole. The temporary table is empty at the beginning of each transaction, and made again where a pooler has given us
-another connection.
+another connection. It costs a few round trips and files of its own, so a handful of rows goes without it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from penstock.ledger.session import through_driver
 from penstock.ledger.tables import jobs
 
 STAGED = "staged_jobs"
+FEW = 16
+"""Rows that are written as values; each number of them is a statement that the server prepares."""
 
 
 def insert_new(connection: Connection, rows: Sequence[Row]) -> set[str]:
@@ -30,6 +32,11 @@ def insert_new(connection: Connection, rows: Sequence[Row]) -> set[str]:
     In the order of their ids, so that two who insert the same ones wait for each other instead of both for ever. A row
     that somebody else is just inserting is waited for, and then counts as there.
     """
+    if len(rows) <= FEW:
+        ordered = sorted(rows, key=lambda row: str(row[0]))
+        with through_driver(connection) as driver:
+            values = [value for row in ordered for value in row]
+            return {id for (id,) in driver.execute(_insert_values(len(rows)), values)}
     _stage(connection, COLUMNS, rows)
     with through_driver(connection) as driver:
         return {id for (id,) in driver.execute(_insert())}
@@ -45,7 +52,12 @@ def change(connection: Connection, changed: Sequence[tuple[str, Changes]]) -> No
     """Changes rows that :func:`lock` has locked, those with the same columns in one statement."""
     by_columns = sorted(changed, key=lambda each: tuple(each[1]))
     for columns, group in groupby(by_columns, key=lambda each: tuple(each[1])):
-        _stage(connection, ("id", *columns), ([id, *values.values()] for id, values in group))
+        rows = [[id, *values.values()] for id, values in group]
+        if len(rows) <= FEW:
+            with through_driver(connection) as driver, driver.cursor() as cursor:
+                cursor.executemany(_update_one(columns), [[*values, id] for id, *values in rows])
+            continue
+        _stage(connection, ("id", *columns), rows)
         with through_driver(connection) as driver:
             driver.execute(_update(columns))
 
@@ -53,7 +65,7 @@ def change(connection: Connection, changed: Sequence[tuple[str, Changes]]) -> No
 def _stage(connection: Connection, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     with through_driver(connection) as driver:
         driver.execute(_make())
-        driver.execute(f"TRUNCATE {STAGED}")
+        driver.execute(f"DELETE FROM {STAGED}")  # Of this transaction; TRUNCATE would make a new file for it.
         with driver.cursor() as cursor, cursor.copy(f"COPY {STAGED} ({', '.join(columns)}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
@@ -77,3 +89,17 @@ def _insert() -> str:
 def _update(columns: tuple[str, ...]) -> str:
     assignments = ", ".join(f"{column} = {STAGED}.{column}" for column in columns)
     return f"UPDATE jobs SET {assignments} FROM {STAGED} WHERE jobs.id = {STAGED}.id"  # noqa: S608
+
+
+@cache
+def _insert_values(count: int) -> str:
+    row = f"({', '.join(['%s'] * len(COLUMNS))})"
+    return (
+        f"INSERT INTO jobs ({', '.join(COLUMNS)}) VALUES {', '.join([row] * count)} "  # noqa: S608
+        "ON CONFLICT DO NOTHING RETURNING id"
+    )
+
+
+@cache
+def _update_one(columns: tuple[str, ...]) -> str:
+    return f"UPDATE jobs SET {', '.join(f'{column} = %s' for column in columns)} WHERE id = %s"  # noqa: S608
