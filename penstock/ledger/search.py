@@ -123,13 +123,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class _Ranges:
-    """Ranges of one index that together hold every job of a filter."""
+    """Ranges of one index, one for each state, that together hold every job of a filter."""
 
     ranges: Sequence[ColumnElement[bool]]
     rest: Sequence[Condition]
     """What the index does not know."""
-    by_state: bool
-    """Whether each range is of one state."""
 
 
 def list_jobs(connection: Connection, chosen: JobFilter, limit: int, after: Place | None = None) -> Page:
@@ -160,18 +158,14 @@ def count_by_state(connection: Connection, chosen: JobFilter) -> Counts:
     if chosen.id_prefix is not None:
         return Counts(_counted(connection, [_by_id(connection, chosen, None)]))
     ranges, window = _ranges(chosen), _window(chosen)
-    if ranges.rest or not ranges.by_state:
-        frontier = _frontier(connection, ranges, window)
-        if frontier:
-            window.append(lambda row: _place(row) >= _bound(frontier))
-        heads = [_head(each, window, ranges.rest) for each in ranges.ranges]
-        states = _counted(connection, heads)
-        return Counts(states, frozenset(states) if frontier else frozenset())
-    # One more than is told, to know whether there are more. In the order of the index, or a planner that knows the state
-    # to be frequent might read the table from its beginning, where there may be none of them.
-    heads = [_head(each, window, (), COUNTED + 1) for each in ranges.ranges]
+    frontier = _frontier(connection, ranges, window) if ranges.rest else None
+    if frontier:
+        window.append(lambda row: _place(row) >= _bound(frontier))
+    # One more than is told, to know whether there are more. In the order of the index, or a planner that knows the
+    # state to be frequent might read the table from its beginning, where there may be none of them.
+    heads = [_head(each, window, ranges.rest, COUNTED + 1) for each in ranges.ranges]
     states = _counted(connection, heads)
-    beyond = frozenset(state for state, count in states.items() if count > COUNTED)
+    beyond = frozenset(state for state, count in states.items() if frontier or count > COUNTED)
     return Counts({state: min(count, COUNTED) for state, count in states.items()}, beyond)
 
 
@@ -190,21 +184,28 @@ def span_of_jobs(connection: Connection) -> tuple[datetime | None, datetime | No
 
 def _ranges(chosen: JobFilter) -> _Ranges:
     """One index for every filter, chosen here and not by statistics: the one whose first column is as a rule the most
-    selective. All of them go on with the state, but for the one of errors, and end in (updated_at, id).
+    selective. All of them go on with the state and end in (updated_at, id).
     """
-    words = {"schedule": chosen.schedule, "task": chosen.task, "queue": chosen.queue}
-    equal = [_equals(name, value) for name, value in words.items() if value is not None]
-    states = chosen.states or tuple(State)
-    if chosen.fingerprint:
-        rest = [*equal, _is_one_of(states)] if chosen.states else equal
-        return _Ranges([jobs.c.error_fingerprint == chosen.fingerprint], rest, by_state=False)
+    equal = [_equals(name, value) for name, value in _words(chosen)]
     first, rest = equal[:1], equal[1:]
+    states = chosen.states or tuple(State)
     if chosen.text:
         # A success takes the errors of the attempts before it away, and most jobs are successes.
         states = tuple(state for state in states if state is not State.SUCCEEDED)
         rest = [*rest, _says(chosen.text)]
     ranges = [and_(*(each(jobs.c) for each in first), jobs.c.state == state.value) for state in states]
-    return _Ranges(ranges, rest, by_state=True)
+    return _Ranges(ranges, rest)
+
+
+def _words(chosen: JobFilter) -> Iterator[tuple[str, str]]:
+    """Columns and the words that they must be; each column begins an index."""
+    words = {
+        "error_fingerprint": chosen.fingerprint,
+        "schedule": chosen.schedule,
+        "task": chosen.task,
+        "queue": chosen.queue,
+    }
+    yield from ((name, value) for name, value in words.items() if value is not None)
 
 
 def _equals(name: str, value: str) -> Condition:
@@ -234,9 +235,7 @@ def _window(chosen: JobFilter, after: Place | None = None) -> list[Condition]:
     return window
 
 
-def _head(
-    range_: ColumnElement[bool], window: Sequence[Condition], rest: Sequence[Condition], limit: int | None = None
-) -> Subquery:
+def _head(range_: ColumnElement[bool], window: Sequence[Condition], rest: Sequence[Condition], limit: int) -> Subquery:
     """The keys of the newest rows of a range that fit.
 
     The inner OFFSET 0 is a fence: with the other conditions beside it, a planner could prefer their index and sort.
@@ -277,9 +276,7 @@ def _by_id(connection: Connection, chosen: JobFilter, after: Place | None) -> Su
 
 def _conditions(chosen: JobFilter, after: Place | None) -> Iterator[Condition]:
     """All of a filter but the id's beginning, for rows that are few anyway."""
-    words = {"schedule": chosen.schedule, "task": chosen.task, "queue": chosen.queue}
-    words["error_fingerprint"] = chosen.fingerprint
-    yield from (_equals(name, value) for name, value in words.items() if value is not None)
+    yield from (_equals(name, value) for name, value in _words(chosen))
     yield from _window(chosen, after)
     if chosen.states:
         yield _is_one_of(chosen.states)

@@ -152,7 +152,7 @@ jobs = Table(
     Index(None, "task", "state", "updated_at", "id"),
     Index(None, "queue", "state", "updated_at", "id"),
     _partial("schedule", "state", "updated_at", "id", where="schedule IS NOT NULL"),
-    _partial("error_fingerprint", "updated_at", "id", where="error_fingerprint IS NOT NULL"),
+    _partial("error_fingerprint", "state", "updated_at", "id", where="error_fingerprint IS NOT NULL"),
     _partial("parent_id", "enqueued_at", "id", where="parent_id IS NOT NULL"),
 )
 

@@ -13,12 +13,14 @@ OLD_INDEXES = (
     ("jobs", ("queue", "updated_at", "id"), None),
     ("jobs", ("updated_at", "id"), None),
     ("jobs", ("parent_id",), "parent_id IS NOT NULL"),
+    ("jobs", ("error_fingerprint", "updated_at", "id"), "error_fingerprint IS NOT NULL"),
 )
 NEW_INDEXES = (
     ("jobs", ("task", "state", "updated_at", "id"), None),
     ("jobs", ("queue", "state", "updated_at", "id"), None),
     ("jobs", ("schedule", "state", "updated_at", "id"), "schedule IS NOT NULL"),
     ("jobs", ("parent_id", "enqueued_at", "id"), "parent_id IS NOT NULL"),
+    ("jobs", ("error_fingerprint", "state", "updated_at", "id"), "error_fingerprint IS NOT NULL"),
     ("counters", ("fired_at",), "fired_at IS NOT NULL"),
     ("groups", ("created_at",), None),
 )
