@@ -1,7 +1,7 @@
 """All guards. One module of ``guards`` for each part of the system."""
 
 from tests.mutants.guard import Guard
-from tests.mutants.guards import broker, client, keeper, leaving, ledger, scripts, tasks, worker
+from tests.mutants.guards import broker, client, keeper, leaving, ledger, recording, scripts, tasks, worker
 
 GUARDS: tuple[Guard, ...] = (
     *scripts.GUARDS,
@@ -10,6 +10,7 @@ GUARDS: tuple[Guard, ...] = (
     *worker.GUARDS,
     *leaving.GUARDS,
     *ledger.GUARDS,
+    *recording.GUARDS,
     *client.GUARDS,
     *tasks.GUARDS,
 )

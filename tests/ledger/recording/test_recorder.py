@@ -15,7 +15,7 @@ from penstock.errors import LedgerUnavailable
 from penstock.job import Reason, State
 from penstock.ledger import schema, session
 from penstock.ledger.recorder import Recorder
-from penstock.ledger.recording import record
+from penstock.ledger.recording import postgresql, record
 from penstock.ledger.records import Encoded, Verdict
 from penstock.ledger.rows import Outcome
 from penstock.ledger.session import engine_for, writing
@@ -168,6 +168,20 @@ def test_a_row_that_somebody_else_is_changing_is_judged_by_what_it_becomes(postg
             wait_for(lambda: waiting_for_locks(postgresql_url) == 1, "the late end waits for the row")
         assert late.result(20).verdicts == [STALE]
     assert (job.state, job.row.token) == (State.RUNNING, "b:1")
+
+
+def test_rows_that_are_judged_are_nobody_elses_until_the_end(postgresql_url: str) -> None:
+    job = Job(postgresql_url, "1")
+    job.tell(start(job.claim()))
+
+    def lock() -> None:
+        with writing(postgresql_url) as connection:
+            connection.execute(text("SELECT 1 FROM jobs FOR UPDATE NOWAIT"))
+
+    with writing(postgresql_url) as connection:
+        assert postgresql.lock(connection, ["1"])["1"].token == "a:1"
+        with pytest.raises(LedgerUnavailable, match="could not obtain lock"):
+            lock()
 
 
 def test_a_row_that_somebody_else_is_making_is_judged_by_what_it_is(postgresql_url: str) -> None:

@@ -5,58 +5,18 @@ from tests.mutants.guard import Guard
 QUERIES, SESSION = "penstock/ledger/queries.py", "penstock/ledger/session.py"
 RECORDER, BACKEND = "penstock/ledger/recorder.py", "penstock/ledger/backend.py"
 ON_QUERIES, ON_BACKEND = "tests/ledger/test_queries.py", "tests/ledger/test_backend.py"
-DELIVERIES, LETTERS = "penstock/ledger/deliveries.py", "penstock/ledger/letters.py"
-ON_DELIVERIES, ON_LETTERS = "tests/ledger/test_deliveries.py", "tests/ledger/test_letters.py"
-ON_RECORDER, ON_SCHEMA = "tests/ledger/test_recorder.py", "tests/ledger/test_schema.py"
+LETTERS = "penstock/ledger/letters.py"
+ON_LETTERS = "tests/ledger/test_letters.py"
+ON_RECORDER, ON_SCHEMA = "tests/ledger/recording/test_recorder.py", "tests/ledger/test_schema.py"
 
 GUARDS = (
-    Guard(
-        name="start-only-what-may-run",
-        file=QUERIES,
-        text="        where=jobs.c.state.in_(RUNNING_FROM),\n",
-        replacement="",
-        test=f"{ON_QUERIES}::test_a_final_state_never_changes[sqlite-running-succeeded]",
-        why="A late second delivery reopens a job that has ended.",
-    ),
-    Guard(
-        name="end-only-what-may-end",
-        file=QUERIES,
-        text="    yield jobs.c.state.in_([state.value for state in may_become(outcome.state)])\n",
-        replacement="    yield jobs.c.id.is_not(None)\n",
-        test=f"{ON_QUERIES}::test_a_final_state_never_changes[sqlite-failed-succeeded]",
-        why="A stale attempt overwrites the outcome of a job that has ended.",
-    ),
-    Guard(
-        name="attempt-fence",
-        file=QUERIES,
-        text="    if attempt and not outcome.state.is_final:\n",
-        replacement="    if False:\n",
-        test=f"{ON_QUERIES}::test_an_attempt_that_reports_late_does_not_put_back_a_job_that_runs_again"
-        "[sqlite-scheduled]",
-        why="An attempt that reports late marks a job as waiting while its next attempt runs.",
-    ),
-    Guard(
-        name="progress-of-running-jobs-only",
-        file=QUERIES,
-        text="jobs.c.id == clip(id), jobs.c.state == State.RUNNING.value)",
-        replacement="jobs.c.id == clip(id))",
-        test=f"{ON_QUERIES}::test_progress_is_kept_while_a_job_runs_and_refused_afterwards[sqlite]",
-        why="A late report of progress changes the row of a job that has ended.",
-    ),
-    Guard(
-        name="retention-of-ended-jobs-only",
-        file=QUERIES,
-        text="    if not FINAL.issuperset(states):\n",
-        replacement="    if False:\n",
-        test=f"{ON_QUERIES}::test_retention_refuses_to_delete_what_has_not_ended[sqlite]",
-        why="A clean-up deletes jobs that still wait or run.",
-    ),
     Guard(
         name="over-long-text-is-cut",
         file="penstock/ledger/rows.py",
         text="    return plain(value)[:ID_LENGTH]\n",
         replacement="    return plain(value)\n",
-        test=f"{ON_QUERIES}::test_over_long_text_is_cut_and_costs_no_row[sqlite]",
+        test="tests/ledger/recording/test_fence.py::"
+        "test_text_that_is_too_long_or_that_no_database_stores_costs_no_row[sqlite]",
         why="PostgreSQL refuses the row of a job whose name or worker is too long, and the outcome is lost.",
     ),
     Guard(
@@ -120,9 +80,9 @@ GUARDS = (
     Guard(
         name="ended-job-does-not-run",
         file="penstock/app.py",
-        text="        if getattr(self.request, ATTEMPT, None) == ENDED:\n",
+        text="        if getattr(self.request, VERDICT, Verdict.WON) is not Verdict.WON:\n",
         replacement="        if False:\n",
-        test=f"{ON_BACKEND}::test_a_job_that_the_ledger_knows_to_have_ended_does_not_run[sqlite]",
+        test="tests/ledger/test_without_keeper.py::test_a_job_that_has_ended_does_not_run[sqlite]",
         why="A job that was cancelled, or has succeeded already, runs.",
     ),
     Guard(
@@ -151,52 +111,10 @@ GUARDS = (
         why="A program that bypasses the library leaves final rows without an end, which no clean-up finds.",
     ),
     Guard(
-        name="crash-of-an-ended-job",
-        file=DELIVERIES,
-        text="    if State(newest.state).is_final:\n        return False\n",
-        replacement="",
-        test=f"{ON_DELIVERIES}::test_a_process_that_dies_after_its_job_has_ended_changes_nothing[sqlite-succeeded]",
-        why="A job whose process dies between its outcome and its settlement runs a second time.",
-    ),
-    Guard(
-        name="crash-of-ones-own-attempt-only",
-        file=DELIVERIES,
-        text="    if newest.state == State.RUNNING and is_ours:\n",
-        replacement="    if newest.state == State.RUNNING:\n",
-        test=f"{ON_DELIVERIES}::test_a_crash_does_not_touch_the_attempt_of_another_worker[sqlite]",
-        why="A late report of a crash ends the attempt that runs at another worker.",
-    ),
-    Guard(
-        name="crash-after-a-retry",
-        file=DELIVERIES,
-        text="    return not (newest.outcome == RETRIED and newest.retries == delivery.retries)\n",
-        replacement="    return True\n",
-        test=f"{ON_DELIVERIES}::test_a_process_that_died_after_it_had_sent_its_retry_is_not_delivered_again[sqlite]",
-        why="A process that dies after its retry was sent leaves two messages of one job.",
-    ),
-    Guard(
-        name="retry-that-never-started",
-        file=DELIVERIES,
-        text="newest.outcome == RETRIED and newest.retries == delivery.retries)",
-        replacement="newest.outcome == RETRIED)",
-        test=f"{ON_DELIVERIES}::"
-        "test_a_retry_whose_process_died_before_its_start_was_recorded_is_delivered_again[sqlite]",
-        why="A retry whose process dies before it has started is dropped.",
-    ),
-    Guard(
-        name="block-only-what-waits",
-        file=DELIVERIES,
-        text="index_elements=[jobs.c.id], set_=changes, where=jobs.c.state.in_(BLOCKED_FROM)\n",
-        replacement="index_elements=[jobs.c.id], set_=changes\n",
-        test=f"{ON_DELIVERIES}::test_a_job_that_has_ended_cannot_be_blocked[sqlite-succeeded]",
-        why="A job that has ended stands there as blocked.",
-        red="IntegrityError",
-    ),
-    Guard(
         name="bury-once",
         file=LETTERS,
-        text="(insert.returning(dead_letters.c.id)).one_or_none() is None:\n",
-        replacement="(insert.returning(dead_letters.c.id)).one_or_none() == 0:\n",
+        text="(insert.returning(dead_letters.c.id)).one_or_none() is not None\n",
+        replacement="(insert.returning(dead_letters.c.id)).one_or_none() != 0\n",
         test=f"{ON_LETTERS}::test_burying_again_changes_nothing[sqlite]",
         why="A keeper that repeats a burial fails a job that somebody has replayed meanwhile.",
     ),
@@ -210,9 +128,9 @@ GUARDS = (
     ),
     Guard(
         name="odd-arguments-keep-no-batch",
-        file=LETTERS,
-        text="    except UnserialisableResult:\n        return job.with_arguments_as_text()\n",
-        replacement="    except UnserialisableResult:\n        return job\n",
+        file="penstock/ledger/recording/columns.py",
+        text="    except UnserialisableResult:\n",
+        replacement="    except ZeroDivisionError:\n",
         test=f"{ON_LETTERS}::test_arguments_that_are_not_json_keep_no_batch_out_of_the_ledger[sqlite]",
         why="One message with NaN keeps all dead letters after it out of the ledger, for ever.",
         red="UnserialisableResult",
