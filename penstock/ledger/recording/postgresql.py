@@ -65,7 +65,8 @@ def change(connection: Connection, changed: Sequence[tuple[str, Changes]]) -> No
 def _stage(connection: Connection, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     with through_driver(connection) as driver:
         driver.execute(_make())
-        driver.execute(f"DELETE FROM {STAGED}")  # Of this transaction; TRUNCATE would make a new file for it.
+        # Rows of this transaction; TRUNCATE would make new files for them.
+        driver.execute(f"DELETE FROM {STAGED}")  # noqa: S608
         with driver.cursor() as cursor, cursor.copy(f"COPY {STAGED} ({', '.join(columns)}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
