@@ -26,6 +26,8 @@ SCHEDULE = "schedule"
 """Header with the name of the schedule that started the job."""
 OUTBOX = "outbox"
 """Header with the key of the ledger's outbox row that the message came from."""
+GOES_ON = "goes_on"
+"""Header with the job's own id when the message is not its first: the last of a chain that has replaced the job."""
 ASSUMED: Mapping[str, Any] = {
     "shadow": None,
     "eta": None,

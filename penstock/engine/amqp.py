@@ -27,7 +27,7 @@ from penstock.errors import BrokerUnavailable, OutboxError
 from penstock.ledger import collecting
 from penstock.ledger.delivery import as_time
 from penstock.ledger.records import FollowUp
-from penstock.message import ENQUEUED_AT, OUTBOX, PLAIN, encoder, origin, sealed, unsealed
+from penstock.message import ENQUEUED_AT, GOES_ON, OUTBOX, PLAIN, encoder, origin, sealed, unsealed
 from penstock.outbox import Outbox, current_outbox
 
 TRANSPORTS = ("redis", "rediss", "sentinel")
@@ -233,7 +233,7 @@ class AMQP(celery.app.amqp.AMQP):
         headers.pop(OUTBOX, None)
         collection = collecting.current()
         if collection is not None and collection.is_following_up:
-            headers[OUTBOX] = collection.key_for(headers["id"], headers.get("retries") or 0)
+            headers[OUTBOX] = collection.key_for(headers["id"], headers.get("retries") or 0, is_new=_is_new(headers))
             collection.follow_ups.append(self._kept(body, headers, properties, queue))
         elif block is not None:
             headers[OUTBOX] = headers["id"]
@@ -268,7 +268,7 @@ class AMQP(celery.app.amqp.AMQP):
 
     def _publish(self, headers: Mapping[str, Any], queue: str, step: int, raw: bytes, patience: Patience) -> None:
         # What waits without that time is of a job that was never counted, and is not noted as waiting.
-        id = headers["id"] if ENQUEUED_AT in headers else ""
+        id = headers["id"] if headers.get(ENQUEUED_AT) else ""
         due_ms = self._due_ms(headers.get("eta"))
         try:
             cast(Producers, self._producers).publish(
@@ -325,9 +325,10 @@ def _block_for(headers: Mapping[str, Any]) -> Outbox | None:
 
 
 def _is_new(headers: Mapping[str, Any]) -> bool:
-    """Whether a message is a job's first: no retry, and not sent in place of the job that runs here."""
+    """Whether a message is a job's first: no retry, and not sent in place of a job that has run, here or elsewhere."""
     running = collecting.current()
-    return not headers.get("retries") and (running is None or running.job_id != headers["id"])
+    goes_on = headers["id"] in (headers.get(GOES_ON), running.job_id if running else None)
+    return not headers.get("retries") and not goes_on
 
 
 def _names_lists_as_we_do(options: Mapping[str, Any]) -> bool:

@@ -6,26 +6,36 @@ At Celery's `Task` class, so that tasks with a base of their own are included. C
 
 from __future__ import annotations
 
-from functools import wraps
+from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 
 from celery.app.task import Task
+from celery.canvas import _chain, _chord, maybe_signature
 from celery.exceptions import Ignore
 
 from penstock.ledger.collecting import current, following_up
+from penstock.message import ENQUEUED_AT, GOES_ON
 
 _MARK = "follows_up"
 
 
 def install() -> None:
     """Wraps ``Task.retry`` and ``Task.replace``; more than once does no harm, nor does it outside of a worker."""
-    for name, is_replacing in (("retry", False), ("replace", True)):
-        original = getattr(Task, name)
-        if not hasattr(original, _MARK):
-            setattr(Task, name, _following(original, is_replacing))
+    for name, wrapped in (("retry", _following), ("replace", partial(_following, is_replacing=True))):
+        _wrap(name, wrapped)
+    _wrap("on_replace", _marking)
 
 
-def _following(original: Any, is_replacing: bool) -> Any:
+def _wrap(name: str, wrapped: Callable[[Any], Any]) -> None:
+    original = getattr(Task, name)
+    if not hasattr(original, _MARK):
+        replacement = wrapped(original)
+        setattr(replacement, _MARK, True)
+        setattr(Task, name, replacement)
+
+
+def _following(original: Any, is_replacing: bool = False) -> Any:
     @wraps(original)
     def send(self: Task, *args: Any, **kwargs: Any) -> Any:
         if self.request.is_eager:
@@ -39,5 +49,28 @@ def _following(original: Any, is_replacing: bool) -> Any:
                     collection.replaced = True
                 raise
 
-    setattr(send, _MARK, True)
     return send
+
+
+def _marking(original: Any) -> Any:
+    @wraps(original)
+    def on_replace(self: Task, sig: Any) -> Any:
+        if not self.request.is_eager:
+            _mark_last(sig, self.request)
+        return original(self, sig)
+
+    return on_replace
+
+
+def _mark_last(sig: Any, request: Any) -> None:
+    """Says of the job that will have this one's id that it goes on, and since when: others may send its message."""
+    if isinstance(sig, _chain):
+        last = maybe_signature(sig.tasks[-1], app=sig.app)
+        sig.tasks = [*sig.tasks[:-1], last]
+        _mark_last(last, request)
+    elif isinstance(sig, _chord):
+        sig.body = maybe_signature(sig.body, app=sig.app)
+        _mark_last(sig.body, request)
+    else:
+        own = {GOES_ON: request.id, ENQUEUED_AT: request.get(ENQUEUED_AT)}
+        sig.set(headers={**(sig.options.get("headers") or {}), **own})

@@ -33,16 +33,22 @@ class Collection:
     is_following_up: bool = False
     """Whether what is sent at this moment is part of the outcome."""
 
-    def key_for(self, job_id: str, retries: int) -> str:
+    def key_for(self, job_id: str, retries: int, *, is_new: bool = True) -> str:
         """The outbox's name for a message that is sent now.
 
         The job's own next message keeps its id: a retry counts on, and what replaces the job may come any number of
         times.
+
+        Args:
+            is_new: it is the first message of its job.
         """
         if job_id == self.job_id and self.is_replacing:
             self.replaced = True
-            return f"{job_id}~{secrets.token_hex(4)}"
-        return f"{job_id}~{retries}" if retries else job_id
+        elif retries:
+            return f"{job_id}~{retries}"
+        elif is_new:
+            return job_id
+        return f"{job_id}~{secrets.token_hex(4)}"
 
     def complete(self) -> list[Record]:
         """The records, the job's own end with all that hangs on it."""
