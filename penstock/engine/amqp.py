@@ -326,8 +326,8 @@ def _block_for(headers: Mapping[str, Any]) -> Outbox | None:
 
 def _is_new(headers: Mapping[str, Any]) -> bool:
     """Whether a message is a job's first: no retry, and not sent in place of a job that has run, here or elsewhere."""
-    running = collecting.current()
-    goes_on = headers["id"] in (headers.get(GOES_ON), running.job_id if running else None)
+    id, running = headers.get("id"), collecting.current()
+    goes_on = id is not None and id in (headers.get(GOES_ON), running.job_id if running else None)
     return not headers.get("retries") and not goes_on
 
 
