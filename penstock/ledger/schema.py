@@ -10,11 +10,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from penstock.errors import LedgerOutdated, LedgerUnavailable
 from penstock.ledger.session import address, migrating, reading
 
+VERSION_TABLE, FORMER_VERSION_TABLE = "penstock_version", "alembic_version"
+"""Where the revision is kept. Not under Alembic's own name: the application's migrations use that in this database."""
 MIGRATION_LOCK = 0x70656E73746F636B  # "penstock"
 SCRIPTS = Path(__file__).parent / "migrations"
 LOCK_SECONDS, STATEMENT_SECONDS = 10.0, 1800.0
@@ -48,8 +50,9 @@ def _alone(url: str) -> Iterator[Config]:
     try:
         with migrating(url) as connection:
             _wait_for_others(connection)
+            _rename_version_table(connection)
             config = _config()
-            config.attributes["connection"] = connection
+            config.attributes.update(connection=connection, version_table=VERSION_TABLE)
             yield config
     except LedgerUnavailable as error:
         state = getattr(getattr(error.__cause__, "orig", None), "sqlstate", None)
@@ -73,10 +76,24 @@ def _wait_for_others(connection: Connection) -> None:
         connection.execute(text(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}"))
 
 
+def _rename_version_table(connection: Connection) -> None:
+    """Older ledgers keep their revision under Alembic's name; somebody else's table of that name stays."""
+    tables = inspect(connection).get_table_names()
+    if VERSION_TABLE in tables or not {FORMER_VERSION_TABLE, "jobs", "attempts"} <= set(tables):
+        return
+    found = connection.execute(text(f"SELECT version_num FROM {FORMER_VERSION_TABLE}")).scalars()  # noqa: S608
+    if not set(found) <= _known_revisions():
+        return
+    connection.execute(text(f"ALTER TABLE {FORMER_VERSION_TABLE} RENAME TO {VERSION_TABLE}"))
+    if connection.dialect.name == "postgresql":
+        key = f"RENAME CONSTRAINT {FORMER_VERSION_TABLE}_pkc TO {VERSION_TABLE}_pkc"
+        connection.execute(text(f"ALTER TABLE {VERSION_TABLE} {key}"))
+
+
 def revision_of(url: str) -> str | None:
     """The revision of the database's tables; None when there are none."""
     with reading(url) as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
 
 
 def newest_revision() -> str:

@@ -54,7 +54,7 @@ def test_upgrade_makes_the_folder_and_the_file_of_sqlite(tmp_path: Path) -> None
 
 def test_upgrade_refuses_tables_of_a_version_that_it_does_not_know(run: Run, ledger: Ledger) -> None:
     with writing(ledger.url) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text("UPDATE penstock_version SET version_num = '9999'"))
     result = run(command, "upgrade")
     assert result.exit_code == 1
     assert "9999, which this version does not know" in result.stderr

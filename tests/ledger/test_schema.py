@@ -25,18 +25,43 @@ from tests.conftest import NewLedger, administer, database_of
 from tests.ledger.making import aside, delivery, end, write
 from tests.live import ROOT
 
+OPTIONS = {"version_table": schema.VERSION_TABLE}
+
 
 def test_an_upgraded_ledger_is_what_the_code_says(database_url: str) -> None:
     with reading(database_url) as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection, opts=OPTIONS), metadata) == []
 
 
 def test_up_down_and_up_again_gives_the_same_tables(database_url: str) -> None:
     schema.downgrade(database_url, "base")
-    assert set(inspect(engine_for(database_url)).get_table_names()) == {"alembic_version"}
+    assert set(inspect(engine_for(database_url)).get_table_names()) == {"penstock_version"}
     schema.upgrade(database_url)
     with reading(database_url) as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection, opts=OPTIONS), metadata) == []
+
+
+def test_the_applications_own_migrations_keep_their_revision_in_the_same_database(database_url: str) -> None:
+    with writing(database_url) as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('the shop')"))
+    schema.upgrade(database_url)
+    schema.require_newest(database_url)
+    with reading(database_url) as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == ["the shop"]
+
+
+def test_a_ledger_whose_revision_has_alembics_own_name_takes_it_along(database_url: str) -> None:
+    with writing(database_url) as connection:
+        connection.execute(text("ALTER TABLE penstock_version RENAME TO alembic_version"))
+        if connection.dialect.name == "postgresql":
+            key = "RENAME CONSTRAINT penstock_version_pkc TO alembic_version_pkc"
+            connection.execute(text(f"ALTER TABLE alembic_version {key}"))
+    schema.upgrade(database_url)
+    schema.require_newest(database_url)
+    with writing(database_url) as connection:
+        key = "CONSTRAINT alembic_version_pkc PRIMARY KEY"
+        connection.execute(text(f"CREATE TABLE alembic_version (version_num VARCHAR(32) {key})"))
 
 
 JOB_OF_0001 = """
@@ -221,7 +246,7 @@ def test_taking_a_ledger_back_and_forth_at_once_does_no_harm(database_url: str) 
         list(pool.map(lambda way: way(database_url), ways))
     schema.upgrade(database_url)
     with reading(database_url) as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection, opts=OPTIONS), metadata) == []
 
 
 def test_a_read_only_database_counts_as_one_that_is_away(postgresql_url: str) -> None:
@@ -238,7 +263,7 @@ def test_a_read_only_database_counts_as_one_that_is_away(postgresql_url: str) ->
 
 def test_a_ledger_of_a_newer_version_is_not_told_to_upgrade(database_url: str) -> None:
     with writing(database_url) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text("UPDATE penstock_version SET version_num = '9999'"))
     with pytest.raises(LedgerOutdated, match="run the version of Penstock that made it, or a newer one"):
         schema.require_newest(database_url)
 

@@ -7,6 +7,7 @@ from penstock.ledger.tables import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
+    version_table=context.config.attributes["version_table"],
     render_as_batch=True,
     transactional_ddl=True,
 )
