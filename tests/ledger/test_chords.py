@@ -344,7 +344,7 @@ def test_a_revoked_part_is_counted_by_who_hears_of_it(app: PenstockApp, database
 
 
 def test_adding_to_a_chord_that_somebody_else_looks_after_is_refused_as_by_celery(app: PenstockApp) -> None:
-    task = app.tasks["tests.add"]
+    task = app.tasks["celery.accumulate"]
     task.push_request(id="a", group="g", chord=dict(BODY), delivery_info={})
     _task_stack.push(task)
     try:
