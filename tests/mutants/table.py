@@ -1,7 +1,7 @@
 """All guards. One module of ``guards`` for each part of the system."""
 
 from tests.mutants.guard import Guard
-from tests.mutants.guards import broker, client, keeper, leaving, ledger, recording, scripts, tasks, worker
+from tests.mutants.guards import books, broker, client, keeper, leaving, ledger, recording, scripts, tasks, worker
 
 GUARDS: tuple[Guard, ...] = (
     *scripts.GUARDS,
@@ -11,6 +11,7 @@ GUARDS: tuple[Guard, ...] = (
     *leaving.GUARDS,
     *ledger.GUARDS,
     *recording.GUARDS,
+    *books.GUARDS,
     *client.GUARDS,
     *tasks.GUARDS,
 )

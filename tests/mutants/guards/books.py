@@ -1,0 +1,117 @@
+"""Guards of what is read from the books, what is counted in them, and what leaves them."""
+
+from tests.mutants.guard import Guard
+
+SEARCH, ON_SEARCH = "penstock/ledger/search.py", "tests/ledger/test_search.py"
+RETENTION, ON_RETENTION = "penstock/ledger/retention.py", "tests/ledger/test_retention.py"
+FAILURES, ON_FAILURES = "penstock/ledger/recording/failures.py", "tests/ledger/test_failure_hours.py"
+PRINTS, ON_PRINTS = "penstock/ledger/failure.py", "tests/ledger/test_failure.py"
+
+GUARDS = (
+    Guard(
+        name="retention-of-ended-jobs-only",
+        file=RETENTION,
+        text="    states = sorted(FINAL)\n",
+        replacement="    states = sorted(State)\n",
+        test=f"{ON_RETENTION}::test_what_has_not_ended_stays_whatever_the_rules_say[sqlite]",
+        why="A rule for a task deletes its jobs that still wait or run.",
+    ),
+    Guard(
+        name="retention-waits-for-chords",
+        file=RETENTION,
+        text=" < before, ~awaited, ~sent)",
+        replacement=" < before, ~sent)",
+        test=f"{ON_RETENTION}::test_jobs_of_a_chord_stay_until_its_body_has_been_on_its_way_for_long_enough[sqlite]",
+        why="A result that the body of a chord is to get has gone before the last part has ended.",
+    ),
+    Guard(
+        name="retention-waits-for-the-outbox",
+        file=RETENTION,
+        text=" < before, ~awaited, ~sent)",
+        replacement=" < before, ~awaited)",
+        test=f"{ON_RETENTION}::test_a_job_stays_while_the_outbox_has_a_message_of_it[sqlite]",
+        why="The message of a job whose row has gone is put back into Redis and runs again.",
+    ),
+    Guard(
+        name="retention-waits-for-nobody",
+        file=RETENTION,
+        text=".limit(limit).with_for_update(skip_locked=True, of=table)",
+        replacement=".limit(limit)",
+        test=f"{ON_RETENTION}::test_a_sweep_waits_for_nobody",
+        why="A sweep waits for rows that are being recorded, and those who record wait for the sweep.",
+        red="LedgerUnavailable",
+    ),
+    Guard(
+        name="retention-by-task-and-state",
+        file=RETENTION,
+        text="        if age is not None and oldest < now - age:\n",
+        replacement="        if age is not None:\n",
+        test=f"{ON_RETENTION}::test_nothing_to_delete_costs_a_few_looks_at_indexes[sqlite]",
+        why="Each sweep has a statement for every task of the ledger.",
+    ),
+    Guard(
+        name="short-transactions-of-retention",
+        file=RETENTION,
+        text="_delete_jobs(connection, task, state, before, limit - swept.total())",
+        replacement="_delete_jobs(connection, task, state, before, limit)",
+        test=f"{ON_RETENTION}::test_a_batch_has_at_most_so_many_rows_the_oldest_first[sqlite]",
+        why="One sweep deletes a batch for every task, and everybody waits for it.",
+    ),
+    Guard(
+        name="each-job-on-one-page",
+        file=SEARCH,
+        text="_place(row) < _bound(after)",
+        replacement="_place(row) <= _bound(after)",
+        test=f"{ON_SEARCH}::test_jobs_that_change_at_the_same_time_are_on_one_page_each[sqlite]",
+        why="Each page begins with the last job of the page before.",
+    ),
+    Guard(
+        name="list-that-was-cut-says-so",
+        file=SEARCH,
+        text="    return Page(found, frontier, is_cut_short=frontier is not None)\n",
+        replacement="    return Page(found, None)\n",
+        test=f"{ON_SEARCH}::test_what_no_index_knows_is_looked_for_so_far_and_the_page_says_so[sqlite]",
+        why="Whoever looks for an error is told that there is none, though nobody has looked.",
+    ),
+    Guard(
+        name="count-that-was-cut-says-so",
+        file=SEARCH,
+        text="if frontier or count > COUNTED)",
+        replacement="if count > COUNTED)",
+        test=f"{ON_SEARCH}::test_counts_of_what_was_not_looked_at_to_the_end_are_at_least[sqlite]",
+        why="A number that is too small is shown as all there are.",
+    ),
+    Guard(
+        name="counts-in-the-order-of-an-index",
+        file=SEARCH,
+        text="    statement = _sorted(_rows(_JUDGED if rest else _KEYS, range_, window))\n",
+        replacement="    statement = _rows(_JUDGED if rest else _KEYS, range_, window)\n",
+        test=f"{ON_SEARCH}::test_no_list_and_no_count_reads_or_sorts_the_whole_table",
+        why="Counting a frequent state reads the table from its beginning.",
+    ),
+    Guard(
+        name="short-beginning-of-an-id",
+        file=SEARCH,
+        text=".scalar_one() > LOOKED_AT:\n",
+        replacement=".scalar_one() > 10**9:\n",
+        test=f"{ON_SEARCH}::test_a_beginning_that_too_many_ids_have_is_refused[sqlite]",
+        why="One digit of an id reads and sorts a sixteenth of all jobs.",
+        red="Failed",
+    ),
+    Guard(
+        name="failure-counted-once",
+        file=FAILURES,
+        text=" or judgement.is_repeated or ",
+        replacement=" or ",
+        test=f"{ON_FAILURES}::test_an_end_that_is_told_again_is_counted_once[sqlite]",
+        why="A lost answer of SQL counts a batch of failures twice.",
+    ),
+    Guard(
+        name="values-split-no-error",
+        file=PRINTS,
+        text="_VALUES.sub(VALUE, ",
+        replacement="(str)(",
+        test=f"{ON_PRINTS}::test_the_same_error_with_other_values_is_one_group",
+        why="Errors that differ in a list of values are as many groups as there are lengths.",
+    ),
+)
