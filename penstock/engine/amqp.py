@@ -142,7 +142,7 @@ class AMQP(celery.app.amqp.AMQP):
         if queue is None:
             if _block_for(message.headers) is not None:
                 raise OutboxError(
-                    f"{name} cannot go into the session's transaction: the outbox takes JSON for a queue of ours, "
+                    f"{name} cannot go into the session's transaction: the outbox takes JSON for a queue on Redis, "
                     "without compression, an exchange, or a producer or connection of your own; leave these out, or "
                     "send it after the block"
                 )
