@@ -55,6 +55,8 @@ class Bench:
         folder: a temporary one.
         quick: a tenth of the work, to see that it runs; its figures mean little.
         parked: jobs that the figure of parked jobs parks.
+        rows: jobs in the ledger of the figure that asks it; None: as many as it takes to say something.
+        keep: whether that ledger stays for the next run.
         ran: what the processes turned out to be made of, by side.
     """
 
@@ -62,6 +64,8 @@ class Bench:
     quick: bool
     parked: int
     stack: ExitStack
+    rows: int | None = None
+    keep: bool = False
     ran: dict[str, dict[str, str]] = field(default_factory=dict)
     _servers: dict[str, Server] = field(default_factory=dict)
 
