@@ -228,7 +228,10 @@ def _beside(url: str, pause: float) -> tuple[float, float]:
             time.sleep(0.05)
         before, begun = swept.value, time.perf_counter()
         records = _records_per_second(url)
-        return records, (swept.value - before) / (time.perf_counter() - begun)
+        rows = swept.value - before
+        if not rows:
+            raise BenchmarkError("there was nothing left to delete; give more by --rows")
+        return records, rows / (time.perf_counter() - begun)
     finally:
         stop.set()
         sweeper.join()
