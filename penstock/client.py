@@ -67,9 +67,8 @@ class Job(Generic[R]):
 
         None when neither knew it: a worker had just claimed it, or it was never submitted, or not by us.
         """
-        if self.row or self._outbox_row:
-            return (self.row or self._outbox_row).state  # type: ignore[union-attr]
-        return self._waiting
+        known = self.row or self._outbox_row
+        return known.state if known else self._waiting
 
     def refresh(self) -> Job[R]:
         """Reads the job's row; without one, asks the outbox and then Redis whether it waits.

@@ -146,3 +146,13 @@ def test_a_worker_that_gives_up_its_claims_settles_none_of_them(claims: Claims, 
     claims.abandon([WORKER])
     assert not claims.acknowledge(payload["properties"]["delivery_tag"])
     assert scripts.client.llen(QUEUE) == 1
+
+
+def test_an_acknowledged_message_of_the_outbox_is_forgotten_there(claims: Claims, scripts: Scripts) -> None:
+    scripts.client.hset(scripts.keys.outbox, mapping={"a~1": "1", "b": "1", "c": "1"})
+    publish(scripts, "a", outbox="a~1")
+    publish(scripts, "b", outbox="b")
+    first, second = claimed(claims, scripts)
+    claims.acknowledge(first["properties"]["delivery_tag"])
+    claims.settle(second["properties"]["delivery_tag"], "return")
+    assert scripts.client.hkeys(scripts.keys.outbox) == [b"b", b"c"]

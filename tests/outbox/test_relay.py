@@ -110,6 +110,15 @@ def test_a_relay_publishes_soon_after_a_commit(ground: Ground) -> None:
     wait_for(lambda: ground.ready == ["a"], "the row is published", 5)
 
 
+def test_a_relay_finds_by_itself_what_redis_has_lost(ground: Ground) -> None:
+    ground.put("a")
+    ground.relay().turn()
+    ground.age()
+    ground.client.flushall()
+    ground.relay().start()
+    wait_for(lambda: ground.ready == ["a"], "the message has come back")
+
+
 def test_a_relay_outlives_an_outage_of_sql(postgresql_ground: Ground) -> None:
     ground = postgresql_ground
     relay = ground.relay()

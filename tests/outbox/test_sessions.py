@@ -15,6 +15,7 @@ from penstock import enqueue_many
 from penstock.app import PenstockApp
 from penstock.errors import ArgumentError, DeclarationError, OutboxError
 from penstock.job import State
+from penstock.ledger.collecting import collecting, following_up
 from penstock.ledger.session import reading
 from penstock.ledger.tables import outbox as table
 from tests import jobs
@@ -192,6 +193,23 @@ def test_tracing_tools_see_the_job_and_may_change_its_headers(ground: Ground, se
 def test_a_copied_header_does_not_make_a_message_one_of_the_outbox(ground: Ground, app: PenstockApp) -> None:
     app.tasks["tests.jobs.add"].apply_async((1, 2), headers={"outbox": "another"})
     assert "outbox" not in json.loads(ground.client.lindex("default", 0))["headers"]
+
+
+def test_a_retry_does_not_go_into_a_session_of_the_body(ground: Ground, session: Session, app: PenstockApp) -> None:
+    with penstock.outbox(session):
+        app.tasks["tests.jobs.add"].apply_async((1, 2), task_id="mine", retries=1)
+    assert ground.client.llen("default") == 1
+
+
+def test_nor_does_anything_else_that_is_part_of_the_running_jobs_outcome(
+    ground: Ground, session: Session, app: PenstockApp
+) -> None:
+    with collecting("mine") as collection, penstock.outbox(session):
+        collection.is_on_the_books = True
+        with following_up():
+            app.tasks["tests.jobs.add"].delay(1, 2)
+    session.commit()
+    assert (rows(ground), len(collection.follow_ups)) == ([], 1)
 
 
 # -- sessions that cannot take a job --------------------------------------------------------------------------------

@@ -1,0 +1,117 @@
+"""Guards between the end of a body and the end of its claim, and before the start of a body that may not be alone."""
+
+from tests.mutants.guard import Guard
+
+GATE, COMEBACK = "penstock/engine/gate.py", "penstock/engine/comeback.py"
+LEDGER, DOUBT = "penstock/engine/keeping/ledger.py", "penstock/engine/keeping/doubt.py"
+SPOOL = "penstock/engine/keeping/spool.py"
+BACKEND = "penstock/ledger/backend.py"
+ON_GATE, ON_KEEPING = "tests/engine/test_gate.py", "tests/engine/test_keeping.py"
+ON_KILLS = "tests/engine/test_kill_steps.py"
+
+GUARDS = (
+    Guard(
+        name="repeated-deliveries-ask-first",
+        file=GATE,
+        text='    return bool(info.get("deliveries") or headers.get("retries") or headers.get(OUTBOX))\n',
+        replacement="    return False\n",
+        test=f"{ON_GATE}::test_a_delivery_that_may_not_be_the_only_one_asks_first",
+        why="A job that has ended runs again when its message comes again.",
+    ),
+    Guard(
+        name="doubtful-messages-ask-first",
+        file=COMEBACK,
+        text="        return enqueued < self._changed_ms + CLOCK_SLACK_MS\n",
+        replacement="        return False\n",
+        test=f"{ON_GATE}::test_what_was_enqueued_before_redis_was_replaced_is_doubtful",
+        why="After a failover to a replica that lags behind, jobs that had ended run again.",
+    ),
+    Guard(
+        name="only-winners-start",
+        file=GATE,
+        text="            elif verdict == Verdict.WON:\n",
+        replacement="            elif True:\n",
+        test=f"{ON_GATE}::test_a_delivery_whose_job_has_ended_or_goes_on_elsewhere_is_done_with",
+        why="A job that has ended, or that a newer attempt has, runs all the same.",
+    ),
+    Guard(
+        name="lost-claims-do-not-start",
+        file=GATE,
+        text=" or not self._claims.holds(message.delivery_tag):\n",
+        replacement=":\n",
+        test=f"{ON_GATE}::test_a_delivery_whose_claim_was_taken_away_meanwhile_does_not_start",
+        why="While SQL is slow, a job starts at two workers.",
+    ),
+    Guard(
+        name="running-jobs-that-come-back",
+        file=DOUBT,
+        text="            if (standing := running.get(record.delivery.id)) and standing.worker in live\n",
+        replacement="            if False\n",
+        test=f"{ON_KEEPING}::test_a_message_that_came_back_waits_while_its_job_runs_at_a_worker_that_lives",
+        why="After a failover to a replica that lags behind, jobs run beside themselves.",
+    ),
+    Guard(
+        name="only-live-workers-hold-comebacks",
+        file=DOUBT,
+        text=" and standing.worker in live\n",
+        replacement="\n",
+        test=f"{ON_KEEPING}::test_a_message_that_came_back_waits_while_its_job_runs_at_a_worker_that_lives",
+        why="A job whose worker died in the failover waits for ever.",
+    ),
+    Guard(
+        name="commit-before-settle",
+        file=LEDGER,
+        text="        if token is not None and token in self._unwritten:\n",
+        replacement="        if False:\n",
+        test=f"{ON_KEEPING}::test_a_claim_ends_after_its_outcome_is_written",
+        why="An outcome that SQL does not take is lost with its message.",
+    ),
+    Guard(
+        name="publish-before-confirm",
+        file=LEDGER,
+        text="                    self._confirmed.append(entry.number)\n",
+        replacement="                    self.ward.tell(confirmed=[entry.number])\n",
+        test=f"{ON_KEEPING}::test_what_follows_from_an_outcome_is_published_before_the_worker_may_forget_it",
+        why="When a keeper dies after a commit, the next step of a chain waits for a sweep.",
+    ),
+    Guard(
+        name="ended-jobs-are-not-put-back",
+        file=LEDGER,
+        text='    if settlement.verb == "crash" and verdict is not Verdict.WON:\n',
+        replacement="    if False:\n",
+        test=f"{ON_KEEPING}::test_a_job_that_ended_before_its_process_died_is_not_put_back",
+        why="A job whose process dies after its outcome was written runs again.",
+    ),
+    Guard(
+        name="claiming-stops-at-a-bound",
+        file=LEDGER,
+        text="        if self._waiting <= FREE if self._is_full else self._waiting >= FULL:\n",
+        replacement="        if False:\n",
+        test=f"{ON_KEEPING}::test_the_worker_claims_no_more_while_too_much_waits_for_sql",
+        why="While SQL is away a worker takes in jobs until its memory is full.",
+    ),
+    Guard(
+        name="outcomes-outlive-their-worker",
+        file=LEDGER,
+        text="                if settlement.verb in ACKS:\n",
+        replacement="                if False:\n",
+        test=f"{ON_KEEPING}::test_outcomes_that_sql_did_not_take_in_time_are_written_by_another_keeper",
+        why="Jobs run again when a worker ends while SQL is away.",
+    ),
+    Guard(
+        name="spooled-outbox-rows-stay-known",
+        file=SPOOL,
+        text="            done.hdel(keys.outbox, *outbox_keys)\n",
+        replacement="            pass\n",
+        test=f"{ON_KEEPING}::test_outcomes_that_sql_did_not_take_in_time_are_written_by_another_keeper",
+        why="The list of messages that Redis has grows for ever.",
+    ),
+    Guard(
+        name="retries-of-ignored-results-are-recorded",
+        file=BACKEND,
+        text="        sender.backend.record_retry(request, reason, einfo)\n",
+        replacement="        pass\n",
+        test=f"{ON_KILLS}::test_a_keeper_that_dies_before_the_commit_costs_nothing[with_a_retry]",
+        why="The retry of a task that ignores its results is never sent.",
+    ),
+)
