@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from celery.exceptions import Reject, TimeLimitExceeded, WorkerLostError
+from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.exceptions import DecodeError, EncodeError
 
 from penstock.job import Reason
@@ -43,12 +44,16 @@ def describe(error: BaseException, exception: dict[str, Any], traceback: str | N
         exception: Celery's form of it, already JSON.
         traceback: the formatted traceback of the worker.
     """
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    module, kind = type(error).__module__, type(error).__qualname__
     try:
         message = str(error)
     except Exception as broken:
         message = f"(its __str__ raised {type(broken).__name__})"
+    if isinstance(error, UnpickleableExceptionWrapper):
+        # Celery has put it in place of what cannot be pickled; nobody has to know, who looks for his own exception.
+        module, kind = error.exc_module, error.exc_cls_name
+        exception = {"exc_type": kind, "exc_module": module, "exc_message": [message]}
+    name = kind if module == "builtins" else f"{module}.{kind}"
     return Failure(
         type=name,
         message=message,

@@ -1,6 +1,9 @@
 """Which errors are the same error."""
 
+import threading
+
 import pytest
+from celery.utils.serialization import UnpickleableExceptionWrapper, get_pickleable_exception
 
 from penstock.job import Reason
 from penstock.ledger.failure import describe, describe_cause, fingerprint, wording
@@ -86,3 +89,20 @@ def test_both_ways_of_failing_look_at_the_message() -> None:
     assert one.fingerprint != other.fingerprint
     one, other = (describe_cause(Reason.CRASHED, f"its process died {count} times") for count in (3, 4))
     assert one.fingerprint == other.fingerprint
+
+
+class Locked(Exception):
+    """Holds what nobody can pickle."""
+
+
+def test_an_exception_that_cannot_be_pickled_keeps_its_name() -> None:
+    wrapped = get_pickleable_exception(Locked(threading.Lock()))
+    assert isinstance(wrapped, UnpickleableExceptionWrapper)
+    failure = describe(wrapped, {"exc_type": "UnpickleableExceptionWrapper"}, None)
+    assert failure.type == f"{Locked.__module__}.Locked"
+    assert failure.message.startswith("Locked(<unlocked")
+    assert failure.exception == {
+        "exc_type": "Locked",
+        "exc_module": Locked.__module__,
+        "exc_message": [failure.message],
+    }
