@@ -345,6 +345,11 @@ class Ground:
         """These do not have to be done, but to end in this way."""
         self._found.fates |= dict.fromkeys(jobs, fate)
 
+    def expect_error(self, error: str, *jobs: str) -> None:
+        """These have to fail with an exception of this name."""
+        self.expect(Fate.FAILED, *jobs)
+        self._found.errors |= dict.fromkeys(jobs, error)
+
     def expect_in_line(self, jobs: Sequence[str]) -> None:
         """These must start in this order."""
         self._found.in_line = list(jobs)

@@ -42,6 +42,8 @@ class Outcome:
 
     succeeded: bool
     result: str | None = None
+    error: str | None = None
+    """The name of the exception's class."""
 
 
 @dataclass
@@ -60,6 +62,8 @@ class Evidence:
     """Jobs of which Redis still holds the message."""
     fates: dict[str, Fate] = field(default_factory=dict)
     """Jobs that do not have to be done."""
+    errors: dict[str, str] = field(default_factory=dict)
+    """The names of the errors that jobs have to fail with."""
     interrupted: dict[str, float] = field(default_factory=dict)
     """Jobs that waited or were claimed when a fault struck, and when."""
     in_line: Sequence[str] = ()
@@ -178,6 +182,7 @@ def _judge_end(job: str, attempts: list[Attempt], evidence: Evidence, verdict: V
         verdict.blame(verdict.wrong, job, "its outcome changed")
     if (fate := evidence.fates.get(job, Fate.DONE)) is not Fate.DONE:
         _judge_special_end(job, fate, bool(attempts), outcome, verdict)
+        _judge_error(job, evidence.errors.get(job), outcome, verdict)
     elif done and outcome is None:
         verdict.blame(verdict.stuck, job, "ended, but the store has no outcome")
     elif done and outcome and outcome.succeeded:
@@ -200,6 +205,11 @@ def _judge_special_end(job: str, fate: Fate, started: bool, outcome: Outcome | N
         verdict.blame(verdict.stuck, job, f"is never {fate}")
     elif outcome.succeeded:
         verdict.blame(verdict.wrong, job, f"succeeded and should be {fate}")
+
+
+def _judge_error(job: str, error: str | None, outcome: Outcome | None, verdict: Verdict) -> None:
+    if error is not None and outcome is not None and outcome.error != error:
+        verdict.blame(verdict.wrong, job, f"failed by {error}, and the store says {outcome.error}")
 
 
 def _judge_order(in_line: Sequence[str], attempts: dict[str, list[Attempt]], verdict: Verdict) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.faults.ground import Ground
-from tests.faults.judge import Fate
 from tests.faults.scenario import POSTGRESQL, fault
 from tests.faults.sides import LATE, OURS
 
@@ -36,7 +35,7 @@ def nul_in_a_result(ground: Ground) -> None:
 
 @fault("poison", "NUL in an error's text", sides=BOTH, store=POSTGRESQL, bound=BOUND)
 def nul_in_an_error(ground: Ground) -> None:
-    _fails(ground, "nul_error")
+    _fails(ground, "nul_error", "ValueError")
 
 
 @fault(
@@ -48,7 +47,7 @@ def nul_in_an_error(ground: Ground) -> None:
     not_reproducible="it stores the encoder's error",
 )
 def unserialisable_result(ground: Ground) -> None:
-    _fails(ground, "unserialisable")
+    _fails(ground, "unserialisable", "EncodeError")
 
 
 @fault(
@@ -60,12 +59,12 @@ def unserialisable_result(ground: Ground) -> None:
     not_reproducible="it stores the exception's text",
 )
 def unpicklable_exception(ground: Ground) -> None:
-    _fails(ground, "unpicklable")
+    _fails(ground, "unpicklable", "_Unpicklable")
 
 
-def _fails(ground: Ground, task: str) -> None:
+def _fails(ground: Ground, task: str, error: str) -> None:
     ground.tried_worker()
-    ground.expect(Fate.FAILED, *ground.enqueue(task))
+    ground.expect_error(error, *ground.enqueue(task))
     _others_work(ground)
 
 

@@ -207,7 +207,7 @@ def slow(ground: Ground) -> None:
 
 @fault("SQL", "no connection is left (idle ones have them all)", sides=BOTH, store=POSTGRESQL, bound=SQL_BOUND)
 def out_of_connections(ground: Ground) -> None:
-    worker = ground.worker(children=2)
+    worker = ground.tried_worker(children=2)
     ground.watch_memory(worker)
     with _all_connections(ground):
         ground.enqueue("work", 0.01, count=40)

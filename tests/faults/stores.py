@@ -21,7 +21,8 @@ FINAL = ("SUCCESS", "FAILURE", "REVOKED")
 """Celery's states of a job that has its outcome."""
 ATTEMPT = re.compile(r'^"([0-9a-f]{12})')
 """What each result begins with; the rest may be long."""
-HEAD = 40
+ERROR = re.compile(r'"exc_type": "(\w+)"')
+HEAD = 80
 """Characters of a result that are read."""
 Ask = Callable[[str], list[tuple[Any, ...]]]
 """One statement's rows."""
@@ -56,8 +57,7 @@ class InRedis:
                 for job, raw in zip(some, self._client.mget([f"celery-task-meta-{job}" for job in some]), strict=True):
                     meta = json.loads(raw) if raw else {}
                     if meta.get("status") in FINAL:
-                        done = meta["status"] == "SUCCESS"
-                        found[job] = Outcome(done, _attempt(json.dumps(meta["result"])) if done else None)
+                        found[job] = _celerys(meta["status"], json.dumps(meta["result"]))
         return found
 
     def to_be_sent(self) -> set[str]:
@@ -79,7 +79,7 @@ class CeleryTables:
         """Of those of the jobs that are final."""
         rows = self._ask(f"SELECT task_id, status, substr(result, 1, {HEAD}) FROM celery_taskmeta")
         return {
-            job: Outcome(status == "SUCCESS", _attempt(bytes(result).decode()) if status == "SUCCESS" else None)
+            job: _celerys(status, bytes(result or b"").decode())
             for job, status, result in rows
             if job in jobs and status in FINAL
         }
@@ -106,10 +106,10 @@ class Ledger:
     def outcomes(self, jobs: Collection[str]) -> dict[str, Outcome]:
         """Of those of the jobs that are final."""
         head = f"substr(CAST(result AS text), 1, {HEAD})"
-        rows = self._ask(f"SELECT id, state, {head} FROM jobs WHERE finished_at IS NOT NULL")
+        rows = self._ask(f"SELECT id, state, {head}, error_type FROM jobs WHERE finished_at IS NOT NULL")
         return {
-            job: Outcome(state == "succeeded", _attempt(result) if state == "succeeded" else None)
-            for job, state, result in rows
+            job: Outcome(True, _attempt(result)) if state == "succeeded" else Outcome(False, error=_short(error))
+            for job, state, result, error in rows
             if job in jobs
         }
 
@@ -162,6 +162,17 @@ def _server(server: Postgres) -> Ask:
         return []
 
     return ask
+
+
+def _celerys(status: str, result: str) -> Outcome:
+    if status == "SUCCESS":
+        return Outcome(True, _attempt(result))
+    error = ERROR.search(result)
+    return Outcome(False, error=error and error.group(1))
+
+
+def _short(error: str | None) -> str | None:
+    return error and error.rpartition(".")[2]
 
 
 def _attempt(result: str | None) -> str | None:

@@ -129,6 +129,15 @@ def test_a_job_that_has_to_fail_and_does_is_fine() -> None:
     assert verdict(start(1), end(2), fates={JOB: Fate.FAILED}).wrong == {JOB}
 
 
+def test_a_job_that_fails_with_another_error_than_its_own_is_wrong() -> None:
+    def seen(error: str) -> Verdict:
+        outcomes = {JOB: Outcome(False, error=error)}
+        return verdict(start(1), fates={JOB: Fate.FAILED}, errors={JOB: "ValueError"}, outcomes=outcomes)
+
+    assert seen("StoreError").wrong == {JOB}
+    assert not seen("ValueError").damaged
+
+
 def test_a_process_that_grew_too_much_is_wrong() -> None:
     assert verdict(start(1), end(2), overgrown={"keeper": 2**30}).wrong == {"keeper"}
 
