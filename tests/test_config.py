@@ -39,6 +39,13 @@ def test_a_number_out_of_bounds_names_the_bounds() -> None:
     assert "from 1 to 3600" in problems(REDIS | {"PENSTOCK_DRAIN_SECONDS": "0"})
 
 
+def test_every_rule_of_retention_that_makes_no_sense_is_named() -> None:
+    text = problems(REDIS | {"PENSTOCK_RETENTION": "succeeded=7d,running=1d,failed=soon", "PENSTOCK_CRASH_LIMIT": "0"})
+    assert "PENSTOCK_RETENTION: 'running' is none of succeeded, failed, cancelled" in text
+    assert "'failed=soon': give an age from 1h to 3650d, such as 12h, 7d or 2w, or forever" in text
+    assert "PENSTOCK_CRASH_LIMIT" in text
+
+
 def test_an_unknown_time_zone_suggests_the_nearest() -> None:
     assert "did you mean Europe/Berlin?" in problems(REDIS | {"PENSTOCK_TIMEZONE": "Europe/Berlim"})
 

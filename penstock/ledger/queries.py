@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.job import Reason, State
 from penstock.ledger.rows import AttemptRow, AuditRow, JobRow, Outcome, clip
-from penstock.ledger.tables import attempts, audit, dead_letters, jobs
+from penstock.ledger.tables import attempts, audit, jobs, metadata
 
 
 def find_job(connection: Connection, id: str) -> JobRow | None:
@@ -95,7 +95,7 @@ def bytes_used(connection: Connection) -> int:
     if connection.dialect.name == "sqlite":
         statement = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
         return int(connection.execute(text(statement)).scalar_one())
-    sizes = " + ".join(f"pg_total_relation_size('{table.name}')" for table in (jobs, attempts, audit, dead_letters))
+    sizes = " + ".join(f"pg_total_relation_size('{table.name}')" for table in metadata.sorted_tables)
     return int(connection.execute(text(f"SELECT {sizes}")).scalar_one())
 
 
