@@ -1,12 +1,18 @@
 """`jobs retry` and `jobs cancel` with a real worker: what the ledger says afterwards."""
 
+import base64
+import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
+from celery import chain, chord
 
+from penstock.cli.audit import audit
 from penstock.cli.jobs import jobs
 from penstock.client import Job
 from penstock.job import Reason, State
@@ -114,6 +120,7 @@ def test_terminate_stops_a_running_job(live: Live, tmp_path: Path) -> None:
     mark = tmp_path / "started"
     job = tasks.sleep.enqueue(60, str(mark))
     wait_for(mark.exists, "the job runs")
+    wait_for(lambda: row(live, job.id), "it is known to run, so that the beginning of its id is enough")
     result = run_with(live.app, jobs, "cancel", "--terminate", job.id[:8])
     assert result.exit_code == 0, result.stderr
     assert "is being stopped" in result.stdout
@@ -153,3 +160,40 @@ def test_of_several_the_ended_one_is_refused_and_the_others_are_cancelled(live: 
     assert f"{over.id} has already ended: succeeded" in result.stderr
     assert ended(live, running.id).state is State.CANCELLED
     assert actions(live, over.id) == []
+
+
+def push_as_a_stock_producer(live: Live, id: str) -> None:
+    """An app in this process would go our way."""
+    body = base64.b64encode(json.dumps([[1, 2], {}, {}]).encode()).decode()
+    headers = {"id": id, "task": "tests.jobs.add", "lang": "py", "root_id": id, "parent_id": None, "group": None}
+    properties = {"body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": "default"}}
+    message = {"body": body, "content-type": "application/json", "content-encoding": "utf-8", "headers": headers}
+    with redis.Redis.from_url(live.app.settings.redis_url) as client:
+        client.lpush("default", json.dumps({**message, "properties": {**properties, "delivery_tag": id}}))
+
+
+def test_the_books_of_a_worker_are_balanced_when_all_is_quiet(live: Live) -> None:
+    """With retries, a workflow, a job that is cancelled while it waits, and one of a stock producer."""
+    add = live.app.tasks["tests.jobs.add"]
+    made = [tasks.add.enqueue(1, 2).id, tasks.fail.enqueue("no").id, tasks.succeed_at.enqueue(2).id]
+    made.append(chain(add.s(1, 2), add.s(3)).apply_async().id)
+    made.append(chord([add.s(1, 2), add.s(3, 4)], live.app.tasks["tests.total"].s()).apply_async().id)
+    later = tasks.add.options(delay=1).enqueue(1, 2).id
+    run_with(live.app, jobs, "cancel", later)
+    made.append(uuid.uuid4().hex)
+    push_as_a_stock_producer(live, made[-1])
+    for id in (*made, later):
+        ended(live, id)
+
+    def balanced() -> dict[str, Any] | None:
+        result = run_with(live.app, audit, "--json")
+        report: dict[str, Any] = json.loads(result.stdout)
+        is_quiet = not sum(each["ready"] + each["parked"] + each["in_flight"] for each in report["queues"])
+        return report if result.exit_code == 0 and is_quiet else None
+
+    report = wait_for(balanced, "the books are balanced and nothing waits")
+    assert report is not None
+    (default,) = report["queues"]
+    assert (default["difference"], default["elsewhere"], report["problems"]) == (0, 0, [])
+    assert default["accepted"] == default["succeeded"] + default["failed"] + default["cancelled"]
+    assert default["stock"]["succeeded"] >= 1
