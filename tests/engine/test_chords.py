@@ -20,6 +20,7 @@ from penstock.ledger.session import reading
 from tests.conftest import NewLedger
 from tests.engine import weaving
 from tests.engine.station import Station
+from tests.engine.test_kill_steps import closed_books, kill_all_of, someone_waits_to_write
 from tests.engine.test_lost_workers import killed_at_the_end
 from tests.live import ROOT, Worker, wait_for
 
@@ -259,3 +260,32 @@ def test_a_saved_group_with_a_chord_in_it_is_joined_by_whoever_restores_it(place
     result = group([inner(weaver), weaver.add(1, 1)]).apply_async()
     result.save()
     assert GroupResult.restore(result.id, app=place.app).get(timeout=PATIENCE) == [6, 2]
+
+
+def test_a_worker_that_dies_after_it_has_joined_the_parts_costs_no_body_and_starts_none_twice(place: Station) -> None:
+    """The outcome of the job that joins them is committed, and what it has sent is not in Redis yet."""
+    weaver, path = Weaver(place), place.gate("joint")
+    with killed_at_the_end(place.worker("-Q", "joint", app="weaving")) as first:
+        parts = [weaver.hold(str(path)).set(queue="joint"), weaver.add(1, 1).set(queue="joint")]
+        result = chord(parts, weaver.given().set(queue="joint")).apply_async()
+        place.started(result.parent.results[0].id)
+        place.redis.hset(place.keys.gates, "joint", "{}")  # Or the parts would be joined at once.
+        path.touch()
+        wait_for(lambda: place.ready("joint"), "the parts have ended", PATIENCE)
+        (join,) = place.ready("joint")
+        with closed_books(place):
+            place.redis.hdel(place.keys.gates, "joint")
+            place.redis.lpush(place.keys.wake("joint"), "1")
+            wait_for(lambda: someone_waits_to_write(place), "the job that joins them is about to start", PATIENCE)
+            # Not a pause: a keeper that waits for Redis would not take the outcome either.
+            place.redis.execute_command("ACL", "SETUSER", "default", "-evalsha", "-eval")
+        try:
+            wait_for(lambda: row_of(place, join).state is State.SUCCEEDED, "the parts are joined", PATIENCE)
+            kill_all_of(first)
+        finally:
+            place.redis.execute_command("ACL", "SETUSER", "default", "+evalsha", "+eval")
+    with killed_at_the_end(place.worker("-Q", "joint", app="weaving")):
+        assert result.get(timeout=PATIENCE) == [None, 2]
+        wait_for(lambda: not place.redis.llen("joint") and not place.held(), "everything is settled", PATIENCE)
+    assert len(place.starts(result.id)) == 1
+    assert row_of(place, join).attempts == 1

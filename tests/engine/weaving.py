@@ -9,12 +9,12 @@ from celery import Celery, chain, chord, current_task, group
 from celery.exceptions import Ignore, Reject
 
 import penstock
-from tests.engine.tasks import note
+from tests.engine.tasks import hold, note
 
 
 def declare(app: Celery) -> None:
     """Puts the tasks on the app."""
-    for body in (add, total, give, fail, skip, refuse, again, die, becomes, extend, tell):
+    for body in (add, total, give, fail, skip, refuse, again, die, becomes, extend, tell, hold):
         app.task(name=f"weaving.{body.__name__}", bind=True)(body)
     app.task(name="weaving.quiet", bind=True, ignore_result=True)(give)
     app.task(name="weaving.tell_more")(tell_more)
