@@ -162,6 +162,31 @@ def test_it_makes_no_pauses_once_it_has_found_a_loss(ground: Ground, monkeypatch
     assert relay.reconcile_slice() == 0
 
 
+def test_meanwhile_new_rows_are_published(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relaying, "SLICE", 1)
+    ground.put("a", "b", "c")
+    ground.relay().turn()
+    ground.age()
+    ground.client.flushall()
+    ground.put("new")
+    ground.relay().perform()
+    assert (ground.ready, ground.waiting, ground.published) == (["new"], ["a"], ["b", "c", "new"])
+
+
+def test_what_a_sweep_has_found_is_told_once(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(relaying, "SLICE", 1)
+    ground.put("a", "b", "c")
+    relay = ground.relay()
+    relay.turn()
+    ground.age()
+    lose(ground, "a", "c")
+    while relay.reconcile_slice() != relaying.BETWEEN_SWEEPS:
+        pass
+    assert [record.args for record in caplog.records] == [(2,)]
+
+
 def test_what_redis_has_lost_is_counted_anew_because_its_count_is_lost_as_well(ground: Ground) -> None:
     everywhere(ground)
     ground.client.flushall()

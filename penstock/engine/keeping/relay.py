@@ -34,6 +34,7 @@ ANSWER_SECONDS = 1.0
 BATCH, MAX_BYTES = 500, 4_000_000
 """Rows that are published in one transaction."""
 ROLE_SECONDS = 1.0
+NEVER = float("-inf")
 POLL_SECONDS = 1.0
 """After so long the outbox is looked at though nothing was heard: a proxy of PostgreSQL's may keep notifications."""
 AGAIN_SECONDS = 0.25
@@ -133,12 +134,13 @@ class Relay(threading.Thread):
         self._outflow = Outflow(self._scripts)
         self._stopping = threading.Event()
         self._listener: Listener | None = None
-        self._elected = self._poll_at = self._compare_at = 0.0
-        self._compared = 0
-        """The number of the last row that was compared in this sweep; 0: the next sweep begins."""
+        self._elected, self._poll_at, self._compare_at = NEVER, 0.0, 0.0
+        self._compared = self._lost = 0
+        """The number of the last row that was compared in this sweep, 0: the next sweep begins; and what it has found.
+        """
         self._server_changed: bytes | None = None
         self._hurries = False
-        """Whether this sweep makes no pauses, because Redis may have lost much."""
+        """Whether this sweep makes no pauses, because Redis has lost something, or may have."""
 
     def stop(self) -> None:
         """Ends the thread soon; another keeper may take over at once."""
@@ -180,7 +182,7 @@ class Relay(threading.Thread):
     def close(self) -> None:
         """Closes the connection to SQL; the next use opens another."""
         listener, self._listener = self._listener, None
-        self._elected = self._poll_at = 0.0
+        self._elected, self._poll_at = NEVER, 0.0
         if listener is not None:
             listener.close()
 
@@ -201,12 +203,12 @@ class Relay(threading.Thread):
     # -- rows that wait -----------------------------------------------------------------------------------------
 
     def _publish_all(self) -> None:
-        """What is there; stops in between for a slice of the comparison, and goes on afterwards."""
-        while self._has_role() and time.monotonic() < self._compare_at:
-            if not self.turn():
-                self._poll_at = time.monotonic() + POLL_SECONDS
+        """What is there; stops after a turn for a slice of the comparison that is due, and goes on afterwards."""
+        while self.turn():
+            if not self._has_role() or time.monotonic() >= self._compare_at:
+                self._poll_at = 0.0
                 return
-        self._poll_at = 0.0
+        self._poll_at = time.monotonic() + POLL_SECONDS
 
     def turn(self) -> int:
         """Publishes the oldest rows that wait, in one transaction; how many."""
@@ -225,12 +227,14 @@ class Relay(threading.Thread):
             connection = self._open().connection
             self._compared, lost = self._outflow.put_back_lost(connection, self._compared, SETTLING_SECONDS)
         if lost:
-            logger.warning("Redis has lost %d messages of the outbox; they are published again", lost)
-            self._poll_at = 0.0
-        if not self._compared:
-            self._hurries = False
-            return BETWEEN_SWEEPS
-        return 0.0 if lost or self._hurries else BETWEEN_SLICES
+            self._lost += lost
+            self._poll_at, self._hurries = 0.0, True
+        if self._compared:
+            return 0.0 if self._hurries else BETWEEN_SLICES
+        if self._lost:
+            logger.warning("Redis had lost %d messages of the outbox; they are published again", self._lost)
+        self._lost, self._hurries = 0, False
+        return BETWEEN_SWEEPS
 
     def _notice_another_server(self) -> None:
         """Sweeps at once after Redis was restarted or replaced: it may have lost what it had accepted last."""
