@@ -143,8 +143,10 @@ class Relay(threading.Thread):
         """Whether this sweep makes no pauses, because Redis has lost something, or may have."""
 
     def stop(self) -> None:
-        """Ends the thread soon; another keeper may take over at once."""
+        """Ends the thread soon, and gives its role up now: its process may be about to end."""
         self._stopping.set()
+        with contextlib.suppress(RedisError, OSError):
+            self._ward.resign(self._scripts.keys.relay)
 
     def run(self) -> None:
         """Until it is stopped, or its process ends."""
@@ -160,8 +162,6 @@ class Relay(threading.Thread):
                 self.close()
                 self._stopping.wait(AGAIN_SECONDS)
         self.close()
-        with contextlib.suppress(RedisError, OSError):
-            self._ward.resign(self._scripts.keys.relay)
 
     def perform(self) -> None:
         """Waits until there is something to do, for a second at most, and does it.
@@ -194,7 +194,7 @@ class Relay(threading.Thread):
     def _has_role(self) -> bool:
         """Asks each second; a Redis that does not answer is found out here, before a transaction begins."""
         if time.monotonic() - self._elected > ROLE_SECONDS:
-            if not self._ward.elect(self._scripts.keys.relay):
+            if self._stopping.is_set() or not self._ward.elect(self._scripts.keys.relay):
                 return False
             self._elected = time.monotonic()
             self._notice_another_server()
