@@ -2,6 +2,7 @@
 
 from tests.mutants.guard import Guard
 from tests.mutants.guards import (
+    balance,
     books,
     broker,
     client,
@@ -13,6 +14,7 @@ from tests.mutants.guards import (
     recording,
     scripts,
     tasks,
+    waiting,
     worker,
 )
 
@@ -27,6 +29,8 @@ GUARDS: tuple[Guard, ...] = (
     *recording.GUARDS,
     *books.GUARDS,
     *outbox.GUARDS,
+    *balance.GUARDS,
     *client.GUARDS,
+    *waiting.GUARDS,
     *tasks.GUARDS,
 )

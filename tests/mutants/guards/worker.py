@@ -3,9 +3,7 @@
 from tests.mutants.guard import Guard
 
 CONSUMER, REQUEST = "penstock/engine/consumer.py", "penstock/engine/request.py"
-COMEBACK = "penstock/engine/comeback.py"
 ON_WORKER = "tests/broker/test_guards_worker.py"
-ON_COMEBACK = "tests/broker/test_guards_comeback.py"
 
 GUARDS = (
     Guard(
@@ -55,37 +53,5 @@ GUARDS = (
         replacement="            except ZeroDivisionError as exc:\n",
         test=f"{ON_WORKER}::test_a_message_that_no_job_can_be_made_of_is_buried_with_its_payload",
         why="One JSON message with an odd body ends one worker after the other.",
-    ),
-    Guard(
-        name="ended-jobs-that-come-back",
-        file=COMEBACK,
-        text="        if standing.state.is_final:\n",
-        replacement="        if False:\n",
-        test=f"{ON_COMEBACK}::test_a_job_that_has_ended_is_done_with",
-        why="After a failover to a replica that lags behind, jobs that had ended run again.",
-    ),
-    Guard(
-        name="running-jobs-that-come-back",
-        file=COMEBACK,
-        text="standing.state is State.RUNNING and self._lives(standing.worker)",
-        replacement="False",
-        test=f"{ON_COMEBACK}::test_a_job_that_runs_at_a_worker_that_lives_has_to_wait",
-        why="After a failover to a replica that lags behind, jobs run beside themselves.",
-    ),
-    Guard(
-        name="only-live-workers-hold-comebacks",
-        file=COMEBACK,
-        text="standing.state is State.RUNNING and self._lives(standing.worker)",
-        replacement="standing.state is State.RUNNING",
-        test=f"{ON_COMEBACK}::test_a_job_whose_worker_has_gone_is_delivered",
-        why="A job whose worker died in the failover waits for ever.",
-    ),
-    Guard(
-        name="comebacks-wait-for-sql",
-        file=COMEBACK,
-        text="            return Verdict.LATER\n",
-        replacement="            return Verdict.DELIVER\n",
-        test=f"{ON_COMEBACK}::test_what_cannot_be_looked_up_has_to_wait",
-        why="While SQL is away, whatever comes back runs again.",
     ),
 )
