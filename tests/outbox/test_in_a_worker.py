@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 
 from penstock import Job, Task
 from penstock.broker.keys import Keys
+from penstock.broker.queues import pause
+from penstock.broker.scripts import Scripts
 from penstock.job import State
 from penstock.ledger.session import reading
 from penstock.ledger.tables import outbox as table
@@ -67,3 +69,16 @@ def test_a_job_for_later_starts_then(live: Live) -> None:
     assert job.row is not None
     assert job.row.started_at is not None
     assert job.row.started_at >= due - timedelta(milliseconds=50)
+
+
+def test_jobs_that_redis_has_lost_run_all_the_same(live: Live) -> None:
+    """The last of this module: the worker loses all that it has in Redis."""
+    with redis.Redis.from_url(live.app.settings.redis_url) as client:
+        scripts = Scripts(client, Keys())
+        pause(scripts, "default", "a test")
+        made = [enqueue(live, jobs.add, number, 0) for number in range(5)]
+        wait_for(lambda: client.llen("default") == 5, "the jobs are ready")
+        client.flushdb()
+        assert [job.result(30) for job in made] == list(range(5))
+    wait_for(is_forgotten(live), "the messages are forgotten")
+    assert [row.attempts for job in made if (row := job.row)] == [1] * 5

@@ -1,8 +1,10 @@
 """Jobs in the transactions of the application: no commit, no job; commit, a job for certain."""
 
 import json
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +18,10 @@ from penstock.app import PenstockApp
 from penstock.errors import ArgumentError, DeclarationError, OutboxError
 from penstock.job import State
 from penstock.ledger.collecting import collecting, following_up
-from penstock.ledger.session import reading
+from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import outbox as table
 from tests import jobs
+from tests.conftest import deployment, producer
 from tests.outbox.ground import Ground
 
 users = Table("users", MetaData(), Column("id", Integer, primary_key=True))
@@ -252,6 +255,28 @@ def test_a_tenants_schema_is_not_the_ledgers(ground: Ground, engine: Engine) -> 
         jobs.add.options(session=tenants).enqueue(1, 2)
         tenants.commit()
     assert len(rows(ground)) == 1
+
+
+def test_an_application_needs_few_rights(postgresql_ground: Ground, tmp_path: Path) -> None:
+    ground, role = postgresql_ground, f"shop_{uuid.uuid4().hex[:8]}"
+    with writing(ground.database_url) as connection:
+        for statement in (
+            f"CREATE ROLE {role}",
+            f"GRANT INSERT, SELECT ON outbox TO {role}",
+            f"GRANT USAGE ON SEQUENCE outbox_number_seq TO {role}",
+        ):
+            connection.execute(text(statement))
+    shops = create_engine(ground.database_url)
+    with producer(deployment(ground.broker_url, ground.database_url, tmp_path)), Session(shops) as session:
+        session.execute(text(f"SET LOCAL ROLE {role}"))
+        jobs.add.options(session=session).enqueue(1, 2)
+        enqueue_many([jobs.add.bind(1, 2), jobs.add.bind(3, 4)], session=session)
+        session.commit()
+    shops.dispose()
+    assert len(rows(ground)) == 3
+    with writing(ground.database_url) as connection:
+        connection.execute(text(f"DROP OWNED BY {role}"))
+        connection.execute(text(f"DROP ROLE {role}"))
 
 
 # -- what a job says of itself --------------------------------------------------------------------------------------
