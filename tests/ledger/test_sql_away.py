@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 import threading
 import time
 import uuid
@@ -31,15 +32,16 @@ TIME_TO_SAY_SO = 8.0
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def server() -> Iterator[Postgres]:
     """A server of this module's own, which its tests stop, cut off and forbid to write."""
-    folder = tmp_path_factory.mktemp("sql-away")
-    for each in (folder, *folder.parents[:2]):  # It runs as a user of its own when we are root.
-        each.chmod(0o755)
-    with Postgres(folder / "server", make_template(folder / "template")) as server:
-        server.serve(OURS)
-        yield server
-        session.close_all()
+    # Not below pytest's folders: it runs as a user of its own when we are root, who cannot pass through them.
+    with tempfile.TemporaryDirectory(prefix="penstock-sql-away-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with Postgres(folder / "server", make_template(folder / "template")) as server:
+            server.serve(OURS)
+            yield server
+            session.close_all()
 
 
 @pytest.fixture
