@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy import insert, update
 
+from penstock.broker import census
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts, Settlement, Source
+from penstock.cli import auditing, examination
 from penstock.cli.audit import audit
 from penstock.cli.command import actor
 from penstock.cli.jobs import jobs
@@ -346,6 +348,70 @@ def test_no_more_problems_are_named_than_asked_for(run: Run, ledger: Ledger) -> 
     assert (len(report["problems"]), report["counts"]) == (2, {"lost": 3})
 
 
+# -- in motion --------------------------------------------------------------------------------------------------
+
+
+def test_what_ends_between_the_two_looks_is_never_missing(
+    run: Run, ledger: Ledger, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (id,) = enqueued()
+    (token,) = claim(scripts)
+    scripts.unindex([("default", id)])
+    looked: list[str] = []
+
+    def ending(real: Any, side: str) -> Any:
+        """Looks at one side; before the second one is looked at, the job ends."""
+
+        def look(*arguments: Any) -> Any:
+            if len(looked) == 1:
+                write(ledger.url, end(of(id)))
+                settle(scripts, token)
+            looked.append(side)
+            return real(*arguments)
+
+        return look
+
+    monkeypatch.setattr(auditing, "LOOKS", 1)
+    monkeypatch.setattr(auditing, "ROUNDS", 1)
+    monkeypatch.setattr(auditing.census, "take", ending(auditing.census.take, "redis"))
+    monkeypatch.setattr(auditing.balance, "read", ending(auditing.balance.read, "ledger"))
+    report = audited(run, 0)
+    assert report["sentence"].endswith("1 of 1 in flight have ended and are about to be settled")
+
+
+def test_a_job_that_goes_on_while_the_audit_looks_is_not_lost(
+    run: Run, ledger: Ledger, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = lose(ledger, scripts)
+    real = examination.balance.open_jobs
+
+    def going_on(connection: Any) -> Any:
+        found = list(real(connection))
+        write(ledger.url, end(of(id, token="a:2", retries=1)))
+        return iter(found)
+
+    monkeypatch.setattr(examination.balance, "open_jobs", going_on)
+    assert kinds(audited(run, 0, "--deep")) == []
+
+
+def test_a_message_that_goes_back_while_the_audit_looks_is_found(
+    run: Run, ledger: Ledger, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (id,) = enqueued()
+    (token,) = claim(scripts)
+    scripts.unindex([("default", id)])
+    write(ledger.url, aside(of(id)))
+    real = census._in_flight
+
+    def going_back(*arguments: Any) -> Any:
+        settle(scripts, token, "return")
+        return real(*arguments)
+
+    monkeypatch.setattr(auditing, "ROUNDS", 1)
+    monkeypatch.setattr(census, "_in_flight", going_back)
+    assert kinds(audited(run, 0, "--deep")) == []
+
+
 # -- cannot tell ------------------------------------------------------------------------------------------------
 
 
@@ -438,6 +504,8 @@ def test_a_new_beginning_does_not_forgive_a_lost_job(run: Run, ledger: Ledger, s
     scripts.client.delete(scripts.keys.tally)
     report = audited(run, 1, "--rebase", "--yes")
     assert kinds(report) == [("lost", id)]
+    assert account(report)["difference"] == -1
+    assert account(audited(run, 0, "--fail-lost", "--yes"))["failed"] == 1
 
 
 def test_a_new_beginning_waits_until_nothing_moves(
