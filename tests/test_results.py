@@ -4,11 +4,8 @@ import asyncio
 import copy
 import pickle
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +21,7 @@ from penstock.job import Reason
 from penstock.ledger.rows import Delivery, JobRow, Outcome
 from tests import jobs
 from tests.ledger.making import end, write
+from tests.ledger.test_waiting import meanwhile, promptly
 from tests.live import wait_for
 
 PATIENCE = 10
@@ -74,15 +72,6 @@ def rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "LAST_PAUSE", 60.0)
 
 
-@contextmanager
-def meanwhile(work: Callable[[], Any]) -> Iterator[None]:
-    """Does the work in another thread."""
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield
-    thread.join(PATIENCE)
-
-
 @pytest.mark.usefixtures("rarely")
 def test_result_is_woken_by_the_announcement(ends: Ends) -> None:
     job = jobs.add.enqueue(1, 2)
@@ -91,7 +80,7 @@ def test_result_is_woken_by_the_announcement(ends: Ends) -> None:
         wait_for(lambda: ends.is_listened_for(job), "it is listened for")
         ends(job, 3)
 
-    with meanwhile(end_it):
+    with promptly(), meanwhile(end_it):
         assert job.result(timeout=PATIENCE) == 3
     assert job.state is State.SUCCEEDED
 
@@ -118,7 +107,7 @@ def test_any_number_of_asyncio_tasks_wait_beside_other_work(ends: Ends) -> None:
         for number, job in enumerate(made):
             ends(job, number)
 
-    with meanwhile(end_them):
+    with promptly(), meanwhile(end_them):
         assert asyncio.run(wait()) == list(range(20))
     assert steps > 10
 
@@ -130,9 +119,9 @@ def test_an_end_that_nobody_announces_is_found_all_the_same(ends: Ends) -> None:
         wait_for(lambda: ends.is_listened_for(job), "it is listened for")
         ends(job, 3, announced=False)
 
-    with meanwhile(lambda: end_it(first)):
+    with promptly(), meanwhile(lambda: end_it(first)):
         assert first.result(timeout=PATIENCE) == 3
-    with meanwhile(lambda: end_it(second)):
+    with promptly(), meanwhile(lambda: end_it(second)):
         assert asyncio.run(second.aresult(timeout=PATIENCE)) == 3
 
 
@@ -161,7 +150,7 @@ def test_what_has_ended_needs_no_time_and_no_redis(app: PenstockApp, ends: Ends)
 def test_while_redis_is_away_the_ledger_is_asked(app: PenstockApp, ends: Ends) -> None:
     job = jobs.add.enqueue(1, 2)
     client.configure(app.settings.__class__.load({**_environment(app), "REDIS_URL": "redis://127.0.0.1:1/0"}))
-    with meanwhile(lambda: ends(job, 3)):
+    with promptly(), meanwhile(lambda: ends(job, 3)):
         assert job.result(timeout=PATIENCE) == 3
 
 
@@ -186,10 +175,11 @@ def test_jobs_come_in_the_order_in_which_they_end(ends: Ends) -> None:
     ends(second, 2)
     following = {second.id: third, third.id: first}
     came = []
-    for job in as_ended(made, timeout=PATIENCE):
-        came.append(job)
-        if job.id in following:
-            ends(following[job.id], len(came))
+    with promptly():
+        for job in as_ended(made, timeout=PATIENCE):
+            came.append(job)
+            if job.id in following:
+                ends(following[job.id], len(came))
     assert came == [second, third, first]
     assert [job.result(timeout=0) for job in came] == [2, 1, 2]
 
@@ -284,7 +274,7 @@ def test_a_module_that_loads_its_parts_when_asked_is_not_asked(monkeypatch: pyte
         ["ValueError"],
         None,
     ],
-    ids=str,
+    ids=["function", "class", "exit", "arguments", "names", "list", "nothing"],
 )
 def test_what_is_no_exception_or_wants_other_arguments_is_told_as_text(form: Any) -> None:
     cause = results.failure_of(failed(exception=form, error_type="a.B", error_message="c")).__cause__

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,14 +17,14 @@ from sqlalchemy import select
 
 from penstock.app import PenstockApp
 from penstock.job import Reason, State
-from penstock.ledger import queries
+from penstock.ledger import letters, queries
 from penstock.ledger.collecting import collecting
 from penstock.ledger.groups import save_group
 from penstock.ledger.recording.chords import add_part
 from penstock.ledger.records import Encoded, FollowUp, Part, Record
-from penstock.ledger.rows import Outcome
+from penstock.ledger.rows import DeadLetter, Outcome
 from penstock.ledger.session import reading, writing
-from penstock.ledger.tables import counters
+from penstock.ledger.tables import Kind, counters, outbox
 from penstock.ledger.unlocking import CHORD_SIZE, UNLOCK_TASK, part_of, unlock
 from tests.ledger.making import delivery, end, write
 from tests.ledger.test_waiting import counted
@@ -211,6 +212,25 @@ def test_a_group_with_an_id_of_any_length_starts_its_body(database_url: str) -> 
     (message,) = ended(database_url, part("a", of="g" * 300, total=1))
     assert len(message.key) == 255
     assert json.loads(json.loads(message.payload + b'"}}')["body"])[0][0] == "g" * 300
+
+
+def test_a_part_that_is_buried_is_counted_and_its_message_left_to_whoever_relays(database_url: str) -> None:
+    letter = DeadLetter(
+        id="entry",
+        kind=Kind.BURIED,
+        queue="default",
+        step=0,
+        reason="its process died 3 times",
+        payload=b"{}",
+        deliveries=3,
+        at=datetime.now(UTC),
+        job=delivery("a"),
+        part=part("a", total=1),
+    )
+    with writing(database_url) as connection:
+        letters.bury(connection, [letter])
+        (waiting,) = connection.execute(select(outbox.c.key, outbox.c.published_at)).all()
+    assert tuple(waiting) == ("g:unlock", None)
 
 
 # How the body starts: Celery's own job, run here.

@@ -80,6 +80,14 @@ def meanwhile(work: Callable[[], Any]) -> Iterator[None]:
 
 
 @contextmanager
+def promptly() -> Iterator[None]:
+    """What is inside must not take so long as to be ended by its own timeout, at which everybody looks once more."""
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < PATIENCE / 2
+
+
+@contextmanager
 def counted(app: PenstockApp) -> Iterator[list[str]]:
     """The statements on the ledger inside of the block."""
     seen: list[str] = []
@@ -108,7 +116,7 @@ def when(condition: Callable[[], bool], work: Callable[[], Any]) -> Callable[[],
 @pytest.mark.usefixtures("rarely")
 def test_get_is_woken_by_the_announcement(made: Jobs) -> None:
     job = made.new()
-    with meanwhile(when(lambda: made.is_listened_for(job), lambda: made.end(job, 7))):
+    with promptly(), meanwhile(when(lambda: made.is_listened_for(job), lambda: made.end(job, 7))):
         assert job.get(timeout=PATIENCE, interval=60) == 7
 
 
@@ -129,14 +137,15 @@ def test_an_end_between_the_first_look_and_the_subscription_is_not_missed(
         return found
 
     monkeypatch.setattr(app.backend, "_read_ended", read_and_end)
-    assert job.get(timeout=PATIENCE, interval=60) == 7
+    with promptly():
+        assert job.get(timeout=PATIENCE, interval=60) == 7
     assert len(looks) == 2
 
 
 def test_an_end_that_nobody_announces_is_found_all_the_same(made: Jobs) -> None:
     job = made.new()
     end = when(lambda: made.is_listened_for(job), lambda: made.end(job, 7, announced=False))
-    with meanwhile(end):
+    with promptly(), meanwhile(end):
         assert job.get(timeout=PATIENCE, interval=0.05) == 7
 
 
@@ -145,7 +154,7 @@ def test_without_a_broker_of_ours_the_ledger_is_asked_at_each_interval(
 ) -> None:
     monkeypatch.setattr(app.amqp, "hearing", None)
     job = made.new()
-    with meanwhile(lambda: made.end(job, 7)):
+    with promptly(), meanwhile(lambda: made.end(job, 7)):
         assert job.get(timeout=PATIENCE, interval=0.01) == 7
 
 
@@ -242,7 +251,8 @@ def test_a_set_gives_its_values_in_its_order_however_they_end(made: Jobs, app: P
         for value, member in reversed(list(enumerate(members))):
             made.end(member, value)
 
-    with meanwhile(when(lambda: all(made.is_listened_for(member) for member in members), end_backwards)):
+    all_wait = when(lambda: all(made.is_listened_for(member) for member in members), end_backwards)
+    with promptly(), meanwhile(all_wait):
         assert ResultSet(members, app=app).get(timeout=PATIENCE, interval=60) == [0, 1, 2, 3, 4]
 
 
@@ -251,7 +261,7 @@ def test_the_members_of_a_set_come_as_they_end(made: Jobs, app: PenstockApp) -> 
     first, second, third = (made.new() for _ in range(3))
     came = []
     following = {second.id: first, first.id: third}
-    with meanwhile(when(lambda: made.is_listened_for(third), lambda: made.end(second, "2"))):
+    with promptly(), meanwhile(when(lambda: made.is_listened_for(third), lambda: made.end(second, "2"))):
         for id, meta in ResultSet([first, second, third], app=app).iter_native(timeout=PATIENCE, interval=60):
             came.append((id, meta["status"]))
             if id in following:

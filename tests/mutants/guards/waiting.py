@@ -1,0 +1,143 @@
+"""Guards of waiting for results, of what comes of it, and of chords."""
+
+from tests.mutants.guard import Guard
+
+HEARING, WAITING, RESULTS = "penstock/broker/hearing.py", "penstock/ledger/waiting.py", "penstock/results.py"
+CHORDS, UNLOCKING = "penstock/ledger/celery_chords.py", "penstock/ledger/unlocking.py"
+ON_HEARING, ON_WAITING = "tests/broker/test_hearing.py", "tests/ledger/test_waiting.py"
+ON_RESULTS, ON_CHORDS = "tests/test_results.py", "tests/ledger/test_chords.py"
+
+GUARDS = (
+    Guard(
+        name="late-listeners-are-told",
+        file=HEARING,
+        text="        if known:\n            listener.tell(known)\n",
+        replacement="",
+        test=f"{ON_HEARING}::test_who_comes_later_is_told_as_well[redis]",
+        why="Of two who wait for one job, the second does not look until something is announced.",
+    ),
+    Guard(
+        name="a-new-connection-listens-again",
+        file=HEARING,
+        text="                with self._lock:\n                    self._changed = set(self._listeners)\n",
+        replacement="",
+        test=f"{ON_HEARING}::test_after_a_lost_connection_every_ear_is_told_to_look_again[redis]",
+        why="After a lost connection nobody hears anything.",
+    ),
+    Guard(
+        name="a-forked-child-hears-for-itself",
+        file=HEARING,
+        text="os.register_at_fork(after_in_child=_begin_anew)\n",
+        replacement="",
+        test=f"{ON_HEARING}::test_a_forked_child_listens_for_itself[redis]",
+        why="A child waits for a thread that only its parent has, on its parent's socket.",
+    ),
+    Guard(
+        name="listening-is-bounded",
+        file=HEARING,
+        text="begun[: MOST_JOBS - len(line.told)]",
+        replacement="begun",
+        test=f"{ON_HEARING}::test_so_many_jobs_are_listened_for_and_no_more[redis]",
+        why="Whoever waits for a million jobs has Redis keep a million channels.",
+    ),
+    Guard(
+        name="a-confirmed-job-is-looked-at",
+        file=HEARING,
+        text="        for listener in listeners:\n",
+        replacement="        for listener in listeners if kind != b'subscribe' else ():\n",
+        test=f"{ON_WAITING}::test_an_end_between_the_first_look_and_the_subscription_is_not_missed[sqlite]",
+        why="A job that ends before Redis knows its listener is announced to nobody.",
+    ),
+    Guard(
+        name="waiters-look-by-themselves",
+        file=WAITING,
+        text="self._ended(waiting & news if news else waiting)",
+        replacement="self._ended(waiting & news)",
+        test=f"{ON_WAITING}::test_an_end_that_nobody_announces_is_found_all_the_same[sqlite]",
+        why="When the announcer dies, everybody waits for ever.",
+        red="TimeoutError",
+    ),
+    Guard(
+        name="only-exceptions-are-made-from-rows",
+        file=RESULTS,
+        text="issubclass(found, Exception)",
+        replacement="issubclass(found, BaseException)",
+        test=f"{ON_RESULTS}::test_what_is_no_exception_or_wants_other_arguments_is_told_as_text[exit]",
+        why="A row of the ledger names SystemExit, and whoever catches the cause ends.",
+    ),
+    Guard(
+        name="rows-import-nothing",
+        file=RESULTS,
+        text='sys.modules.get(str(form.get("exc_module")))',
+        replacement='__import__(str(form.get("exc_module")))',
+        test=f"{ON_RESULTS}::test_a_class_that_is_not_loaded_here_is_told_and_not_imported",
+        why="Whoever can write a row has every waiting process run a module of his choice.",
+    ),
+    Guard(
+        name="modules-are-not-asked-for-parts",
+        file=RESULTS,
+        text='        found = getattr(found, "__dict__", {}).get(name)\n',
+        replacement="        found = getattr(found, name, None)\n",
+        test=f"{ON_RESULTS}::test_a_module_that_loads_its_parts_when_asked_is_not_asked",
+        why="A module that loads its parts when asked, as Celery does, imports what a row names.",
+    ),
+    Guard(
+        name="chord-sizes-are-checked",
+        file=UNLOCKING,
+        text="    if type(total) is not int or not 0 < total <= MAX_INTEGER:\n",
+        replacement="    if total is None:\n",
+        test=f"{ON_CHORDS}::test_a_message_that_does_not_say_it_is_a_part_is_none[1-g-body3]",
+        why="A message that somebody else wrote costs the outcome of its job, which the database refuses.",
+    ),
+    Guard(
+        name="headers-with-groups-are-saved",
+        file=CHORDS,
+        text="        if any(isinstance(result, ResultSet) for result in header.results):\n",
+        replacement="        if False:\n",
+        test=f"{ON_CHORDS}::test_a_header_with_groups_is_saved_and_another_is_not[sqlite]",
+        why="The body gets the results of a group flat, and in an order of chance.",
+        red="AttributeError",
+    ),
+    Guard(
+        name="failed-bodies-count-in-outer-chords",
+        file=CHORDS,
+        text='            "chain": None,\n            "delivery_info": {},\n',
+        replacement='            "chain": None,\n            "chord": None,\n            "delivery_info": {},\n',
+        test=f"{ON_CHORDS}::test_a_body_that_is_part_of_another_chord_is_counted_there[sqlite]",
+        why="A chord with a chord in its header waits for ever when the inner one fails.",
+    ),
+    Guard(
+        name="parts-are-read-at-once",
+        file=CHORDS,
+        text="        return self._parts_here().get(task_id) or super().get_task_meta(task_id, cache=cache)\n",
+        replacement="        return super().get_task_meta(task_id, cache=cache)\n",
+        test=f"{ON_CHORDS}::test_all_parts_are_found_in_one_query[sqlite]",
+        why="A chord of ten thousand parts costs ten thousand queries before its body starts.",
+    ),
+    Guard(
+        name="buried-parts-count",
+        file="penstock/ledger/letters.py",
+        text="    parts = (letter.part,) if letter.part else ()\n",
+        replacement="    parts = ()\n",
+        test=f"{ON_CHORDS}::test_a_part_that_is_buried_is_counted_and_its_message_left_to_whoever_relays[sqlite]",
+        why="A chord waits for ever for a part that has killed its process too often.",
+        red="ValueError",
+    ),
+    Guard(
+        name="who-buries-leaves-messages-to-the-relay",
+        file="penstock/ledger/letters.py",
+        text="values(published_at=None)",
+        replacement="values(published_at=outbox.c.published_at)",
+        test=f"{ON_CHORDS}::test_a_part_that_is_buried_is_counted_and_its_message_left_to_whoever_relays[sqlite]",
+        why="The body of a chord waits until somebody notices that its message is not in Redis.",
+    ),
+    Guard(
+        name="fired-chords-take-no-more-parts",
+        file="penstock/ledger/recording/chords.py",
+        text="        where=counters.c.fired_at.is_(None),\n",
+        replacement="",
+        test=f"{ON_CHORDS}::test_nothing_is_added_to_a_chord_whose_body_is_on_its_way[sqlite]",
+        why="A late addition breaks the counter of a chord that is done.",
+        red="IntegrityError",
+    ),
+)
