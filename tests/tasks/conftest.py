@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,26 +79,40 @@ class Deployment:
     database_url: str
 
 
-@pytest.fixture(scope="module")
-def deployment(
-    live_broker_url: str, new_ledger: NewLedger, tmp_path_factory: pytest.TempPathFactory
+@contextmanager
+def deployed(
+    broker_url: str, new_ledger: NewLedger, folder: Path, app: str = "workers", **more: str
 ) -> Iterator[Deployment]:
-    """A worker for all tests of a module, with Valkey, SQLite, a sales database and an endpoint on loopback."""
-    folder = tmp_path_factory.mktemp("deployment")
+    """A worker with Valkey, SQLite, a sales database and an endpoint on loopback.
+
+    Args:
+        app: where Celery finds the app.
+        more: environment variables.
+    """
     make_sales_database(folder / "sales.db", rows=20_000)
-    with new_ledger("sqlite") as url, Site().running() as site, redis.Redis.from_url(live_broker_url) as connection:
+    with new_ledger("sqlite") as url, Site().running() as site, redis.Redis.from_url(broker_url) as connection:
         connection.flushdb()
-        variables = describe_deployment(live_broker_url, url, folder) | {
+        variables = describe_deployment(broker_url, url, folder) | {
             "TASKS_EGRESS_ALLOW": "127.0.0.0/8",
             "TASKS_WEBHOOK_SECRETS": f"default={SECRET}",
             "TASKS_DATABASES": f"sales=sqlite:///{folder}/sales.db",
             "TASKS_REPORTS_FOLDER": str(folder / "reports"),
             "TASKS_SALES_WEBHOOK": site.url("/sales"),
             "TASKS_SHELL_ALLOW": "sh",
+            **more,
         }
-        with Worker(variables, folder / "worker.log", "-Q", "default,web", app="workers") as worker:
+        with Worker(variables, folder / "worker.log", "-Q", "default,web", app=app) as worker:
             client_before = client._publisher
             client.configure(Settings.load(variables))
             yield Deployment(worker, site, folder / "sales.db", folder / "reports", url)
             client._publisher = client_before
         connection.flushdb()
+
+
+@pytest.fixture(scope="module")
+def deployment(
+    live_broker_url: str, new_ledger: NewLedger, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """A worker for all tests of a module."""
+    with deployed(live_broker_url, new_ledger, tmp_path_factory.mktemp("deployment")) as made:
+        yield made
