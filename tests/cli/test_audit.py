@@ -405,7 +405,7 @@ def test_a_message_that_goes_back_while_the_audit_looks_is_found(
 
     def going_back(*arguments: Any) -> Any:
         settle(scripts, token, "return")
-        return real(*arguments)
+        yield from real(*arguments)
 
     monkeypatch.setattr(auditing, "ROUNDS", 1)
     monkeypatch.setattr(census, "_in_flight", going_back)
