@@ -78,6 +78,7 @@ def config(started: Server, **changes: Any) -> dict[str, Any]:
         "database_url": None,
         "lease_seconds": 10.0,
         "crash_limit": 3,
+        "retention": "",
         "workers": [],
         "queues": [],
         **changes,
