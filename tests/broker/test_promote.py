@@ -164,6 +164,7 @@ def test_the_index_keeps_the_job_until_it_is_claimed(bench: Bench) -> None:
         **beside(bench, 1),
         **bench.ready(b"a"),
         **bench.wake(1),
+        **bench.tally(accepted=1),
         bench.keys.waiting(QUEUE): {b"j1": due},
     }
 
