@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 
 from penstock.job import State
 from penstock.ledger.queries import insert_into
+from penstock.ledger.recording.among import among
 from penstock.ledger.recording.columns import fit
 from penstock.ledger.recording.fence import (
     Found,
@@ -93,7 +94,7 @@ def ended_tokens(connection: Connection, ids: Sequence[str]) -> Tokens:
     known: Tokens = defaultdict(set)
     if ids:
         columns = (attempts.c.job_id, attempts.c.token, attempts.c.outcome)
-        statement = select(*columns).where(attempts.c.job_id.in_(ids), attempts.c.token.is_not(None))
+        statement = select(*columns).where(among(connection, attempts.c.job_id, ids), attempts.c.token.is_not(None))
         for row in connection.execute(statement.where(attempts.c.outcome.is_not(None))):
             known[row.job_id, row.token].add(row.outcome)
     return known

@@ -119,6 +119,13 @@ def is_waiting_again(record: Record) -> bool:
     return record.step is Step.END and not target(record).is_final
 
 
+def is_likely_to_have_a_row(record: Record) -> bool:
+    """Whether the job was probably heard of before: of its first attempt, or of the start that came before its body."""
+    if pair_of(record) != (0, 0):
+        return True
+    return record.step is not Step.START and record.outbox_key is not None
+
+
 def is_new_attempt(found: Found | None, record: Record) -> bool:
     """Whether the ledger hears of this attempt for the first time."""
     if record.step is Step.ASIDE or (record.step is Step.END and record.started_at is None):

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 
 from penstock.ledger.queries import insert_into
+from penstock.ledger.recording.among import among
 from penstock.ledger.recording.columns import fit
 from penstock.ledger.records import FollowUp
 from penstock.ledger.tables import outbox
@@ -41,13 +42,13 @@ def _row(follow_up: FollowUp, now: datetime) -> dict[str, Any]:
 def delete_done(connection: Connection, keys: Sequence[str]) -> None:
     """Takes out the messages whose attempts have ended: nobody may publish them again. By the unique key."""
     if keys:
-        connection.execute(delete(outbox).where(outbox.c.key.in_(sorted({key for each in keys if (key := fit(each))}))))
+        connection.execute(delete(outbox).where(among(connection, outbox.c.key, {fit(key) for key in keys})))
 
 
 def still_there(connection: Connection, follow_ups: Sequence[FollowUp]) -> list[FollowUp]:
     """Those whose row is there, so that whoever publishes them again cannot publish one that is done with."""
     if not follow_ups:
         return []
-    keys = [fit(each.key) for each in follow_ups]
-    known = set(connection.execute(select(outbox.c.key).where(outbox.c.key.in_(keys))).scalars())
+    keys = {fit(each.key) for each in follow_ups}
+    known = set(connection.execute(select(outbox.c.key).where(among(connection, outbox.c.key, keys))).scalars())
     return [each for each in follow_ups if fit(each.key) in known]

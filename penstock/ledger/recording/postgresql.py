@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql
 
+from penstock.ledger.recording.among import among
 from penstock.ledger.recording.columns import COLUMNS, Changes, Row
 from penstock.ledger.recording.fence import Found
 from penstock.ledger.recording.found import FOUND_COLUMNS, read
@@ -44,8 +45,8 @@ def insert_new(connection: Connection, rows: Sequence[Row]) -> set[str]:
 
 def lock(connection: Connection, ids: Iterable[str]) -> dict[str, Found]:
     """The rows with these ids, which nobody else changes until the transaction ends. In the order of their ids."""
-    statement = select(*FOUND_COLUMNS).where(jobs.c.id.in_(list(ids))).order_by(jobs.c.id).with_for_update()
-    return read(connection.execute(statement))
+    statement = select(*FOUND_COLUMNS).where(among(connection, jobs.c.id, ids))
+    return read(connection.execute(statement.order_by(jobs.c.id).with_for_update()))
 
 
 def change(connection: Connection, changed: Sequence[tuple[str, Changes]]) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
+from penstock.ledger.recording.among import among
 from penstock.ledger.recording.columns import COLUMNS, Changes, Row
 from penstock.ledger.recording.fence import Found
 from penstock.ledger.recording.found import FOUND_COLUMNS, read
@@ -23,7 +23,7 @@ TIMES = 5
 def insert_new(connection: Connection, rows: Sequence[Row]) -> set[str]:
     """Inserts the rows of jobs that have none, and tells their ids."""
     ids = [row[0] for row in rows]
-    there = set(connection.execute(select(jobs.c.id).where(jobs.c.id.in_(_among(ids)))).scalars())
+    there = set(connection.execute(select(jobs.c.id).where(among(connection, jobs.c.id, ids))).scalars())
     new = [(*row[:-TIMES], *map(_plain, row[-TIMES:])) for row in rows if row[0] not in there]
     if new:
         connection.exec_driver_sql(_insert(), new)
@@ -32,7 +32,7 @@ def insert_new(connection: Connection, rows: Sequence[Row]) -> set[str]:
 
 def lock(connection: Connection, ids: Iterable[str]) -> dict[str, Found]:
     """The rows with these ids."""
-    return read(connection.execute(select(*FOUND_COLUMNS).where(jobs.c.id.in_(_among(ids)))))
+    return read(connection.execute(select(*FOUND_COLUMNS).where(among(connection, jobs.c.id, ids))))
 
 
 def change(connection: Connection, changed: Sequence[tuple[str, Changes]]) -> None:
@@ -41,11 +41,6 @@ def change(connection: Connection, changed: Sequence[tuple[str, Changes]]) -> No
     for columns, group in groupby(by_columns, key=lambda each: tuple(each[1])):
         rows = [(*(_plain(value) for value in values.values()), id) for id, values in group]
         connection.exec_driver_sql(_update(columns), rows)
-
-
-def _among(ids: Iterable[str]) -> Any:
-    """As one parameter, so that each number of ids is the same statement and no bound on parameters is met."""
-    return select(func.json_each(json.dumps(list(ids))).table_valued("value").c.value)
 
 
 @cache

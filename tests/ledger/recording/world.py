@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 
 from penstock.job import State
+from penstock.ledger import queries
 from penstock.ledger.recording import Written
 from penstock.ledger.records import Record, Step, Verdict
 from penstock.ledger.rows import Delivery, JobRow, Outcome
@@ -32,6 +33,8 @@ class Claim:
     token: str
     retries: int
     deliveries: int
+    has_run: bool = True
+    """Whether its end tells when its body began."""
 
     @property
     def delivery(self) -> Delivery:
@@ -63,10 +66,10 @@ class World:
         outcome = UNKNOWN if which is Step.ASIDE else None
         return Record(step=which, delivery=claim.delivery, outcome=outcome, started_at=now, at=now)
 
-    def end(self, claim: Claim, outcome: Outcome, has_run: bool) -> Record:
+    def end(self, claim: Claim, outcome: Outcome) -> Record:
         """The end of an attempt; its result is its token, and its follow-up is named after both."""
         own = Outcome(state=outcome.state, reason=outcome.reason, result=claim.token)
-        return self._end(claim.job, claim.delivery, own, has_run)
+        return self._end(claim.job, claim.delivery, own, claim.has_run)
 
     def cancel(self, job: Job) -> Record:
         """A person's word, who has no claim."""
@@ -96,11 +99,10 @@ class World:
 
     def check_ends(self) -> None:
         """Whatever has ended stays as it is."""
-        for job in self.jobs:
-            if job.id in self.ended:
-                assert job.row == self.ended[job.id]
-            elif job.exists and job.state.is_final:
-                self.ended[job.id] = job.row
+        with reading(self.url) as connection:
+            rows = {row.id: row for row in queries.find_jobs(connection, [job.id for job in self.jobs])}
+        assert {id: rows[id] for id in self.ended} == self.ended
+        self.ended = {id: row for id, row in rows.items() if row.state.is_final}
 
     def check(self) -> None:
         """Everything."""
