@@ -15,6 +15,7 @@ from demo.plan import Planned, plan
 from demo.progress import TooSlow, watch
 from demo.reconcile import Balance, reconcile, report, rows_of
 from demo.stage import Stage, running_system
+from penstock.cli.auditing import audit
 from penstock.embedded import signals
 from penstock.errors import PenstockError
 
@@ -54,6 +55,7 @@ def _play(stage: Stage, console: Console) -> Balance:
     ids = [job.id for job in accepted]
     watch(accepted, lambda: list(rows_of(stage.settings.database_url, ids)), console, PATIENCE)
     balance = _settled(stage)
+    _show_books(console)
     _show_reports(stage.accounts.reports, console)
     if folder := os.environ.get(PICTURES):
         pictures.take(stage, accepted, Path(folder))
@@ -81,6 +83,13 @@ def _settled(stage: Stage) -> Balance:
         if balance.is_even or time.monotonic() > deadline:
             return balance
         time.sleep(0.3)
+
+
+def _show_books(console: Console) -> None:
+    """What `celery -A workers audit` says of every job that was ever accepted here, not only of this run's."""
+    from workers import app
+
+    console.print(f"audit: {audit(app, (), deep=False, limit=0).sentence}", soft_wrap=True)
 
 
 def _show_reports(folder: Path, console: Console) -> None:
