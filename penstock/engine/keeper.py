@@ -83,10 +83,10 @@ class Keeper:
             return
         self._ward = ward = _ward(first["config"], self._tell, self._selector)
         self._settle = Settle(ward)
-        self._duties: list[Duty] = [Renew(ward), self._settle, News(ward), Promote(ward), Watch(ward), Reap(ward)]
-        self._duties += [Identity(ward), Adopt(ward), Sweep(ward)]
         self._ledger = Ledger(ward, first["config"]["database_url"], self._settle)
-        self._duties.append(self._ledger)
+        # In this order when several are due: what a commit has brought is published before its claim ends.
+        self._duties: list[Duty] = [Renew(ward), self._ledger, self._settle, News(ward), Promote(ward), Watch(ward)]
+        self._duties += [Reap(ward), Identity(ward), Adopt(ward), Sweep(ward)]
         self._selector.register(self._reports, selectors.EVENT_READ, self._read_report)
         self._take(first)
         self._take_unread()
