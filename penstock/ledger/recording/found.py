@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
-
-from sqlalchemy import CursorResult
 
 from penstock.job import State
 from penstock.ledger.recording.fence import Found
@@ -14,9 +13,10 @@ STATES = {state.value: state for state in State}
 FOUND_COLUMNS = tuple(jobs.c[name] for name in Found.__slots__)
 
 
-def read(rows: CursorResult[Any]) -> dict[str, Found]:
+def read(rows: Iterable[Any]) -> dict[str, Found]:
     """The rows of a SELECT of FOUND_COLUMNS, by id."""
-    found = (
-        Found(id, task, queue, STATES[state], *rest) for id, task, queue, state, *rest in map(tuple[Any, ...], rows)
-    )
-    return {each.id: each for each in found}
+    return {row[0]: _found(*row) for row in rows}
+
+
+def _found(id: str, task: str, queue: str | None, state: str, *rest: Any) -> Found:
+    return Found(id, task, queue, STATES[state], *rest)

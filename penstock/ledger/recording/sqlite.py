@@ -16,8 +16,8 @@ from penstock.ledger.recording.fence import Found
 from penstock.ledger.recording.found import FOUND_COLUMNS, read
 from penstock.ledger.tables import jobs
 
-TIMES = 5
-"""Columns at the end of a row that are times."""
+TIMES, LENGTH_OF_TIME = 5, len("2026-11-22 12:00:00.000000")
+"""Columns at the end of a row that are times, and their length without the zone, which is UTC."""
 
 
 def insert_new(connection: Connection, rows: Sequence[Row]) -> set[str]:
@@ -56,5 +56,5 @@ def _update(columns: tuple[str, ...]) -> str:
 def _plain(value: Any) -> Any:
     """Times as SQLAlchemy writes them for SQLite."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+        return value.astimezone(UTC).isoformat(" ", "microseconds")[:LENGTH_OF_TIME]
     return value
