@@ -36,7 +36,7 @@ class State(StrEnum):
 
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
-#: From each state, the states that may follow. SQL repeats it in the WHERE clause of every UPDATE.
+#: From each state, the states that may follow. The recording judges by it, and a trigger in the database repeats it.
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.SCHEDULED, State.BLOCKED}) | FINAL,
     State.SCHEDULED: frozenset({State.RUNNING, State.QUEUED, State.BLOCKED}) | FINAL,
@@ -63,8 +63,3 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     UNKNOWN_TASK = "unknown task"
     UNSERIALISABLE = "unserialisable"
-
-
-def may_become(state: State) -> tuple[State, ...]:
-    """The states from which ``state`` can be reached, for guarded UPDATEs."""
-    return tuple(origin for origin, following in TRANSITIONS.items() if state in following)
