@@ -9,8 +9,11 @@ import redis
 from celery import Celery
 from click.testing import CliRunner
 
+from penstock.broker.keys import Keys
+from penstock.cli import queue_work
 from penstock.cli.command import actor
 from penstock.cli.queues import queues
+from penstock.errors import LedgerUnavailable
 from penstock.job import State
 from penstock.ledger import queries
 from penstock.ledger.session import reading
@@ -181,6 +184,26 @@ def test_a_purge_without_a_ledger_deletes_nothing(environment: dict[str, str], r
     with producer({**environment, "DATABASE_URL": "postgresql://ada@127.0.0.1:1/ledger"}) as app:
         assert run_with(app, queues, "purge", "default", "--yes").exit_code == 1
     assert listed(run)[0]["ready"] == 1
+
+
+def test_what_is_purged_and_cannot_be_recorded_is_counted(
+    run: Run, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> int:
+        raise LedgerUnavailable("gone")
+
+    tasks.add.enqueue(1, right=2)
+    broker.lpush("default", "not json")
+    monkeypatch.setattr(queue_work, "cancel_messages", refuse)
+    assert run(queues, "purge", "default", "--yes").exit_code == 1
+    assert broker.hget(Keys().tally, "purged:default") == "1"
+
+
+def test_what_an_app_without_a_ledger_purges_is_counted(broker_url: str, broker: redis.Redis, run: Run) -> None:
+    tasks.add.enqueue(1, right=2)
+    result = run_with(Celery("other", broker=broker_url, set_as_current=False), queues, "purge", "default", "--yes")
+    assert result.exit_code == 0, result.stderr
+    assert broker.hget(Keys().tally, "purged:default") == "1"
 
 
 def test_a_message_that_is_no_job_is_purged_as_well(run: Run, broker: redis.Redis) -> None:
