@@ -8,8 +8,8 @@ come to be · `rows.py` and `records.py` what goes in and comes out, as values.
 `recorder.py` batches, once and whole, by `recording/`.
 
 **Statements**, for whoever brings the transaction: `queries.py` single jobs · `search.py` lists · `deliveries.py` how
-far jobs have come · `letters.py` dead letters · `outbox.py` · `chords.py` · `groups.py` · `failure_groups.py` ·
-`balance.py` · `retention.py`.
+far jobs have come · `letters.py` dead letters · `outbox.py`, of which `listening.py` hears · `chords.py` · `groups.py`
+· `failure_groups.py` · `balance.py` · `retention.py`.
 
 **Celery's side**: `backend.py` its result backend · `meta.py` rows as AsyncResult reads them · `waiting.py` waiting for
 results · `celery_chords.py` and `unlocking.py` chords.

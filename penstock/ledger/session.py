@@ -22,6 +22,8 @@ COLLISIONS = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: the same transaction may pass when it is repeated."""
 BAD_DATA = ("22", "23", "54")
 """Classes of errors about values: of data, of integrity, and of what is too large or too deep."""
+UNBINDABLE = ("cannot adapt type", "Error binding parameter")
+"""How drivers say that a value is of no type that they know."""
 SQLITE_BUSY, SQLITE_LOCKED = 5, 6
 _engines: dict[str, Engine] = {}
 _lock = threading.Lock()
@@ -102,6 +104,8 @@ def is_about_data(error: Exception) -> bool:
         return True
     if isinstance(error, exc.StatementError) and not isinstance(error, exc.DBAPIError):
         return isinstance(error.orig, (ValueError, OverflowError))
+    if isinstance(error, exc.ProgrammingError) and any(words in str(error.orig) for words in UNBINDABLE):
+        return True
     return isinstance(error, (exc.DataError, exc.IntegrityError)) or _state(error)[:2] in BAD_DATA
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -98,8 +99,10 @@ def test_arguments_that_are_not_json_are_kept_as_text(job: Job) -> None:
     assert (job.state, job.row.args) == (State.SUCCEEDED, ["[nan]"])
 
 
-def test_a_delivery_that_nobody_can_store_is_recorded_with_what_is_certain(job: Job) -> None:
-    assert Recorder(job.url).write([end(job.claim(retries=-1, priority=10**30))]).verdicts == [WON]
+@pytest.mark.parametrize("values", [{"retries": -1}, {"priority": 10**30}, {"priority": object()}])
+def test_a_delivery_that_nobody_can_store_is_recorded_with_what_is_certain(job: Job, values: dict[str, Any]) -> None:
+    told = [end(job.claim(**values)), *(end(other.claim()) for other in neighbours(job))]
+    assert Recorder(job.url).write(told).verdicts == [WON] * 21
     assert (job.state, job.row.reason, job.row.task) == (State.FAILED, Reason.UNSERIALISABLE, "t")
 
 
