@@ -149,11 +149,15 @@ class Scripts:
         flat = [part for message in messages for part in message]
         return bool(self.call("publish", producer, sequence, queue, step, due_ms, int(is_new), *flat))
 
-    def publish_outbox(self, messages: Iterable[Outgoing]) -> list[bool]:
-        """Puts messages of the outbox, some hundred at most, on their queues; False for one that Redis has already."""
+    def publish_outbox(self, messages: Iterable[Outgoing]) -> list[bool | str]:
+        """Puts messages of the outbox, some hundred at most, on their queues.
+
+        Returns:
+            For each whether it was put there, False: Redis has it already; or why its queue cannot take it.
+        """
         # redis-py takes no booleans.
         flat = (int(part) if isinstance(part, bool) else part for message in messages for part in message)
-        return [bool(published) for published in self.call("outbox", *flat)]
+        return [each.decode() if isinstance(each, bytes) else bool(each) for each in self.call("outbox", *flat)]
 
     def claim(
         self,

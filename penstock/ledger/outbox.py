@@ -136,16 +136,18 @@ def _columns(message: FollowUp, now: datetime) -> dict[str, Any]:
 # -- for the relay ------------------------------------------------------------------------------------------------
 
 
-def take(connection: Connection, count: int, max_bytes: int) -> list[tuple[int, FollowUp]]:
+def take(connection: Connection, after: int, count: int, max_bytes: int) -> list[tuple[int, FollowUp]]:
     """The oldest rows that are not published, with their numbers; nobody else takes them before the transaction ends.
 
     On PostgreSQL their rows are locked, and those that somebody else has locked are passed over; on SQLite there is one
     writer at a time.
 
     Args:
+        after: a number; older rows are left out.
         max_bytes: of their messages together, and one message more.
     """
-    waiting = select(outbox.c.number, func.length(outbox.c.payload)).where(outbox.c.published_at.is_(None))
+    waiting = select(outbox.c.number, func.length(outbox.c.payload))
+    waiting = waiting.where(outbox.c.published_at.is_(None), outbox.c.number > after)
     found = connection.execute(waiting.order_by(outbox.c.number).limit(count).with_for_update(skip_locked=True)).all()
     numbers: list[int] = []
     for number, size in found:

@@ -80,11 +80,12 @@ def test_without_a_worker_of_ours_what_is_due_later_is_ready_as_stock_workers_ex
     assert bench.space.items() >= bench.ready(b"a").items()
 
 
-def test_a_message_whose_queue_cannot_be_written_leaves_no_field(bench: Bench) -> None:
+def test_a_message_whose_queue_cannot_be_written_leaves_no_field_and_holds_up_no_other(bench: Bench) -> None:
     bench.client.set(bench.keys.ready(QUEUE, 0), "not a list")
-    with pytest.raises(redis.ResponseError):
-        bench.scripts.publish_outbox([outgoing("a")])
-    assert bench.keys.outbox not in bench.space
+    refused, published = bench.scripts.publish_outbox([outgoing("a"), outgoing("b", queue="web")])
+    assert str(refused).startswith("WRONGTYPE")
+    assert published is True
+    assert bench.space.items() >= {**known(bench, "b"), **bench.ready(b"b", queue="web")}.items()
 
 
 def test_a_full_server_takes_nothing(bench: Bench) -> None:

@@ -30,10 +30,10 @@ def test_a_commit_is_heard(ground: Ground, listener: Listener, jobs: tuple[str, 
 
 def test_what_was_committed_while_nobody_listened_is_heard_later(ground: Ground, listener: Listener) -> None:
     with listener.connection.begin():
-        assert outbox.take(listener.connection, 10, 10) == []
+        assert outbox.take(listener.connection, 0, 10, 10) == []
     ground.put("a")
     with listener.connection.begin():
-        assert len(outbox.take(listener.connection, 10, 10)) == 1
+        assert len(outbox.take(listener.connection, 0, 10, 10)) == 1
     assert listener.wait(SOON)
 
 

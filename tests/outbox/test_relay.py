@@ -39,23 +39,40 @@ def test_a_message_that_redis_has_is_only_noted_as_published(ground: Ground) -> 
     assert ground.published == ["a"]
 
 
-def test_while_redis_is_away_the_rows_wait(ground: Ground) -> None:
+def test_while_redis_refuses_them_the_rows_wait(ground: Ground) -> None:
     ground.put("a")
     relay = ground.relay()
-    ground.client.set(ground.keys.ready(QUEUE, 0), "no list")
+    ground.client.set(ground.keys.outbox, "no hash")
     with pytest.raises(redis.ResponseError):
         relay.turn()
     assert ground.waiting == ["a"]
-    ground.client.delete(ground.keys.ready(QUEUE, 0))
+    ground.client.delete(ground.keys.outbox)
     relay.turn()
     assert ground.ready == ["a"]
+
+
+def test_a_queue_that_takes_nothing_holds_up_no_other(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(relaying, "BATCH", 1)
+    ground.client.set("broken", "no list")
+    ground.put("a", "b", queue="broken")
+    ground.put("c")
+    relay = ground.relay()
+    assert [relay.turn() for _ in range(4)] == [1, 1, 1, 0]
+    assert (ground.ready, ground.waiting) == (["c"], ["a", "b"])
+    assert [record.args[0] for record in caplog.records if record.args] == ["broken"]  # type: ignore[index]
+    ground.client.delete("broken")
+    while relay.turn():
+        pass
+    assert (ground.client.llen("broken"), ground.waiting) == (2, [])
 
 
 def test_a_row_that_one_relay_has_taken_is_passed_over_by_the_others(postgresql_ground: Ground) -> None:
     ground = postgresql_ground
     ground.put("a", "b")
     with writing(ground.database_url) as connection:
-        assert [message.key for _, message in outbox.take(connection, 1, 1000)] == ["a"]
+        assert [message.key for _, message in outbox.take(connection, 0, 1, 1000)] == ["a"]
         assert ground.relay().turn() == 1
     assert ground.ready == ["b"]
 

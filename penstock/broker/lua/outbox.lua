@@ -1,7 +1,8 @@
 -- Puts messages of the outbox on their queues, each only if Redis does not have it already.
 --
 -- ARGV  2… septuples of outbox key, queue, step, due (ms; 0: now), job id, '1' if the message is a new job, raw
--- Returns for each 1, or 0: its message is in Redis, ready, in flight or put aside.
+-- Returns for each 1, or 0: its message is in Redis, ready, in flight or put aside; or why its queue cannot take it,
+-- because somebody else has a key of that name. The others must not wait for that.
 --
 -- A field of the hash says that Redis has the message; whoever settles the message as done deletes it. Message, field
 -- and count are written in one step, so that a server that has lost one of them has lost all of them.
@@ -16,21 +17,27 @@ for i = 2, #ARGV, 7 do
   reply[at] = 0
   if redis.call('HEXISTS', ours .. 'outbox', key) == 0 then
     due = tonumber(due)
+    local answer
     local score = string.format('%.0f', due > now and due or now)
     if due > now and promoted then
       -- Equal times are served in text order, so numbers have a fixed width.
       local unique = string.format('%016.0f.%08d', now, at)
-      redis.call('ZADD', parked_key(queue), score, step .. FIELD .. unique .. FIELD .. raw)
+      answer = redis.pcall('ZADD', parked_key(queue), score, step .. FIELD .. unique .. FIELD .. raw)
       pushed[queue] = pushed[queue] or 0
     else
-      redis.call('LPUSH', ready_key(queue, step), raw)
+      answer = redis.pcall('LPUSH', ready_key(queue, step), raw)
       pushed[queue] = (pushed[queue] or 0) + 1
     end
-    -- After the message: a push that fails, as on a key of a wrong type, must not leave a field behind.
-    redis.call('HSET', ours .. 'outbox', key, '1')
-    redis.call('ZADD', waiting_key(queue), score, id)
-    if is_new == '1' then accepted[queue] = (accepted[queue] or 0) + 1 end
-    reply[at] = 1
+    if type(answer) == 'table' and not string.find(answer.err, '^WRONGTYPE') then return answer end
+    -- After the message: a push that fails must not leave a field behind.
+    if type(answer) == 'table' then
+      reply[at] = answer.err
+    else
+      redis.call('HSET', ours .. 'outbox', key, '1')
+      redis.call('ZADD', waiting_key(queue), score, id)
+      if is_new == '1' then accepted[queue] = (accepted[queue] or 0) + 1 end
+      reply[at] = 1
+    end
   end
 end
 for queue, n in pairs(pushed) do

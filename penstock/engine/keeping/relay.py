@@ -12,6 +12,7 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from itertools import count
 
@@ -51,19 +52,36 @@ class Outflow:
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
+        self._passed = 0
+        """The number of the last row that was looked at, since a queue refused one; 0: none has."""
+        self._refused: set[str] = set()
+        """Queues that have refused one; told once."""
         self._tags = (f"{secrets.token_urlsafe(8)}.{number}" for number in count())
 
     def publish(self, connection: Connection) -> int:
-        """Publishes the oldest rows that wait, in one transaction; how many.
+        """Publishes the oldest rows that wait, in one transaction; how many it has tried, 0: the next call starts anew.
 
-        If this dies after publishing, the rows wait again, and Redis says that it has their messages.
+        Rows that their queue refuses are passed over until then, so that the others need not wait for them. If this
+        dies after publishing, the rows wait again, and Redis says that it has their messages.
         """
         with connection.begin():
-            rows = outbox.take(connection, BATCH, MAX_BYTES)
-            if rows:
-                self._scripts.publish_outbox([outgoing(message, next(self._tags)) for _, message in rows])
-                outbox.mark_published(connection, [number for number, _ in rows])
+            rows = outbox.take(connection, self._passed, BATCH, MAX_BYTES)
+            if not rows:
+                self._passed = 0
+                return 0
+            answers = self._scripts.publish_outbox([outgoing(message, next(self._tags)) for _, message in rows])
+            tried = list(zip(rows, answers, strict=True))
+            outbox.mark_published(connection, [row[0] for row, answer in tried if not isinstance(answer, str)])
+        refused = {message.queue: answer for (_, message), answer in tried if isinstance(answer, str)}
+        if refused or self._passed:
+            self._passed = rows[-1][0]
+        self._tell(refused)
         return len(rows)
+
+    def _tell(self, refused: Mapping[str, str]) -> None:
+        for queue in sorted(refused.keys() - self._refused):
+            logger.warning("jobs for %s wait in the outbox, for the queue takes none: %s", queue, refused[queue])
+        self._refused |= refused.keys()
 
     def put_back_lost(self, connection: Connection, after: int, seconds: float) -> tuple[int, int]:
         """Has published rows wait again whose message Redis does not have: those of the next slice.

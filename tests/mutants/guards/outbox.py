@@ -23,7 +23,7 @@ GUARDS = (
         file=f"{LUA}/outbox.lua",
         text="    due = tonumber(due)\n",
         replacement="    due = tonumber(due)\n    redis.call('HSET', ours .. 'outbox', key, '1')\n",
-        test=f"{ON_SCRIPT}::test_a_message_whose_queue_cannot_be_written_leaves_no_field[valkey]",
+        test=f"{ON_SCRIPT}::test_a_message_whose_queue_cannot_be_written_leaves_no_field_and_holds_up_no_other[valkey]",
         why="A push that fails leaves a field that says it did not, and the job is lost.",
     ),
     Guard(
@@ -88,13 +88,20 @@ GUARDS = (
     Guard(
         name="relay-publishes-before-it-notes-so",
         file=RELAY,
-        text="            if rows:\n                self._scripts.publish_outbox(",
-        replacement="            if rows:\n"
-        "                outbox.mark_published(connection, [number for number, _ in rows])\n"
-        "                connection.commit()\n"
-        "                self._scripts.publish_outbox(",
-        test=f"{ON_RELAY}::test_while_redis_is_away_the_rows_wait[sqlite]",
+        text="            answers = self._scripts.publish_outbox(",
+        replacement="            outbox.mark_published(connection, [number for number, _ in rows])\n"
+        "            connection.commit()\n"
+        "            answers = self._scripts.publish_outbox(",
+        test=f"{ON_RELAY}::test_while_redis_refuses_them_the_rows_wait[sqlite]",
         why="What Redis has refused waits until somebody looks for lost messages.",
+    ),
+    Guard(
+        name="broken-queues-hold-up-no-others",
+        file=RELAY,
+        text="            self._passed = rows[-1][0]\n",
+        replacement="            pass\n",
+        test=f"{ON_RELAY}::test_a_queue_that_takes_nothing_holds_up_no_other[sqlite]",
+        why="A key of somebody else's that is called like a queue keeps all jobs of the outbox waiting.",
     ),
     Guard(
         name="published-again-is-not-lost",
