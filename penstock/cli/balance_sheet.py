@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from penstock.cli.account import Account, Verdict
 from penstock.cli.auditing import Report
 from penstock.cli.examination import Kind, Problem
 from penstock.cli.output import COLOURS, GAP
-from penstock.cli.wording import counted, one_line, short_id
+from penstock.cli.wording import counted, one_line
 from penstock.job import State
 
 NAME_WIDTH = 16
@@ -161,17 +162,21 @@ def _print_problems(console: Console, report: Report) -> None:
     if report.examination is None:
         return
     for problem in report.examination.problems:
-        head = Text(problem.kind.value, style=KIND_COLOURS.get(problem.kind, "dim"))
-        name = short_id(problem.job_id) if problem.remedy.find(problem.job_id) < 0 else problem.job_id
-        head.append(f"  {one_line(' '.join([name, problem.task, f'({problem.queue})']))}", style="not bold default")
-        console.print(head)
-        console.print(Text(f"  {one_line(problem.text)}"))
-        console.print(Text(f"  → {one_line(problem.remedy)}", style="dim"))
+        _print_problem(console, problem)
     for kind, count in report.examination.counts.items():
         if (more := count - sum(problem.kind is kind for problem in report.examination.problems)) > 0:
             console.print(Text(f"… and {more:,} more that are {kind}; --limit names more", style="dim"))
     if report.examination.problems:
         console.print()
+
+
+def _print_problem(console: Console, problem: Problem) -> None:
+    head = Text(problem.kind.value, style=KIND_COLOURS.get(problem.kind, "dim"))
+    names = (problem.job_id, problem.task, f"({problem.queue})")
+    head.append(f"  {one_line(' '.join(name for name in names if name))}", style="not bold not dim default")
+    console.print(head)
+    console.print(Padding(Text(one_line(problem.text)), (0, 0, 0, 2)))
+    console.print(Padding(Text(f"→ {one_line(problem.remedy)}", style="dim"), (0, 0, 0, 2)))
 
 
 def _remarks(report: Report) -> Iterator[str]:
