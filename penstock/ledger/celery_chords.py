@@ -82,7 +82,8 @@ class Chords(Base):
         self._tell(Record(step=Step.END, delivery=delivery, outcome=outcome, at=datetime.now(UTC), parts=(part,)))
 
     def _part(self, request: Any) -> Part | None:
-        return part_of(request.id, request.group, request.group_index, request.chord, self._queue_of(request))
+        queue = self._queue_of(request)
+        return part_of(request.id, request.group, request.group_index, request.chord, queue, request.root_id)
 
     def _queue_of(self, request: Any) -> str:
         """The queue of a job; one that never ran has none, and a worker of the running job's will do for its chord."""

@@ -68,6 +68,8 @@ class Part:
     """The body's signature as the message carries it, as JSON."""
     queue: str
     """Where the job goes that starts the body."""
+    root: str | None = None
+    """The job that the part comes from in the end, and so does the body."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,12 +24,13 @@ CHORD_SIZE = "chord_size"
 MAX_INTEGER = 2**31 - 1
 
 
-def part_of(id: Any, group: Any, position: Any, chord: Any, queue: str) -> Part | None:
+def part_of(id: Any, group: Any, position: Any, chord: Any, queue: str, root: Any = None) -> Part | None:
     """The part that a message says its job is; anyone may have written it.
 
     Args:
         chord: the body's signature.
         queue: where the job goes that starts the body.
+        root: id of the job that the part comes from in the end.
 
     Returns:
         None when it is no part, or when nobody knows how many there are: then the sender's own result backend looks
@@ -49,6 +50,7 @@ def part_of(id: Any, group: Any, position: Any, chord: Any, queue: str) -> Part 
         total=total,
         body=Encoded(dumps(body)),
         queue=queue,
+        root=root if isinstance(root, str) and root else None,
     )
 
 
@@ -66,7 +68,8 @@ def unlock(part: Part, job_ids: Sequence[str], saved: Any, now: datetime) -> Fol
     # Interval and retries count only if somebody has deleted the row of a part, or SQL is away.
     kwargs = f'{{"interval":1,"max_retries":null,"result":{results}}}'
     arguments = Arguments([part.counter, "…"], {"result": "…"}, f"[{quote(part.counter)},{part.body}],{kwargs}")
-    root = options.get("root_id")
+    # A body seldom says where it comes from: Celery tells it when it is sent, by whoever sends it.
+    root = options.get("root_id") or part.root
     priority = _priority(options.get("priority"))
     template = Template(
         task=UNLOCK_TASK,

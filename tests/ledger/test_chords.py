@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -198,6 +199,12 @@ def test_the_job_that_starts_the_body_says_where_it_comes_from(database_url: str
     headers = json.loads(message.payload + b'"}}')["headers"]
     assert (headers["id"], headers["parent_id"], headers["root_id"]) == ("g:unlock", "a", "root")
     assert headers["outbox"] == "g:unlock"
+
+
+def test_a_body_that_does_not_say_where_it_comes_from_comes_from_where_its_parts_do(database_url: str) -> None:
+    child = replace(part("a", total=1, options={}), root="grandmother")
+    (message,) = ended(database_url, child)
+    assert json.loads(message.payload + b'"}}')["headers"]["root_id"] == "grandmother"
 
 
 @pytest.mark.parametrize(

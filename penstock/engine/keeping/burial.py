@@ -93,5 +93,6 @@ def _told(raw: bytes, queue: str, step: int) -> tuple[Delivery | None, Part | No
         return None, None
     headers = payload["headers"]
     embed = body[2] if isinstance(body, list) and len(body) > 2 and isinstance(body[2], dict) else {}
-    part = part_of(headers.get("id"), headers.get("group"), headers.get("group_index"), embed.get("chord"), queue)
+    group, position, root = (headers.get(name) for name in ("group", "group_index", "root_id"))
+    part = part_of(headers.get("id"), group, position, embed.get("chord"), queue, root)
     return describe_message(headers, body, {"routing_key": queue, "priority": step}), part
