@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 from penstock.ledger.records import FollowUp, Part, Record
+from penstock.ledger.tables import ID_LENGTH
 
 
 @dataclass
@@ -45,10 +47,10 @@ class Collection:
         if job_id == self.job_id and self.is_replacing:
             self.replaced = True
         elif retries:
-            return f"{job_id}~{retries}"
+            return _further(job_id, str(retries))
         elif is_new:
             return job_id
-        return f"{job_id}~{secrets.token_hex(4)}"
+        return _further(job_id, secrets.token_hex(4))
 
     def complete(self) -> list[Record]:
         """The records, the job's own end with all that hangs on it."""
@@ -56,6 +58,12 @@ class Collection:
             own = next((place for place, each in enumerate(self.records) if each.delivery.id == self.job_id), -1)
             self.records[own] = replace(self.records[own], follow_ups=tuple(self.follow_ups), parts=tuple(self.parts))
         return self.records
+
+
+def _further(job_id: str, suffix: str) -> str:
+    """A name for another message of a job. A long id goes in as its hash: cut off it would be the first message's."""
+    key = f"{job_id}~{suffix}"
+    return key if len(key) <= ID_LENGTH else f"{sha256(job_id.encode(errors='replace')).hexdigest()}~{suffix}"
 
 
 _current: ContextVar[Collection | None] = ContextVar("penstock_collection", default=None)

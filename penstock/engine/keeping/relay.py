@@ -275,6 +275,6 @@ def outgoing(message: FollowUp, tag: str) -> Outgoing:
         due_ms=int(message.due.timestamp() * 1000) if message.due else 0,
         job_id=message.job_id,
         # A retry and what replaces a job come under its id, with a key of their own.
-        is_new=not message.key.startswith(f"{message.job_id}~"),
+        is_new=message.key == message.job_id,
         raw=sealed(message.payload, tag),
     )

@@ -1,0 +1,19 @@
+"""Names of the messages of an outcome: the outbox knows them apart, however long the job's id is."""
+
+import pytest
+
+from penstock.ledger.collecting import Collection
+from penstock.ledger.tables import ID_LENGTH
+
+
+@pytest.mark.parametrize("length", [36, ID_LENGTH - 1, ID_LENGTH])
+def test_each_message_of_a_job_has_a_key_of_its_own_that_its_column_takes(length: int) -> None:
+    id = "x" * length
+    keys = [Collection(id).key_for(id, retries) for retries in range(12)]
+    keys.append(Collection(id, is_replacing=True).key_for(id, 0))
+    assert len(set(keys)) == len(keys)
+    assert max(map(len, keys)) <= ID_LENGTH
+
+
+def test_the_first_message_of_a_job_is_called_like_the_job() -> None:
+    assert Collection("parent").key_for("child", 0) == "child"
