@@ -126,6 +126,7 @@ class Consumer(CeleryConsumer):
         if self.claims is not None:
             self._link.flushes_itself = False
             hub.on_tick.add(self._link.flush)
+            self._link.join(hub)
             if (maintain := getattr(getattr(self.pool, "_pool", None), "maintain_pool", None)) is not None:
                 hub.call_repeatedly(CHILDREN_SECONDS, maintain)
 

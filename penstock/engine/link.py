@@ -50,6 +50,7 @@ class KeeperLink:
         self._owner = os.getpid()
         self.flushes_itself = True
         """Whether words leave at once; False when somebody calls :meth:`flush` on each turn of an event loop."""
+        self._hub: Any = None
 
     def open(self) -> None:
         """Makes the socket, before the pool forks: children hold it as well, so that its end means that all ended."""
@@ -66,6 +67,7 @@ class KeeperLink:
         with self._lock:
             if self._socket is None or self._theirs is None:
                 self.open()
+            self._listen()
             theirs, self._theirs = self._theirs, None
             assert theirs is not None
             assert self._reports_read is not None
@@ -88,6 +90,18 @@ class KeeperLink:
                 self._close_socket()
                 self.start()
             self.flush()
+
+    def join(self, hub: Any) -> None:
+        """Has kombu's event loop call :meth:`watch` as soon as the keeper says something, or dies.
+
+        Whoever waits for an answer, as a job that follows from another, would otherwise wait for the next watch.
+        """
+        self._hub = hub
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._hub is not None and self._socket is not None:
+            self._hub.add_reader(self._socket.fileno(), self.watch)
 
     def stop(self) -> None:
         """Has the keeper settle what it has, give back what the worker still holds, and end."""
@@ -232,6 +246,9 @@ class KeeperLink:
 
     def _close_socket(self) -> None:
         if self._socket is not None:
+            if self._hub is not None:
+                # Before it is closed: children hold it as well, so the system goes on to tell of it.
+                self._hub.remove_reader(self._socket.fileno())
             self._socket.close()
         self._socket = None
         self._unread.clear()
