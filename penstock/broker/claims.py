@@ -73,6 +73,7 @@ class Claims:
     _opened: deque[tuple[str, dict[str, Any]]] = field(default_factory=deque)
     _counted: set[str] = field(default_factory=set)
     _outbox_keys: dict[str, str] = field(default_factory=dict)
+    _interrupted: set[str] = field(default_factory=set)
     _lost: set[str] = field(default_factory=set)
     _offset_ms: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -205,6 +206,15 @@ class Claims:
         self.on_revoked(ids, stamps)
         self.revoked_version = max(self.revoked_version, version)
 
+    def interrupt(self, token: str) -> None:
+        """Notes that a claim's job was started, and is ended with its worker: its next delivery asks the ledger."""
+        self._interrupted.add(token)
+
+    def give_back(self) -> None:
+        """Ends all claims that are left, for a worker that runs nothing any more; their messages stand as before."""
+        for token in sorted(self._held, key=lambda token: int(token.partition(":")[0]), reverse=True):
+            self.settle(token, "interrupt" if token in self._interrupted else "return")
+
     def acknowledge(self, token: str) -> bool:
         """Ends a claim whose job is done with."""
         return self.settle(token, "ack_counted" if token in self._counted else "ack")
@@ -221,6 +231,7 @@ class Claims:
         with self._lock:
             held = self._held.pop(token, None)
             self._counted.discard(token)
+            self._interrupted.discard(token)
             key = self._outbox_keys.pop(token, "")
         if verb in ACKS:
             first = key  # Of the delivered message, so that nobody who ends a claim needs to know of the outbox.

@@ -30,6 +30,7 @@ from penstock.engine.comeback import Comebacks
 from penstock.engine.gate import Gate
 from penstock.engine.handover import Handover
 from penstock.engine.keeping import CRASH_LIMIT, LEASE_SECONDS
+from penstock.engine.keeping.identity import last_change
 from penstock.engine.link import KeeperLink
 from penstock.job import Reason, State
 from penstock.ledger.backend import LedgerBackend
@@ -153,9 +154,13 @@ class Consumer(CeleryConsumer):
         super().stop()
 
     def shutdown(self) -> None:
-        """After the pool has ended: has the keeper give back whatever was claimed and not started."""
+        """After the pool has ended: has the keeper give back whatever was claimed and has not ended."""
         super().shutdown()
         if self.claims is not None:
+            for left in tuple(state.active_requests):
+                if isinstance(left, request.Request):
+                    self.claims.interrupt(left.token)
+            self.claims.give_back()
             self._link.stop()
 
     def connection_for_read(self, heartbeat: Any = None) -> Any:
@@ -165,6 +170,8 @@ class Consumer(CeleryConsumer):
         connection = self.app.connection_for_read(heartbeat=heartbeat)
         setattr(connection, CLAIMS, self.claims)
         self.ensure_connected(connection)
+        if self._gate is not None:
+            self._doubt(last_change(connection.default_channel.scripts))
         if not self.claims.worker:
             self._begin(connection.default_channel.scripts)
         return connection

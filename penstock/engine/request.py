@@ -105,7 +105,7 @@ class Request(CeleryRequest):
         assert claims is not None
         state.task_ready(self)
         if not {state.should_stop, state.should_terminate} <= {None, False}:
-            claims.settle(self.token, "return")  # The operator ended the process; the job is not to blame.
+            claims.settle(self.token, "interrupt")  # The operator ended the process; the job is not to blame.
             return
         logger.error("the process of %s[%s] died (%s); the job goes back", self.name, self.id, _in_short(exc_info))
         is_recorded = isinstance(self.task.backend, LedgerBackend)
@@ -126,6 +126,12 @@ class Request(CeleryRequest):
             started_at=self.began_at,
             at=datetime.now(UTC),
         )
+
+    def _announce_cancelled(self, emit_retry: bool = True) -> None:
+        """Celery's, for a job that ends with its worker. Its process may live for a moment, so its claim stays."""
+        super()._announce_cancelled(emit_retry=emit_retry)
+        if self.claims is not None:
+            self.claims.interrupt(self.token)
 
     def abandon(self) -> None:
         """Makes sure that this request, which still waits, never starts here: its claim is somebody else's."""

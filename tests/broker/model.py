@@ -323,6 +323,9 @@ class Model:
                 self.counts.pop(raw, None)
             case "return":
                 self._front(queue, step, raw)
+            case "interrupt":
+                self._count(raw, crashed=False, now=now)
+                self._front(queue, step, raw)
             case "requeue":
                 self._count(raw, crashed=False, now=now)
                 self._last(queue, step, raw)

@@ -13,6 +13,7 @@ VERBS = {
     "ack": (),
     "ack_counted": (),
     "return": (),
+    "interrupt": (),
     "requeue": (),
     "crash": (str(LIMIT),),
     "park": ("2000000000000",),
@@ -62,6 +63,13 @@ def test_return_puts_a_message_in_front_and_counts_nothing(bench: Bench) -> None
     bench.push(b"b")
     assert bench.settle("return") == SETTLED
     assert bench.space == {**bench.idle(), **bench.ready(b"a", b"b"), **bench.wake(1)}
+
+
+def test_interrupt_puts_a_message_in_front_and_counts_a_delivery(bench: Bench) -> None:
+    bench.hold(b"a")
+    bench.push(b"b")
+    assert bench.settle("interrupt") == SETTLED
+    assert bench.space == {**bench.idle(), **bench.ready(b"a", b"b"), **bench.wake(1), **bench.counted(b"a", 1, 0)}
 
 
 def test_return_goes_to_the_step_that_the_message_came_from(bench: Bench) -> None:
@@ -291,7 +299,7 @@ def test_a_claim_can_be_settled_after_its_lease_ended_and_before_it_was_taken_ba
     assert bench.space == {**bench.ready(b"b"), **bench.wake(1), **bench.counted(b"b", 1, 1)}
 
 
-@pytest.mark.parametrize("verb", ["return", "requeue", "crash"])
+@pytest.mark.parametrize("verb", ["return", "interrupt", "requeue", "crash"])
 def test_any_bytes_come_back_unharmed(bench: Bench, verb: str) -> None:
     bench.hold(BINARY)
     bench.settle(verb, *VERBS[verb])

@@ -35,7 +35,9 @@ UNKNOWN = [Source(queue, step, task) for queue in QUEUES for step in STEPS for t
 MAX_WORKERS = 3
 
 queues, steps, slices = st.sampled_from(QUEUES), st.sampled_from(STEPS), st.integers(1, 4)
-settled = st.sampled_from(["ack", "ack_counted", "return", "requeue", "crash", "park", "block", "bury", "quarantine"])
+settled = st.sampled_from(
+    ["ack", "ack_counted", "return", "interrupt", "requeue", "crash", "park", "block", "bury", "quarantine"]
+)
 
 
 class Broker(RuleBasedStateMachine):

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
+from penstock.job import State
+from penstock.ledger import queries
+from penstock.ledger.session import reading
 from tests.engine.station import LEASE_SECONDS, Station
 from tests.live import Worker, wait_for
 
@@ -145,4 +148,24 @@ def test_a_worker_that_is_told_to_end_gives_back_what_it_did_not_start(station: 
         assert not station.leases()
         left = {key.decode() for key in station.redis.keys("penstock:*")}
         shared = ("promoter", "watcher:", "producer:", "queues", "reaper", "server", "tally", "waiting:", "wake:")
+        # What was started comes again as a second delivery, which asks the ledger before it starts.
+        assert station.redis.hlen(station.keys.deliveries) == (kind is signal.SIGQUIT)
+        shared += ("deliveries",)
         assert not [key for key in left if not key.startswith(tuple(f"penstock:{name}" for name in shared))]
+
+
+def test_a_job_that_ended_with_its_worker_and_was_shown_as_running_ends_at_the_next(booked: Station) -> None:
+    def state() -> State | None:
+        with reading(booked.ledger) as connection:
+            row = queries.find_job(connection, id)
+        return row.state if row else None
+
+    end = booked.gate("ended-with-its-worker")
+    with booked.worker() as first:
+        id = booked.send("hold", str(end))
+        wait_for(lambda: state() is State.RUNNING, "the ledger shows that it runs")
+        first.stop(signal.SIGQUIT)
+    end.touch()
+    with booked.worker():
+        wait_for(lambda: state() is State.SUCCEEDED, "the second attempt's outcome is written")
+    assert len(booked.starts(id)) == 2

@@ -4,6 +4,7 @@
 --   ack         outbox key      done; with it the field that says that Redis has the message of this outbox row
 --   ack_counted outbox key      the same, and its delivery count is forgotten
 --   return                      to the front, not counted: it was never started
+--   interrupt                   to the front, counted as a delivery: it was started, and ended with its worker
 --   requeue                     last in line, counted as a delivery
 --   crash       limit           to the front, counted as a delivery that killed its process; buried at the limit
 --   park        due             aside until then (ms)
@@ -22,6 +23,10 @@ local verbs = {}
 verbs['return'] = function(claimer, queue, token, raw)
   redis.call('RPUSH', ready_key(queue, step_of(token)), raw)
   wake(queue, 1)
+end
+function verbs.interrupt(claimer, queue, token, raw)
+  count_delivery(raw, false, now)
+  verbs['return'](claimer, queue, token, raw)
 end
 function verbs.ack_counted(_, _, _, raw, key)
   forget_delivery(raw)
