@@ -38,6 +38,8 @@ GONE_SECONDS = 3.0
 """A job that no Redis key and no living process has held for so long will not come back."""
 LONGEST_SECONDS = 300.0
 """For the jobs of one run to end, as long as some do."""
+SETTLE_SECONDS = 20.0
+"""For the messages of jobs that have ended, while somebody is there to settle them."""
 GRACE_SECONDS = 5.0
 """On top of the bound: for the bodies, and for a busy machine."""
 RUN = "FAULTS_RUN"
@@ -374,8 +376,18 @@ class Ground:
         for memory in self._memories:
             self._found.overgrown |= memory.overgrown
             self.remarks.append(memory.remark)
+        self._found.left_over = self._left_over()
         self._found.messages_kept = {label: self._holdings.keep(message) for label, message in self._foreign.items()}
         return judge(self._found)
+
+    def _left_over(self) -> set[str]:
+        """Jobs that have ended and whose messages nobody settles; stock's wait for its timeout, and are not judged."""
+        ended = set(self._found.outcomes) if self.side.is_ours else set()
+        left, over = ended, time.monotonic() + SETTLE_SECONDS
+        with self._resting():
+            while (left := self._holdings.mentioned(left)) and time.monotonic() < over:
+                time.sleep(0.25)
+        return left
 
     @property
     def jobs(self) -> int:

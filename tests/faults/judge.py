@@ -9,6 +9,7 @@
 | I4 | an outcome that changes, or that is not of an attempt that ended: wrong |
 | - | a process that keeps more and more while its store is away: wrong |
 | I5 | a next start later than the bound: slow |
+| I8 | on our side, a message of a job that has ended: stuck |
 | I7 | a start before that of a job that was accepted earlier: reordered |
 | I9 | a job that was accepted once and starts twice: doubled, as in I2 |
 """
@@ -72,6 +73,8 @@ class Evidence:
     """Messages that are no jobs: whether their bytes are still somewhere."""
     stored: dict[str, float] = field(default_factory=dict)
     """When somebody outside saw first that the store has a job's outcome."""
+    left_over: set[str] = field(default_factory=set)
+    """Jobs with an outcome of which the system still has a message to be delivered."""
     overgrown: dict[str, int] = field(default_factory=dict)
     """Processes whose memory has grown by more than they may, and by how many bytes."""
 
@@ -133,6 +136,8 @@ def judge(evidence: Evidence) -> Verdict:
         if not kept:
             verdict.blame(verdict.lost, label, "its bytes are nowhere any more")
     _judge_order(evidence.in_line, attempts, verdict)
+    for job in evidence.left_over:
+        verdict.blame(verdict.stuck, job, "has its outcome, and a message that is still to be delivered")
     for process, bytes in evidence.overgrown.items():
         verdict.blame(verdict.wrong, process, f"grew by {bytes / 2**20:.0f} MB")
     verdict.recovery = max(_recoveries(attempts, evidence.interrupted), default=None)

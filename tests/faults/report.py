@@ -207,7 +207,8 @@ In the rows of W8 to W12, SQL and poison both sides keep their results in SQL: s
   revoke that did nothing; or a message whose bytes are gone.
 - **doubled**: started while another start of it was alive, or again though no retry was asked for and no process of it
   was killed.
-- **stuck**: still waits or runs, or has no outcome in the store, when the bound and five seconds are over.
+- **stuck**: still waits or runs, or has no outcome in the store, when the bound and five seconds are over; on our side
+  also: has ended, and its message is still to be delivered.
 - **repeated**: started again after its result was stored by a process that was killed before it could say so.
   **wrong**: an outcome that changed, or that is not of an attempt that ended; or a process that grew by more than
   64 MB. **reordered**: started before a job that was accepted earlier. **late**: done, but started again later than

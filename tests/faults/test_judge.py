@@ -138,6 +138,10 @@ def test_a_job_that_fails_with_another_error_than_its_own_is_wrong() -> None:
     assert not seen("ValueError").damaged
 
 
+def test_a_job_that_has_ended_and_whose_message_stays_is_stuck() -> None:
+    assert verdict(start(1), end(2), left_over={JOB}).stuck == {JOB}
+
+
 def test_a_process_that_grew_too_much_is_wrong() -> None:
     assert verdict(start(1), end(2), overgrown={"keeper": 2**30}).wrong == {"keeper"}
 
