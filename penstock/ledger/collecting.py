@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from penstock.ledger.records import FollowUp, Part, Record
-from penstock.ledger.tables import ID_LENGTH
+from penstock.ledger.rows import clip
 
 
 @dataclass
@@ -47,10 +47,10 @@ class Collection:
         if job_id == self.job_id and self.is_replacing:
             self.replaced = True
         elif retries:
-            return _further(job_id, str(retries))
+            return _storable(f"{job_id}~{retries}")
         elif is_new:
-            return job_id
-        return _further(job_id, secrets.token_hex(4))
+            return _storable(job_id)
+        return _storable(f"{job_id}~{secrets.token_hex(4)}")
 
     def complete(self) -> list[Record]:
         """The records, the job's own end with all that hangs on it."""
@@ -60,10 +60,9 @@ class Collection:
         return self.records
 
 
-def _further(job_id: str, suffix: str) -> str:
-    """A name for another message of a job. A long id goes in as its hash: cut off it would be the first message's."""
-    key = f"{job_id}~{suffix}"
-    return key if len(key) <= ID_LENGTH else f"{sha256(job_id.encode(errors='replace')).hexdigest()}~{suffix}"
+def _storable(key: str) -> str:
+    """The key, or its hash if it is too long for its column: cut off, it would be another message's."""
+    return key if clip(key) == key else sha256(key.encode(errors="replace")).hexdigest()
 
 
 _current: ContextVar[Collection | None] = ContextVar("penstock_collection", default=None)

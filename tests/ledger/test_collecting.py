@@ -6,7 +6,7 @@ from penstock.ledger.collecting import Collection
 from penstock.ledger.tables import ID_LENGTH
 
 
-@pytest.mark.parametrize("length", [36, ID_LENGTH - 1, ID_LENGTH])
+@pytest.mark.parametrize("length", [36, ID_LENGTH - 1, ID_LENGTH, 1000])
 def test_each_message_of_a_job_has_a_key_of_its_own_that_its_column_takes(length: int) -> None:
     id = "x" * length
     keys = [Collection(id).key_for(id, retries) for retries in range(12)]
