@@ -16,7 +16,7 @@ from penstock.broker.scripts import Scripts
 from penstock.broker.unacked import unacked_size
 from penstock.cli.account import Sheet, Verdict, judge, sheet_of
 from penstock.cli.broker import broker_of, note, options_of, require_known, served_queues
-from penstock.cli.examination import Examination, enter, examine
+from penstock.cli.examination import FAULTS, Examination, Problem, enter, examine
 from penstock.cli.wording import counted
 from penstock.errors import PenstockError
 from penstock.job import Reason, State
@@ -48,6 +48,14 @@ class Report:
     sentence: str
     held_by_stock: int
     """Messages that stock workers have taken; of which queue, only they know."""
+    is_deep: bool
+    """Whether somebody asked for a deep look."""
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is to be told by name; what mends itself only if somebody has asked for it."""
+        found = self.examination.problems if self.examination else []
+        return [problem for problem in found if self.is_deep or problem.kind in FAULTS]
 
 
 def audit(app: PenstockApp, names: Sequence[str], *, deep: bool, limit: int) -> Report:
@@ -65,7 +73,7 @@ def audit(app: PenstockApp, names: Sequence[str], *, deep: bool, limit: int) -> 
         held_by_stock = unacked_size(scripts, options_of(app))
     if names:
         sheet = replace(sheet, accounts=[account for account in sheet.accounts if account.queue in names])
-    return Report(sheet, examination, verdict, sentence, held_by_stock)
+    return Report(sheet, examination, verdict, sentence, held_by_stock, deep)
 
 
 def _explained(

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from penstock.cli.account import Account, Verdict
 from penstock.cli.auditing import Report
-from penstock.cli.examination import Kind, Problem
+from penstock.cli.examination import FAULTS, Kind, Problem
 from penstock.cli.output import COLOURS, GAP
 from penstock.cli.wording import counted, one_line
 from penstock.job import State
@@ -90,7 +90,7 @@ def print_report(console: Console, report: Report) -> None:
         return
     for account in report.sheet.accounts:
         click.echo("\t".join(columns_of(account)))
-    for problem in report.examination.problems if report.examination else ():
+    for problem in report.problems:
         click.echo(one_line(f"{problem.kind} {problem.job_id}: {problem.text}; {problem.remedy}"), err=True)
     click.echo(f"penstock: {report.sentence}", err=True)
 
@@ -159,14 +159,14 @@ def _cell(line: Line, amount: int) -> Text:
 
 
 def _print_problems(console: Console, report: Report) -> None:
-    if report.examination is None:
-        return
-    for problem in report.examination.problems:
+    for problem in report.problems:
         _print_problem(console, problem)
-    for kind, count in report.examination.counts.items():
-        if (more := count - sum(problem.kind is kind for problem in report.examination.problems)) > 0:
-            console.print(Text(f"… and {more:,} more that are {kind}; --limit names more", style="dim"))
-    if report.examination.problems:
+    counts = report.examination.counts if report.examination else {}
+    for kind, count in counts.items():
+        if more := count - sum(problem.kind is kind for problem in report.problems):
+            option = "--limit" if report.is_deep or kind in FAULTS else "--deep"
+            console.print(Text(f"{more:,} more: {kind}; {option} names them", style="dim"))
+    if counts:
         console.print()
 
 

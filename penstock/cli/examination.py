@@ -47,6 +47,8 @@ class Kind(StrEnum):
     """A dead letter that the ledger does not have yet."""
 
 
+FAULTS = (Kind.LOST, Kind.TAKEN)
+"""Those that break the balance; the others mend themselves."""
 NO_QUEUE = "(unknown)"
 """Where a row is shown that names no queue."""
 

@@ -568,6 +568,13 @@ def test_in_a_pipe_each_queue_is_a_line_of_thirteen_columns(run: Run, ledger: Le
     assert result.stderr.startswith("lost ")
 
 
+def test_what_mends_itself_is_named_when_asked_for(run: Run, ledger: Ledger) -> None:
+    ids = enqueued(2)
+    write(ledger.url, end(of(ids[0]), Outcome(state=State.CANCELLED, reason=Reason.REVOKED)))
+    assert run(audit).stderr == "penstock: balanced: all 2 jobs are accounted for\n"
+    assert run(audit, "--deep").stderr.startswith(f"late {ids[0]}: ")
+
+
 def test_one_queue_is_shown_when_asked_for(run: Run, ledger: Ledger) -> None:
     enqueued()
     enqueued(queue="mail")
