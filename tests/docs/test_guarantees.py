@@ -17,7 +17,7 @@ def test_a_guarantee_is_a_sentence_with_its_ground_its_limits_and_its_tests(name
     if name == NOT_YET:
         return
     parts = re.fullmatch(
-        r"\n\*\*(?P<says>[^*]+\.)\*\*\n\n- Rests on: .+?\n- Limits: .+?\n- Shown by:\s(?P<shown>.+?)\n*", text, re.DOTALL
+        r"\n\*\*[^*]+\.\*\*\n\n- Rests on: .+?\n- Limits: .+?\n- Shown by:\s(?P<shown>.+?)\n*", text, re.DOTALL
     )
     assert parts, text
     assert re.search(r"`tests/[\w/]+\.py::test_\w+`", parts["shown"]), "it names no test"

@@ -80,10 +80,12 @@ def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-def test_readme_knows_how_many_guards_are_removed_in_turn() -> None:
+def test_readme_knows_about_how_many_guards_are_removed_in_turn() -> None:
+    """To the hundred, or whoever adds one would have to change README."""
     from tests.mutants.table import GUARDS
 
-    assert f"removes {len(GUARDS)} guards" in " ".join(README.split())
+    (stated,) = re.findall(r"removes more than (\d+) guards", " ".join(README.split()))
+    assert int(stated) < len(GUARDS) < int(stated) + 100
 
 
 def test_the_fault_table_of_readme_says_what_the_page_says() -> None:

@@ -9,7 +9,7 @@ GUARDS = (
     Guard(
         name="settlements-go-to-the-next-keeper",
         file=LINK,
-        text="            for words in self._unconfirmed.values():\n                self._send(words)\n",
+        text="            for line in self._unconfirmed.values():\n                self._unsent += line\n",
         replacement="",
         test=f"{ON_KEEPER}::test_a_settlement_that_its_keeper_took_to_its_grave_goes_to_the_next_one",
         why="What a keeper took to its grave stays in flight, and runs again when the worker ends.",
@@ -105,17 +105,9 @@ GUARDS = (
     Guard(
         name="keepers-reap",
         file=KEEPER,
-        text=", Reap(ward)]",
-        replacement="]",
+        text="[Reap(ward), ",
+        replacement="[",
         test=f"{ON_KEEPER}::test_a_silent_worker_is_reaped_by_anothers_keeper",
         why="The jobs of a host that is gone are in flight for ever.",
-    ),
-    Guard(
-        name="dead-letters-wait-for-sql",
-        file=f"{KEEPING}/books.py",
-        text="        except (RedisError, OSError, PenstockError) as error:\n",
-        replacement="        except (RedisError, OSError) as error:\n",
-        test=f"{ON_KEEPER}::test_a_dead_letter_stays_in_redis_until_the_ledger_has_it",
-        why="One outage of SQL, and dead letters stay in Redis where nobody sees them.",
     ),
 )
