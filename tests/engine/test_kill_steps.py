@@ -20,10 +20,12 @@ from penstock.job import State
 from penstock.ledger import queries
 from penstock.ledger.session import engine_for, reading
 from tests.conftest import NewLedger
-from tests.engine.station import Station
+from tests.engine.station import QUEUE, Station
 from tests.engine.test_lost_workers import killed_at_the_end
 from tests.live import Worker, wait_for
 
+STEADY = "steady"
+"""Queue of the worker that outlives its keepers."""
 AGAIN_SECONDS = 40.0
 """A lease, its reaping, and a round of those who look for lost messages."""
 
@@ -42,6 +44,10 @@ class Flow(NamedTuple):
     last: str
 
 
+Start = Callable[[Station, str], Flow]
+"""Submits a flow to a queue."""
+
+
 @contextmanager
 def closed_books(place: Station) -> Iterator[None]:
     """Nobody can write a job inside of the block."""
@@ -57,20 +63,20 @@ def someone_waits_to_write(place: Station) -> bool:
 
 
 @contextmanager
-def not_yet_committed(place: Station, start: Callable[[Station], Flow]) -> Iterator[Flow]:
+def not_yet_committed(place: Station, start: Start, queue: str = QUEUE) -> Iterator[Flow]:
     """Inside of the block the first body has ended, and its outcome waits for the commit."""
     with closed_books(place):
-        flow = start(place)
+        flow = start(place, queue)
         place.started(flow.first)
         wait_for(lambda: someone_waits_to_write(place), "the keeper waits for the books")
         yield flow
 
 
 @contextmanager
-def just_committed(place: Station, start: Callable[[Station], Flow]) -> Iterator[Flow]:
+def just_committed(place: Station, start: Start, queue: str = QUEUE) -> Iterator[Flow]:
     """Inside of the block the first outcome is committed, and Redis does not know it yet: it answers nobody."""
     try:
-        with not_yet_committed(place, start) as flow:
+        with not_yet_committed(place, start, queue) as flow:
             place.server.pause()
         wait_for(lambda: state_of(place, flow.first), "the outcome is committed")
         yield flow
@@ -84,27 +90,27 @@ def state_of(place: Station, id: str) -> State | None:
     return row.state if row else None
 
 
-def in_a_chain(place: Station) -> Flow:
-    steps = [place.app.tasks["engine.touch"].si(number) for number in range(2)]
+def in_a_chain(place: Station, queue: str) -> Flow:
+    steps = [place.app.tasks["engine.touch"].si(number).set(queue=queue) for number in range(2)]
     result = chain(*steps).apply_async()
     return Flow(result.parent.id, result.id)
 
 
-def with_a_callback(place: Station) -> Flow:
-    follower = place.app.tasks["engine.touch"].si().set(task_id=f"follower-{os.urandom(4).hex()}")
-    result = place.app.tasks["engine.touch"].apply_async(link=follower)
+def with_a_callback(place: Station, queue: str) -> Flow:
+    follower = place.app.tasks["engine.touch"].si().set(queue=queue, task_id=f"follower-{os.urandom(4).hex()}")
+    result = place.app.tasks["engine.touch"].apply_async(link=follower, queue=queue)
     return Flow(result.id, follower.options["task_id"])
 
 
-def with_a_retry(place: Station) -> Flow:
-    id = place.send("again")
+def with_a_retry(place: Station, queue: str) -> Flow:
+    id = place.send("again", queue=queue)
     return Flow(id, id)
 
 
-def in_a_chord(place: Station) -> Flow:
+def in_a_chord(place: Station, queue: str) -> Flow:
     # Of two parts, because Celery makes a chain of one. The last to be looked at is the last to run.
-    parts = [place.app.tasks["engine.touch"].si(number) for number in range(2)]
-    result = chord(parts)(place.app.tasks["engine.collect"].s())
+    parts = [place.app.tasks["engine.touch"].si(number).set(queue=queue) for number in range(2)]
+    result = chord(parts)(place.app.tasks["engine.collect"].s().set(queue=queue))
     return Flow(result.parent.results[1].id, result.id)
 
 
@@ -114,7 +120,7 @@ FLOWS = [in_a_chain, with_a_callback, with_a_retry, in_a_chord]
 def assert_done_once(place: Station, flow: Flow, first_starts: int) -> None:
     """The last job has ended once; the first one's body has begun so often."""
     place.ended(flow.last, AGAIN_SECONDS)
-    wait_for(place.quiet, "everything is settled", AGAIN_SECONDS)
+    wait_for(lambda: place.quiet() and not place.redis.llen(STEADY), "everything is settled", AGAIN_SECONDS)
     wait_for(lambda: state_of(place, flow.last) is State.SUCCEEDED, "the last one is on the books")
     assert len(place.effects(flow.last, "end")) == 1
     if flow.first == flow.last:
@@ -133,61 +139,59 @@ def kill_all_of(worker: Worker) -> None:
     worker.stop(signal.SIGKILL)
 
 
+@pytest.fixture(scope="module")
+def surviving(place: Station) -> Iterator[Worker]:
+    """A worker that outlives its keepers."""
+    with place.worker("-Q", STEADY) as started:
+        wait_for(lambda: started.keeper, "there is a keeper")
+        yield started
+
+
 @pytest.fixture
-def worker(place: Station) -> Iterator[Worker]:
-    place.redis.flushdb()
+def dying(place: Station) -> Iterator[Worker]:
+    """A worker for one test."""
     with killed_at_the_end(place.worker()) as started:
         wait_for(lambda: started.keeper, "there is a keeper")
         yield started
 
 
 @pytest.mark.parametrize("start", FLOWS)
-def test_a_keeper_that_dies_before_the_commit_costs_nothing(
-    place: Station, worker: Worker, start: Callable[[Station], Flow]
-) -> None:
-    first = worker.keeper
-    with not_yet_committed(place, start) as flow:
+def test_a_keeper_that_dies_before_the_commit_costs_nothing(place: Station, surviving: Worker, start: Start) -> None:
+    first = surviving.keeper
+    with not_yet_committed(place, start, STEADY) as flow:
         os.kill(first, signal.SIGKILL)
-        wait_for(lambda: worker.keeper not in (0, first), "there is another keeper")
+        wait_for(lambda: surviving.keeper not in (0, first), "there is another keeper")
     assert_done_once(place, flow, first_starts=1)
 
 
 @pytest.mark.parametrize("start", FLOWS)
-def test_a_keeper_that_dies_after_the_commit_costs_nothing(
-    place: Station, worker: Worker, start: Callable[[Station], Flow]
-) -> None:
-    first = worker.keeper
-    with just_committed(place, start) as flow:
+def test_a_keeper_that_dies_after_the_commit_costs_nothing(place: Station, surviving: Worker, start: Start) -> None:
+    first = surviving.keeper
+    with just_committed(place, start, STEADY) as flow:
         os.kill(first, signal.SIGKILL)
     assert_done_once(place, flow, first_starts=1)
 
 
-@pytest.mark.parametrize("start", [in_a_chain, with_a_retry])
-def test_a_worker_that_dies_before_the_commit_runs_the_body_again(
-    place: Station, worker: Worker, start: Callable[[Station], Flow]
-) -> None:
-    with not_yet_committed(place, start) as flow:
-        kill_all_of(worker)
+def test_a_worker_that_dies_before_the_commit_runs_the_body_again(place: Station, dying: Worker) -> None:
+    with not_yet_committed(place, in_a_chain) as flow:
+        kill_all_of(dying)
     with place.worker():
         assert_done_once(place, flow, first_starts=2)
 
 
-@pytest.mark.parametrize("start", FLOWS)
+@pytest.mark.parametrize("start", [in_a_chain, in_a_chord])
 def test_a_worker_that_dies_after_the_commit_does_not_run_the_body_again(
-    place: Station, worker: Worker, start: Callable[[Station], Flow]
+    place: Station, dying: Worker, start: Start
 ) -> None:
     with just_committed(place, start) as flow:
-        kill_all_of(worker)
+        kill_all_of(dying)
     with place.worker():
         assert_done_once(place, flow, first_starts=1)
 
 
-@pytest.mark.parametrize("start", [in_a_chain, with_a_retry])
-def test_a_worker_that_ends_while_sql_is_away_leaves_its_outcomes_to_others(
-    place: Station, worker: Worker, start: Callable[[Station], Flow]
-) -> None:
-    with not_yet_committed(place, start) as flow:
-        worker.stop(signal.SIGTERM)
+def test_a_worker_that_ends_while_sql_is_away_leaves_its_outcomes_to_others(place: Station, dying: Worker) -> None:
+    with not_yet_committed(place, with_a_retry) as flow:
+        dying.stop(signal.SIGTERM)
         wait_for(lambda: place.redis.hlen(place.keys.spool) == 1, "the outcome waits in Redis")
         assert place.quiet()
     with place.worker():
