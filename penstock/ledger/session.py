@@ -17,6 +17,18 @@ from penstock.errors import LedgerOutdated, LedgerUnavailable, UnserialisableRes
 
 BUSY_SECONDS = 15
 CONNECT_SECONDS = 5
+POSTGRESQL: dict[str, Any] = {
+    "connect_timeout": CONNECT_SECONDS,
+    # Named, because a database made as SQL_ASCII would otherwise hand out bytes.
+    "client_encoding": "utf8",
+    # A host that is gone says nothing. The system would notice after two hours, or a quarter of one if something was
+    # sent; a server that is only slow answers these probes, because its kernel does.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""Parameters of each connection, in seconds and (the last one) milliseconds; the address may say otherwise."""
 NO_PRIVILEGE = "42501"
 COLLISIONS = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: the same transaction may pass when it is repeated."""
@@ -186,8 +198,8 @@ def _make_engine(url: str) -> Engine:
         if database and database != ":memory:":
             _make_folder(Path(database).parent)
         return engine
-    # Named, because a database made as SQL_ASCII would otherwise hand out bytes.
-    arguments = {"connect_timeout": CONNECT_SECONDS, "client_encoding": "utf8"}
+    given = make_url(url).query
+    arguments = {name: value for name, value in POSTGRESQL.items() if name not in given}
     return create_engine(url, pool_pre_ping=True, pool_size=1, connect_args=arguments, **options)
 
 

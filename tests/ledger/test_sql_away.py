@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sqlite3
 import tempfile
 import threading
@@ -204,6 +206,29 @@ def test_a_paused_server_is_waited_for(server: Postgres, url: str, job: Job) -> 
     writer.join(TIME_TO_SAY_SO)
     assert told == [[Verdict.WON]]
     assert is_whole(job)
+
+
+def test_a_host_that_is_gone_is_noticed_within_half_a_minute(url: str) -> None:
+    """Seen by what the kernel was asked for: no host of the tests can be pulled from the wall."""
+    idle, interval, count = (option(url, getattr(socket, f"TCP_KEEP{name}")) for name in ("IDLE", "INTVL", "CNT"))
+    assert idle + interval * count <= 30
+    assert 0 < option(url, socket.TCP_USER_TIMEOUT) <= 30_000
+
+
+def test_an_address_may_say_otherwise(url: str) -> None:
+    assert option(f"{url}&keepalives_idle=77", socket.TCP_KEEPIDLE) == 77
+
+
+def option(url: str, number: int) -> int:
+    """What the kernel keeps for a connection of the ledger's."""
+    engine = session.engine_for(url)
+    try:
+        with engine.connect() as connection:
+            descriptor = connection.connection.driver_connection.fileno()  # type: ignore[union-attr]
+            with socket.socket(fileno=os.dup(descriptor)) as wire:
+                return wire.getsockopt(socket.IPPROTO_TCP, number)
+    finally:
+        engine.dispose()
 
 
 def test_a_sqlite_file_that_somebody_holds_too_long_takes_it_afterwards(
