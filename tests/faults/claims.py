@@ -6,7 +6,7 @@ import random
 import time
 
 from tests.faults.ground import Ground, new_ids
-from tests.faults.scenario import RUNS_AGAIN, fault
+from tests.faults.scenario import fault
 from tests.faults.sides import Worker
 
 
@@ -55,8 +55,6 @@ def cut_before_the_claim_returns(ground: Ground) -> None:
     "15 random kills -9 of workers under 20,000 jobs",
     runs=1,
     remark="quick run: 4 kills under 1,200 jobs",
-    limit=RUNS_AGAIN,
-    covered=("repeated",),
 )
 def random_kills_under_load(ground: Ground) -> None:
     kills, jobs = (4, 1_200) if ground.quick else (15, 20_000)

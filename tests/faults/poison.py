@@ -50,14 +50,7 @@ def unserialisable_result(ground: Ground) -> None:
     _fails(ground, "unserialisable", "EncodeError")
 
 
-@fault(
-    "poison",
-    "an exception that cannot be pickled",
-    sides=BOTH,
-    store=POSTGRESQL,
-    bound=BOUND,
-    not_reproducible="it stores the exception's text",
-)
+@fault("poison", "an exception that cannot be pickled", sides=BOTH, store=POSTGRESQL, bound=BOUND)
 def unpicklable_exception(ground: Ground) -> None:
     _fails(ground, "unpicklable", "_Unpicklable")
 

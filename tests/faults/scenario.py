@@ -17,8 +17,6 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 """Where results go, of both sides, in a row that is about it."""
 CHILD_BOUND, WORKER_BOUND = 1.0, 15.0
 """Seconds within which the job of a dead child, and of a dead worker, starts again."""
-RUNS_AGAIN = "a body starts at least once: again if its worker dies between commit and settling; its outcome stays"
-"""The limit that the second guarantee names."""
 
 Act = Callable[["Ground"], None]
 
