@@ -1,6 +1,5 @@
 """Settling without a keeper, for tests of what stands before it."""
 
-from typing import Any
 
 from penstock.broker.scripts import Scripts, Settlement
 
