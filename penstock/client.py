@@ -106,25 +106,29 @@ class Job(Generic[R]):
             TimeoutError: it has not ended in time; it goes on.
             LedgerUnavailable: the SQL database does not answer.
         """
-        if not self._has_ended():
-            with publisher().hearing.ear([self.id]) as ear:
-                for pause in pauses(timeout):
-                    ear.wait(pause)
-                    if self._has_ended():
-                        break
+        if timeout <= 0:
+            self._read_row()
+            return self._value(timeout)
+        with publisher().hearing.ear([self.id]) as ear:
+            for pause in pauses(timeout):
+                ear.wait(pause)
+                if self._has_ended():
+                    break
         return self._value(timeout)
 
     async def aresult(self, timeout: float) -> R:
         """As :meth:`result`; any number of tasks may wait, on one connection."""
-        if not await asyncio.to_thread(self._has_ended):
-            from penstock.broker.hearing import AsyncEar
+        from penstock.broker.hearing import AsyncEar
 
-            ear = AsyncEar()
-            with publisher().hearing.listening([self.id], ear):
-                for pause in pauses(timeout):
-                    await ear.wait(pause)
-                    if await asyncio.to_thread(self._has_ended):
-                        break
+        if timeout <= 0:
+            await asyncio.to_thread(self._read_row)
+            return self._value(timeout)
+        ear = AsyncEar()
+        with publisher().hearing.listening([self.id], ear):
+            for pause in pauses(timeout):
+                await ear.wait(pause)
+                if await asyncio.to_thread(self._has_ended):
+                    break
         return self._value(timeout)
 
     def _has_ended(self) -> bool:

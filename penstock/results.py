@@ -12,6 +12,8 @@ from penstock.errors import JobFailed, RemoteError
 if TYPE_CHECKING:
     from penstock.ledger.rows import JobRow
 
+CONFIRMATION = 0.005
+"""Seconds that Redis may take to confirm that a job is listened for, before it is looked at all the same."""
 FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 """Seconds between two looks at the ledger; an announcement comes between them, if Redis and a keeper are there."""
 
@@ -19,10 +21,10 @@ FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 def pauses(timeout: float) -> Iterator[float]:
     """How long to listen before the next look; ends when ``timeout`` seconds are over."""
     deadline = time.monotonic() + timeout
-    pause = FIRST_PAUSE
+    pause, following = CONFIRMATION, FIRST_PAUSE
     while (left := deadline - time.monotonic()) > 0:
         yield min(pause, left)
-        pause = min(pause * 2, LAST_PAUSE)
+        pause, following = following, min(following * 2, LAST_PAUSE)
 
 
 def failure_of(row: JobRow) -> JobFailed:

@@ -68,6 +68,7 @@ def ends(app: PenstockApp) -> Ends:
 @pytest.fixture
 def rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody looks by himself: what wakes a waiter in time is an announcement."""
+    monkeypatch.setattr(results, "CONFIRMATION", 60.0)
     monkeypatch.setattr(results, "FIRST_PAUSE", 60.0)
     monkeypatch.setattr(results, "LAST_PAUSE", 60.0)
 
@@ -199,7 +200,7 @@ def test_pauses_grow_and_end_with_the_time(monkeypatch: pytest.MonkeyPatch) -> N
     for pause in results.pauses(3.0):
         taken.append(pause)
         now += pause
-    assert taken == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 0.45])
+    assert taken == pytest.approx([0.005, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 0.445])
 
 
 # Failures.

@@ -132,10 +132,9 @@ class Chords(Base):
         """Celery's; a job that joins a chord reads all parts at once, though Celery asks for one after the other."""
         return self._parts_here().get(task_id) or super().get_task_meta(task_id, cache=cache)
 
-    def _ended(self, ids: set[str]) -> dict[str, Meta]:
+    def _at_hand(self, ids: set[str]) -> dict[str, Meta]:
         here = self._parts_here()
-        known = {id: here[id] for id in ids & here.keys()}
-        return {**known, **super()._ended(ids - known.keys())}
+        return {**super()._at_hand(ids), **{id: here[id] for id in ids & here.keys()}}
 
     def _parts_here(self) -> Mapping[str, Meta]:
         """The parts that have ended of the chord that is joined in this task; nothing elsewhere. A final state never

@@ -24,6 +24,8 @@ INTERVAL = 0.5
 """Celery's seconds between two looks."""
 LONGEST = 1.0
 """Seconds after which a waiter looks at the latest."""
+CONFIRMATION = 0.005
+"""Seconds that Redis may take to confirm that a job is listened for, before it is looked at all the same."""
 Meta = dict[str, Any]
 
 
@@ -136,9 +138,13 @@ class Waiting:
     ) -> Iterator[tuple[str, Meta]]:
         self._ensure_not_eager()  # type: ignore[attr-defined]
         deadline = None if timeout is None else time.monotonic() + timeout
-        step = min(INTERVAL if interval is None else interval, LONGEST)
-        # Most have ended when somebody asks. Whoever has not is listened for, and looked at again after that.
-        found = self._ended(ids)
+        step = longest = min(INTERVAL if interval is None else interval, LONGEST)
+        if len(ids) == 1 and timeout != 0 and looks is None and self._hearing is not None:
+            # It may have been sent a moment ago: one look is enough, when it is listened for.
+            found, step = self._at_hand(ids), min(CONFIRMATION, longest)
+        else:
+            # Most of many have ended when somebody asks. The others are looked at again when they are listened for.
+            found = self._ended(ids)
         yield from found.items()
         waiting = ids - found.keys()
         looked = 1
@@ -154,15 +160,23 @@ class Waiting:
                 found = self._ended(waiting & news if news else waiting)
                 yield from found.items()
                 waiting -= found.keys()
-                looked += 1
+                looked, step = looked + 1, longest
+
+    @property
+    def _hearing(self) -> Any:
+        return getattr(self.app.amqp, "hearing", None)
 
     def _ear(self, ids: set[str]) -> AbstractContextManager[Ear]:
-        hearing = getattr(self.app.amqp, "hearing", None) if ids else None
+        hearing = self._hearing if ids else None
         return hearing.ear(ids) if hearing is not None else nullcontext(Deaf())
+
+    def _at_hand(self, ids: set[str]) -> dict[str, Meta]:
+        """Those of these jobs of which it is known here that they have ended."""
+        return {id: meta for id in ids if (meta := self._cache.get(id)) and meta["status"] in states.READY_STATES}
 
     def _ended(self, ids: set[str]) -> dict[str, Meta]:
         """Those of these jobs that have ended, in one query."""
-        found = {id: meta for id in ids if (meta := self._cache.get(id)) and meta["status"] in states.READY_STATES}
+        found = self._at_hand(ids)
         if missing := ids - found.keys():
             read = self._ensure_retryable(self._read_ended, missing)  # type: ignore[attr-defined]
             self._cache.update(read)

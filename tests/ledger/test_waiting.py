@@ -67,6 +67,7 @@ def made(app: PenstockApp) -> Jobs:
 @pytest.fixture
 def rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody looks by himself: what wakes a waiter in time is an announcement."""
+    monkeypatch.setattr(waiting, "CONFIRMATION", 60.0)
     monkeypatch.setattr(waiting, "LONGEST", 60.0)
 
 
@@ -125,7 +126,8 @@ def test_an_end_between_the_first_look_and_the_subscription_is_not_missed(
     made: Jobs, app: PenstockApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is announced to nobody; but each job is looked at once it is listened for."""
-    job = made.new()
+    job, ended = made.new(), made.new()
+    made.end(ended, 6)
     looks: list[set[str]] = []
     read = app.backend._read_ended
 
@@ -138,7 +140,7 @@ def test_an_end_between_the_first_look_and_the_subscription_is_not_missed(
 
     monkeypatch.setattr(app.backend, "_read_ended", read_and_end)
     with promptly():
-        assert job.get(timeout=PATIENCE, interval=60) == 7
+        assert ResultSet([ended, job], app=app).get(timeout=PATIENCE, interval=60) == [6, 7]
     assert len(looks) == 2
 
 
@@ -156,6 +158,26 @@ def test_without_a_broker_of_ours_the_ledger_is_asked_at_each_interval(
     job = made.new()
     with promptly(), meanwhile(lambda: made.end(job, 7)):
         assert job.get(timeout=PATIENCE, interval=0.01) == 7
+
+
+@pytest.mark.usefixtures("rarely")
+def test_one_that_ends_after_it_is_asked_for_is_read_twice(
+    made: Jobs, app: PenstockApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it is listened for, and when it has ended; each look takes time from the job itself."""
+    job = made.new()
+    looks: list[set[str]] = []
+    read = app.backend._read_ended
+
+    def read_and_note(ids: set[str]) -> Any:
+        found = read(ids)
+        looks.append(ids)
+        return found
+
+    monkeypatch.setattr(app.backend, "_read_ended", read_and_note)
+    with promptly(), meanwhile(when(lambda: bool(looks), lambda: made.end(job, 7))):
+        assert job.get(timeout=PATIENCE, interval=60) == 7
+    assert looks == [{job.id}] * 2
 
 
 def test_one_that_has_ended_is_read_and_nothing_more(made: Jobs, app: PenstockApp) -> None:
