@@ -82,6 +82,22 @@ def test_scripts_that_redis_forgets_are_loaded_again(durable: Station) -> None:
     run_once(durable, *ids)
 
 
+def test_a_redis_that_refuses_to_write_for_a_while_ends_no_worker(durable: Station, worker: Worker) -> None:
+    end = durable.gate("end")
+    held = durable.send("hold", str(end))
+    durable.started(held)
+    lost = worker.log.count("connection to Redis lost")
+    durable.redis.config_set("min-replicas-to-write", 1)
+    try:
+        wait_for(lambda: worker.log.count("connection to Redis lost") > lost, "a claim is refused")
+    finally:
+        durable.redis.config_set("min-replicas-to-write", 0)
+    end.touch()
+    run_once(durable, held, durable.send("touch"))
+    assert worker.process is not None
+    assert worker.process.poll() is None
+
+
 def test_a_restart_of_redis_changes_nothing(durable: Station) -> None:
     end = durable.gate("end")
     running = [durable.send("hold", str(end)) for _ in range(2)]
