@@ -15,7 +15,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import chart
-from benchmarks.figures import bulk, delay, latency, parking, redis_work, throughput, waiting_memory, wake
+from benchmarks.figures import (
+    bulk,
+    delay,
+    latency,
+    ledger,
+    outbox,
+    parking,
+    recording,
+    redis_work,
+    results,
+    throughput,
+    waiting_memory,
+    wake,
+)
 from benchmarks.harness import ROOT, Bench, BenchmarkError
 from benchmarks.report import Figure, as_data, as_markdown, as_text
 
@@ -24,11 +37,16 @@ FIGURES: dict[str, Callable[[Bench], Figure]] = {
     "delay": delay.measure,
     "bulk": bulk.measure,
     "latency": latency.measure,
+    "results": results.measure,
+    "outbox": outbox.measure,
+    "recording": recording.measure,
     "redis-work": redis_work.measure,
     "waiting-memory": waiting_memory.measure,
     "parking": parking.measure,
     "wake": wake.measure,
 }
+ON_REQUEST: dict[str, Callable[[Bench], Figure]] = {"ledger": ledger.measure}
+"""Figures that take long and gigabytes, for `--only`."""
 PAGE, PICTURE = ROOT / "docs/benchmarks.md", ROOT / "docs/pictures/benchmarks.svg"
 
 
@@ -41,12 +59,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
         bench = Bench(
-            folder, quick=asked.quick, parked=asked.parked or (100_000 if asked.quick else 1_000_000), stack=stack
+            folder,
+            quick=asked.quick,
+            parked=asked.parked or (100_000 if asked.quick else 1_000_000),
+            stack=stack,
+            rows=asked.rows,
+            keep=asked.keep,
         )
         try:
             for name in asked.only or FIGURES:
                 begun = time.monotonic()
-                figures.append(FIGURES[name](bench))
+                figures.append({**FIGURES, **ON_REQUEST}[name](bench))
                 text = f"{as_text(figures[-1])}\n  {time.monotonic() - begun:.0f} s\n"
                 print(text, file=sys.stderr if asked.json else sys.stdout, flush=True)
         except BenchmarkError as error:
@@ -66,9 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser("python -m benchmarks", description="Stock Celery and Penstock side by side.")
-    parser.add_argument("--only", action="append", choices=FIGURES, metavar="NAME", help=", ".join(FIGURES))
+    known = [*FIGURES, *ON_REQUEST]
+    parser.add_argument("--only", action="append", choices=known, metavar="NAME", help=", ".join(known))
     parser.add_argument("--quick", action="store_true", help="a tenth of the work: shows that it runs, and little else")
     parser.add_argument("--parked", type=int, help="jobs to park (default: a million)")
+    parser.add_argument("--rows", type=int, help="of the figure ledger: jobs in it (default: ten millions, 7 GB)")
+    parser.add_argument("--keep", action="store_true", help="of the figure ledger: leave its database for the next run")
     parser.add_argument("--json", action="store_true", help="everything that was measured, on standard output")
     return parser.parse_args(arguments)
 
