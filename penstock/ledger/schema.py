@@ -60,7 +60,7 @@ def _alone(url: str) -> Iterator[Config]:
             raise
         raise LedgerUnavailable(
             f"the tables of the ledger at {address(url)} were in use for too long, and nothing was changed; end long "
-            "transactions (see pg_stat_activity) or stop the workers, then run `celery -A workers ledger upgrade` again"
+            "transactions (see pg_stat_activity) or stop the workers, and repeat the command"
         ) from error
 
 

@@ -34,6 +34,8 @@ COLLISIONS = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: the same transaction may pass when it is repeated."""
 BAD_DATA = ("22", "23", "54")
 """Classes of errors about values: of data, of integrity, and of what is too large or too deep."""
+MISSING = ("no such table", "no such column", "has no column named")
+"""How SQLite says that a table or column is missing, which has no code of its own there."""
 UNBINDABLE = ("cannot adapt type", "Error binding parameter")
 """How drivers say that a value is of no type that they know."""
 SQLITE_BUSY, SQLITE_LOCKED = 5, 6
@@ -175,7 +177,7 @@ def _unavailable(url: str, error: exc.SQLAlchemyError) -> LedgerUnavailable:
 
 def _names_missing_table(error: exc.DBAPIError) -> bool:
     message = str(error.orig)
-    return _state(error) in ("42P01", "42703") or "no such table" in message or "no such column" in message
+    return _state(error) in ("42P01", "42703") or any(words in message for words in MISSING)
 
 
 def _state(error: Exception) -> str:

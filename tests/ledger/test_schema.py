@@ -18,11 +18,12 @@ from sqlalchemy import exc, insert, inspect, text, update
 from penstock.errors import LedgerOutdated, LedgerUnavailable
 from penstock.job import TRANSITIONS, State
 from penstock.ledger import queries, schema
+from penstock.ledger.recorder import Recorder
 from penstock.ledger.rows import JobRow
 from penstock.ledger.session import close_all, engine_for, reading, writing
 from penstock.ledger.tables import jobs, metadata, outbox
 from tests.conftest import NewLedger, administer, database_of
-from tests.ledger.making import aside, delivery, end, write
+from tests.ledger.making import aside, delivery, end, start, write
 from tests.live import ROOT
 
 OPTIONS = {"version_table": schema.VERSION_TABLE}
@@ -212,6 +213,15 @@ def test_a_missing_migration_names_the_remedy(database_url: str) -> None:
         queries.find_job(connection, "any")
 
 
+@pytest.mark.parametrize("revision", ["0002", "base"])
+def test_recording_into_tables_of_before_names_the_remedy(database_url: str, revision: str) -> None:
+    """A worker of a new version keeps its outcomes until somebody has brought the tables up to it."""
+    schema.downgrade(database_url, revision)
+    for told in (end(), start(delivery(retries=1))):
+        with pytest.raises(LedgerOutdated, match="run `celery -A workers ledger upgrade`"):
+            Recorder(database_url).write([told])
+
+
 def test_several_upgrades_at_once_do_no_harm(database_url: str) -> None:
     schema.downgrade(database_url, "base")
     with ThreadPoolExecutor(6) as pool:
@@ -226,7 +236,7 @@ def test_a_migration_does_not_wait_long_for_a_table_and_names_the_remedy(
     monkeypatch.setattr(schema, "LOCK_SECONDS", 0.1)
     with writing(postgresql_url) as connection:
         connection.execute(text("LOCK TABLE jobs IN ACCESS SHARE MODE"))
-        with pytest.raises(LedgerUnavailable, match="stop the workers, then run `celery -A"):
+        with pytest.raises(LedgerUnavailable, match="end long transactions"):
             schema.downgrade(postgresql_url, "0001")
     schema.require_newest(postgresql_url)
 
