@@ -82,6 +82,14 @@ GUARDS = (
         why="A module that loads its parts when asked, as Celery does, imports what a row names.",
     ),
     Guard(
+        name="a-lost-keepers-socket-leaves-the-loop",
+        file="penstock/engine/link.py",
+        text="                self._hub.remove_reader(self._socket.fileno())\n",
+        replacement="                pass\n",
+        test="tests/engine/test_link.py::test_an_event_loop_forgets_a_keeper_that_is_gone",
+        why="A worker whose keeper has died turns its loop without a pause for as long as its children live.",
+    ),
+    Guard(
         name="chord-sizes-are-checked",
         file=UNLOCKING,
         text="    if type(total) is not int or not 0 < total <= MAX_INTEGER:\n",
