@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -159,7 +160,8 @@ def messages(scripts: Scripts, names: Iterable[str], *, upstream: bool = False) 
         upstream: in the other order, which meets those that go back.
     """
     chosen = list(names)
-    parts = [_of_lists(scripts, chosen), _aside(scripts, chosen), _in_flight(scripts, chosen), _dead(scripts, chosen)]
+    parts = [_of_lists(scripts, chosen), _aside(scripts, chosen), _in_flight(scripts, chosen)]
+    parts += [_spooled(scripts, chosen), _dead(scripts, chosen)]
     for part in reversed(parts) if upstream else parts:
         yield from part
 
@@ -187,6 +189,15 @@ def _in_flight(scripts: Scripts, names: list[str]) -> Iterator[Message]:
         if queue in names:
             for _, raw in scripts.client.hscan_iter(scripts.keys.inflight(claimer, queue), count=SLICE):
                 yield _message(queue, Place.IN_FLIGHT, raw, claimer)
+
+
+def _spooled(scripts: Scripts, names: list[str]) -> Iterator[Message]:
+    """Outcomes that wait for SQL in place of their messages: their jobs are not lost."""
+    for name, words in scripts.client.hscan_iter(scripts.keys.spool, count=SLICE):
+        queue = name.decode().partition(FIELD_SEPARATOR)[2]
+        if queue in names:
+            job = json.loads(words)[0]["delivery"]
+            yield Message(queue, Place.IN_FLIGHT, job["id"], "enqueued_at" in job, hash(name))
 
 
 def _dead(scripts: Scripts, names: list[str]) -> Iterator[Message]:

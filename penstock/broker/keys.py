@@ -101,8 +101,9 @@ class Keys:
 
     @property
     def spool(self) -> str:
-        """Hash claim → JSON list of records: outcomes of workers that ended while SQL was away. Their messages are
-        settled; the field goes when the ledger has them.
+        """Hash ``claim ␟ queue`` → JSON list of records: outcomes of workers that ended while SQL was away.
+
+        Their messages are settled; the field goes when the ledger has them.
         """
         return self._ours("spool")
 

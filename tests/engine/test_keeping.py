@@ -13,6 +13,7 @@ import pytest
 import redis
 from sqlalchemy import text
 
+from penstock.broker import census
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Settlement, Source
 from penstock.engine.keeping.books import FREE, FULL
@@ -140,13 +141,13 @@ def test_a_claim_of_which_nothing_was_told_ends_at_once(keeping: Keeping) -> Non
 
 def test_what_follows_from_an_outcome_is_published_before_the_worker_may_forget_it(keeping: Keeping) -> None:
     """The next keeper gets what is not confirmed, and publishes what this one could not."""
-    keeping.redis.set("mail", "not a list")
+    keeping.redis.set(keeping.ward.scripts.keys.outbox, "not a hash")
     keeping.record(end(Delivery(id="j1", task="t", token="0000abcd:9:0"), follow_ups=(NEXT,)))
     keeping.until(lambda: keeping.state("j1"), "the outcome is written")
     for _ in range(5):
         keeping.turn()
     assert keeping.confirmed() == []
-    keeping.redis.delete("mail")
+    keeping.redis.delete(keeping.ward.scripts.keys.outbox)
     keeping.until(lambda: keeping.confirmed() == [1], "the worker is told")
     assert keeping.redis.llen("mail") == 1
     assert keeping.redis.hexists(keeping.ward.scripts.keys.outbox, "next")
@@ -224,6 +225,8 @@ def test_outcomes_that_sql_did_not_take_in_time_are_written_by_another_keeper(
         keeping.until(lambda: not keeping.held, "the claim has ended")
         assert keeping.redis.hlen(keeping.ward.scripts.keys.spool) == 1
         assert keeping.redis.hexists(keeping.ward.scripts.keys.outbox, "j1"), "nobody may publish it again"
+        assert census.take(keeping.ward.scripts).queues["mail"].in_flight == 1
+        assert [message.job_id for message in census.messages(keeping.ward.scripts, ["mail"])] == ["j1"]
     other = Keeping(broker_url, keeping.url)
     other.until(lambda: not other.redis.exists(other.ward.scripts.keys.spool), "the outcome has left Redis")
     other.until(lambda: other.redis.llen("mail") == 1, "what follows is published")

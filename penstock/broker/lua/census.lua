@@ -33,6 +33,12 @@ end
 for _, worker in ipairs(redis.call('ZRANGE', ours .. 'leases', 0, -1)) do count_held(worker) end
 for _, worker in ipairs(redis.call('HKEYS', ours .. 'dying')) do count_held(worker) end
 
+-- What waits for SQL in place of its message.
+for _, name in ipairs(redis.call('HKEYS', ours .. 'spool')) do
+  held[#held + 1] = string.match(name, '\31(.*)$')
+  held[#held + 1] = 1
+end
+
 local blocked = {}
 local unknown = redis.call('HGETALL', ours .. 'unknown')
 for i = 1, #unknown, 2 do

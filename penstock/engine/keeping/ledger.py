@@ -15,6 +15,7 @@ from collections import defaultdict, deque
 from typing import Any
 
 from penstock.broker.claims import ACKS
+from penstock.broker.keys import FIELD_SEPARATOR
 from penstock.broker.scripts import Settlement
 from penstock.engine.keeping import Duty, Ward
 from penstock.engine.keeping.books import FREE, FULL, Books, Entry, Kind, Written
@@ -105,7 +106,8 @@ class Ledger(Duty):
             words = json.dumps([record.to_words() for record in self._unwritten[token]])
             for number, settlement in held:
                 if settlement.verb in ACKS:
-                    self._settle.add(number, settlement._replace(verb="spool", first=words, second=token))
+                    name = f"{token}{FIELD_SEPARATOR}{settlement.queue}"
+                    self._settle.add(number, settlement._replace(verb="spool", first=words, second=name))
                     del self._held[token]
                     break
 
