@@ -140,6 +140,11 @@ def plain(left: int, right: int) -> int:
     return left + right
 
 
+@shared_task(name="tests.tracked", track_started=True)
+def tracked(seconds: float) -> None:
+    time.sleep(seconds)
+
+
 @shared_task(name="tests.isnan")
 def isnan(value: float) -> bool:
     return math.isnan(value)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
-from weakref import WeakSet
 
 from celery import bootsteps, signals
 from celery.exceptions import NotRegistered
@@ -69,7 +68,6 @@ class Consumer(CeleryConsumer):
         self._events_are_due = False
         self._aside: list[Source] = []
         self._gate: Gate | None = None
-        self._shown: WeakSet[request.Request] = WeakSet()
         if isinstance(self.conninfo.transport, Transport):
             self._link = KeeperLink(self._keeper_config(), self._on_news)
             self._link.open()
@@ -308,9 +306,8 @@ class Consumer(CeleryConsumer):
         """Has rows made of first deliveries that have been running for a while; others have theirs already."""
         before = time.time() - RUNNING_SECONDS
         for kept in tuple(state.active_requests):
-            if isinstance(kept, request.Request) and kept not in self._shown and kept.time_start <= before:
-                self._shown.add(kept)
-                self._link.note(kept.running())
+            if isinstance(kept, request.Request) and kept.time_start <= before:
+                kept.show()
 
     # -- messages -----------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from billiard.exceptions import WorkerLostError
 from celery.exceptions import InvalidTaskError
+from celery.states import STARTED
 from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
 
@@ -17,6 +18,7 @@ from penstock.broker.claims import Claims
 from penstock.job import Reason, State
 from penstock.ledger.backend import STARTED_AT, LedgerBackend
 from penstock.ledger.delivery import describe_delivery
+from penstock.ledger.encoding import encoded
 from penstock.ledger.failure import describe_cause
 from penstock.ledger.outlet import outlet
 from penstock.ledger.records import Record, Step
@@ -29,6 +31,8 @@ CELERYS, OURS = "celery.worker.request:Request", f"{__name__}:Request"
 
 class Request(CeleryRequest):
     """One delivery of a job in a worker's parent process."""
+
+    _is_shown = False
 
     def __init__(self, message: Any, **kwargs: Any) -> None:
         super().__init__(message, **kwargs)
@@ -65,12 +69,23 @@ class Request(CeleryRequest):
         """When the pool took the job; None before."""
         return datetime.fromtimestamp(self.time_start, UTC) if self.time_start else None
 
-    def running(self) -> Record:
-        """That its body runs."""
-        began = self.began_at
-        assert began is not None
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        """Celery's; a task that asks for its start to be tracked has its row at once."""
+        super().on_accepted(pid, time_accepted)
+        if self.task.track_started:
+            self.show()
+
+    def show(self) -> None:
+        """Has it written that its body runs, once, if its outcome will be in the ledger."""
+        began, keeper = self.began_at, outlet()
+        if self._is_shown or began is None or keeper is None or not isinstance(self.task.backend, LedgerBackend):
+            return
+        self._is_shown = True
         delivery = describe_delivery(self.id, self._context).encoded()
-        return Record(step=Step.RUNNING, delivery=delivery, started_at=began, at=began)
+        # What Celery's own tracer stores for such a task, in a process that has no way to the ledger.
+        told = {"state": STARTED, "meta": {"pid": self.worker_pid, "hostname": self.hostname}}
+        progress = encoded(told) if self.task.track_started else None
+        keeper.note(Record(step=Step.RUNNING, delivery=delivery, started_at=began, at=began, progress=progress))
 
     @property
     def claims(self) -> Claims | None:

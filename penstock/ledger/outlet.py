@@ -17,6 +17,9 @@ class Outlet(Protocol):
     def record(self, record: Record) -> None:
         """Has a record written; from any thread; never waits. It is kept until it is written."""
 
+    def note(self, record: Record) -> None:
+        """Has it known that a job runs; a keeper that dies may forget it."""
+
     def report(self, record: Record) -> None:
         """Has it known what a running job says of itself; also from processes that the worker has forked."""
 

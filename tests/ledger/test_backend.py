@@ -187,6 +187,14 @@ def test_a_running_job_is_on_the_books_while_it_runs(live: Live, tmp_path: Path)
     assert [(start.number, start.outcome) for start in starts(live, job.id)] == [(1, "succeeded")]
 
 
+def test_a_task_that_tracks_its_start_says_where_it_runs_at_once(live: Live) -> None:
+    """Others have no row yet: they may end before one would be of use."""
+    result = submitted(live, "tests.tracked", 0.9)
+    wait_for(lambda: result.state == "STARTED", "its start is on the books", 5)
+    assert result.info["pid"] in live.worker.children
+    assert result.info["hostname"] == ended(live, result.id).worker
+
+
 def test_a_job_that_a_job_submits_names_its_parent(live: Live) -> None:
     parent = jobs.start_another.enqueue()
     child = ended(live, parent.result(timeout=20))
