@@ -85,7 +85,7 @@ def _have_it_delivered_again(ground: Ground, *jobs: str) -> None:
     """Until whatever wants to start any of them again has done so: leases are over, and the short timeout."""
     ground.sleep(3.5)
     ground.worker()
-    ground.watch(*jobs, seconds=12)
+    ground.watch(*jobs, seconds=15)
     ground.settle()
 
 
