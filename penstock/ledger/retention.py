@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, select, tuple_
 
@@ -41,6 +42,8 @@ def sweep_each(connection: Connection, rules: RetentionRules, limit: int = BATCH
     now, swept = datetime.now(UTC), Counter[str]()
     for task, state, before in _expired(connection, rules, now):
         swept[state.value] += _delete_jobs(connection, task, state, before, limit - swept.total())
+        if swept.total() >= limit:
+            return +swept
     for thing, age in ((thing, rules.ages[thing.value]) for thing in Thing):
         if age is not None:
             swept[thing.value] += _THINGS[thing](connection, now - age, limit - swept.total())
@@ -98,8 +101,35 @@ def _delete_jobs(connection: Connection, task: str, state: State, before: dateti
     """
     awaited = exists().where(counters.c.id == jobs.c.group_id)
     sent = exists().where(outbox.c.job_id == jobs.c.id)
-    old = and_(jobs.c.task == task, jobs.c.state == state.value, jobs.c.updated_at < before, ~awaited, ~sent)
-    return _delete(connection, jobs, old, limit, jobs.c.updated_at, jobs.c.id)
+    deleted = 0
+    for ids in _pages(connection, task, state, before, limit):
+        old = and_(jobs.c.id.in_(ids), ~awaited, ~sent)
+        deleted += _delete(connection, jobs, old, limit - deleted, jobs.c.updated_at, jobs.c.id)
+        if deleted >= limit:
+            break
+    return deleted
+
+
+def _pages(connection: Connection, task: str, state: State, before: datetime, size: int) -> Iterator[list[str]]:
+    """Ids of the jobs of a range that are old enough, the oldest first, some of which may have to stay.
+
+    Compared as one row, and sorted by all of it, so that only one index can serve it. With ``task = … AND state = …``
+    the planner may as well walk the index of the state and skip the rows of other tasks; when the oldest of the task
+    have been deleted, these are hundreds of thousands. A page ends by its LIMIT, whether the range has ended or not.
+    """
+    order = (jobs.c.task, jobs.c.state, jobs.c.updated_at, jobs.c.id)
+    place: tuple[Any, ...] = (task, state.value)
+    while size > 0:
+        row, bound = order[: len(place)], tuple_(*place, types=[column.type for column in order[: len(place)]])
+        after = tuple_(*row) > bound if len(place) == len(order) else tuple_(*row) >= bound
+        page = select(*order).where(after).order_by(*order).limit(size).subquery()
+        within = and_(page.c.task == task, page.c.state == state.value, page.c.updated_at < before)
+        found = connection.execute(select(page).where(within).order_by(page.c.updated_at, page.c.id)).all()
+        if found:
+            yield [each.id for each in found]
+        if len(found) < size:
+            return
+        place = tuple(found[-1])
 
 
 def _delete_letters(connection: Connection, before: datetime, limit: int) -> int:
