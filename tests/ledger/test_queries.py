@@ -2,13 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import func, select
+import pytest
+from sqlalchemy import func, select, text
 
 from penstock.job import State
-from penstock.ledger import queries
+from penstock.ledger import queries, session
 from penstock.ledger.rows import Outcome
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import attempts
+from tests.conftest import administer
 from tests.ledger.making import delivery, end, start, write
 
 
@@ -54,3 +56,14 @@ def test_a_job_that_is_forgotten_takes_its_attempts_along(database_url: str) -> 
     with reading(database_url) as connection:
         assert queries.find_job(connection, "1") is None
         assert connection.execute(select(func.count()).select_from(attempts)).scalar_one() == 0
+
+
+def test_a_connection_that_was_closed_while_it_rested_is_replaced(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "PING_SECONDS", 0.0)
+    with reading(postgresql_url) as connection:
+        own = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    administer(postgresql_url, f"SELECT pg_terminate_backend({own})")
+    with reading(postgresql_url) as connection:
+        assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != own
