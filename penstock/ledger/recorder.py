@@ -61,7 +61,7 @@ class Recorder:
         end = time.monotonic() + COLLISION_SECONDS
         while True:
             try:
-                with writing(self._url) as connection:
+                with writing(self._url, tries_again=True) as connection:
                     return record(connection, records)
             except LedgerUnavailable as error:
                 if not has_collided(error) or time.monotonic() > end:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from penstock.errors import LedgerOutdated, LedgerUnavailable, UnserialisableRes
 
 BUSY_SECONDS = 15
 PING_SECONDS = 1.0
-"""A connection that has rested for longer may have been closed by the other end."""
+"""For whoever tries again anyway, a connection that has rested for less is still there: asking takes a third of a short
+write.
+"""
+_tries_again: ContextVar[bool] = ContextVar("penstock_tries_again", default=False)
 RESTS_SINCE = "rests_since"
 CONNECT_SECONDS = 5
 POSTGRESQL: dict[str, Any] = {
@@ -65,15 +69,22 @@ def close_all() -> None:
 
 
 @contextmanager
-def writing(url: str) -> Iterator[Connection]:
+def writing(url: str, *, tries_again: bool = False) -> Iterator[Connection]:
     """One transaction: committed at the end, rolled back on an error.
+
+    Args:
+        tries_again: the caller repeats what fails because a connection had been closed by the other end.
 
     Raises:
         LedgerUnavailable: the database does not answer.
         LedgerOutdated: its tables are missing.
     """
-    with translated(url), engine_for(url).begin() as connection:
-        yield connection
+    token = _tries_again.set(tries_again)
+    try:
+        with translated(url), engine_for(url).begin() as connection:
+            yield connection
+    finally:
+        _tries_again.reset(token)
 
 
 @contextmanager
@@ -220,8 +231,9 @@ def _note_rest(_connection: object, record: ConnectionPoolEntry) -> None:
 
 
 def _ping_after_rest(engine: Engine, connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-    """Asks whether the server is still there. SQLAlchemy's own asks each time, which is a third of a short write."""
-    if time.monotonic() - record.info.get(RESTS_SINCE, math.inf) < PING_SECONDS:
+    """Asks whether the server is still there, as SQLAlchemy's own `pool_pre_ping` does each time."""
+    rest = time.monotonic() - record.info.get(RESTS_SINCE, math.inf)
+    if rest < 0 or (rest < PING_SECONDS and _tries_again.get()):
         return
     try:
         engine.dialect.do_ping(connection)

@@ -2,11 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from sqlalchemy import func, select, text
 
 from penstock.job import State
-from penstock.ledger import queries, session
+from penstock.ledger import queries
 from penstock.ledger.rows import Outcome
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import attempts
@@ -58,10 +57,7 @@ def test_a_job_that_is_forgotten_takes_its_attempts_along(database_url: str) -> 
         assert connection.execute(select(func.count()).select_from(attempts)).scalar_one() == 0
 
 
-def test_a_connection_that_was_closed_while_it_rested_is_replaced(
-    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session, "PING_SECONDS", 0.0)
+def test_a_connection_that_was_closed_while_it_rested_is_replaced(postgresql_url: str) -> None:
     with reading(postgresql_url) as connection:
         own = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
     administer(postgresql_url, f"SELECT pg_terminate_backend({own})")
