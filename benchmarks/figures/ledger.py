@@ -26,7 +26,7 @@ from penstock.ledger import balance
 from penstock.ledger.failure_groups import GroupFilter, list_groups
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.records import Encoded, Record, Step
-from penstock.ledger.retention import sweep
+from penstock.ledger.retention import sweep, sweeps
 from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.search import JobFilter, Place, count_by_state, list_jobs
 from penstock.ledger.session import close_all, writing
@@ -38,7 +38,7 @@ HOW = (
     "One PostgreSQL with the rows of a month: 60 tasks, 6 queues, 2 % failed with some 500 errors. Each question is "
     "asked {rounds} times, as the command asks it, from this process; a list of jobs is its page of 50 and its counts. "
     "No plan may read a table of jobs from end to end. Then one process records ends of jobs in batches of {batch} as "
-    "fast as it can, by itself and beside another that deletes: at the pace of one keeper, and without a pause."
+    "fast as it can, by itself and beside another that deletes: at the pace of one keeper, and as `ledger purge` does."
 )
 ROUNDS, MOST_MS = 40, 50
 BATCH, SECONDS, PACE, TURNS = 200, 5.0, 0.5, 3
@@ -169,21 +169,21 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _record(url: str) -> Iterator[Row]:
-    """In turns: alone, beside a keeper that deletes, alone, and beside one that does nothing else."""
-    alone, paced, flat_out, swept = [], [], [], []
+    """In turns: alone, beside a keeper that deletes, alone, and beside a purge."""
+    alone, keeper, purge, swept = [], [], [], []
     for _ in range(TURNS):
         alone.append(_records_per_second(url))
-        paced.append(_beside(url, PACE)[0])
+        keeper.append(_beside(url, is_keeper=True)[0])
         alone.append(_records_per_second(url))
-        beside, rows = _beside(url, 0.0)
-        flat_out.append(beside)
+        beside, rows = _beside(url, is_keeper=False)
+        purge.append(beside)
         swept.append(rows)
     yield Row("records of one process, alone", "1/s", alone)
-    for name, beside_it in (("beside a keeper that deletes", paced), ("beside deletion without a pause", flat_out)):
+    for name, beside_it in (("beside a keeper that deletes", keeper), ("beside `ledger purge`", purge)):
         share = 100 * median(beside_it) / median(alone)
         yield Row(f"the same {name}", "1/s", beside_it)
         yield Row("  of those alone", "%", [share], target=Target("ours", at_least=70))
-    yield Row("rows deleted meanwhile, without a pause", "1/s", swept)
+    yield Row("rows that the purge deletes meanwhile", "1/s", swept)
 
 
 def _records_per_second(url: str) -> float:
@@ -214,11 +214,11 @@ def _ends(number: int) -> Iterator[Record]:
         yield Record(step=Step.END, delivery=delivery, outcome=outcome, started_at=now, at=now)
 
 
-def _beside(url: str, pause: float) -> tuple[float, float]:
+def _beside(url: str, *, is_keeper: bool) -> tuple[float, float]:
     """Records a second while another process deletes, and rows that it deletes a second."""
     context = multiprocessing.get_context("spawn")
     stop, swept = context.Event(), context.Value("q", 0)
-    sweeper = context.Process(target=sweep_until, args=(url, pause, stop, swept))
+    sweeper = context.Process(target=sweep_until, args=(url, is_keeper, stop, swept))
     sweeper.start()
     try:
         deadline = time.monotonic() + 60
@@ -237,11 +237,17 @@ def _beside(url: str, pause: float) -> tuple[float, float]:
         sweeper.join()
 
 
-def sweep_until(url: str, pause: float, stop: Event, swept: Any) -> None:
-    """What keepers do, in a process of its own."""
+def sweep_until(url: str, is_keeper: bool, stop: Event, swept: Any) -> None:
+    """What keepers do, or `ledger purge`, in a process of its own."""
     # Of the oldest rows there are more than are deleted in this time, and none of those that are asked for above.
     rules = RetentionRules({**DEFAULT.ages, State.SUCCEEDED.value: timedelta(days=25)})
-    while not stop.wait(pause):
-        with writing(url) as connection:
-            rows = sweep(connection, rules)
+    for rows in _paced(url, rules, stop) if is_keeper else (batch.total() for batch in sweeps(url, rules)):
         swept.value += rows
+        if stop.is_set():
+            return
+
+
+def _paced(url: str, rules: RetentionRules, stop: Event) -> Iterator[int]:
+    while not stop.wait(PACE):
+        with writing(url) as connection:
+            yield sweep(connection, rules)

@@ -6,6 +6,7 @@ many there are. It waits for nobody's lock and so takes part in no deadlock with
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -53,15 +54,20 @@ def sweep_each(connection: Connection, rules: RetentionRules, limit: int = BATCH
 def sweeps(url: str, rules: RetentionRules) -> Iterator[Counter[str]]:
     """Sweeps until nothing is left to be deleted; what each batch deleted, after its own transaction.
 
+    Rests after each batch for as long as it took: the server belongs to those who record.
+
     Raises:
         LedgerUnavailable: the database does not answer; the batches before are deleted.
     """
     while True:
+        begun = time.monotonic()
         with writing(url) as connection:
             batch = sweep_each(connection, rules, BATCH)
+        took = time.monotonic() - begun
         yield batch
         if batch.total() < BATCH:
             return
+        time.sleep(took)
 
 
 def _expired(connection: Connection, rules: RetentionRules, now: datetime) -> Iterator[tuple[str, State, datetime]]:
