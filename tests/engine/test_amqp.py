@@ -355,9 +355,9 @@ def test_a_redis_that_is_down_is_celerys_own_error_in_bounded_time(options: dict
 
 
 def test_a_reply_that_was_lost_makes_one_job(broker_url: str, broker: redis.Redis) -> None:
-    host = broker_url.split("://")[1].split("/")[0]
+    host, _, database = broker_url.split("://")[1].partition("/")
     with Proxy(int(host.rsplit(":", 1)[1])) as proxy:
-        app = Celery("tests.lost", broker=f"redis://127.0.0.1:{proxy.port}/{broker_url[-1]}", set_as_current=False)
+        app = Celery("tests.lost", broker=f"redis://127.0.0.1:{proxy.port}/{database}", set_as_current=False)
         app.amqp_cls = "penstock.engine.amqp:AMQP"
         app.tasks["tests.amqp.add"].delay(0, 0)
         for retry in (True, False):
