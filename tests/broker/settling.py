@@ -1,6 +1,5 @@
 """Settling without a keeper, for tests of what stands before it."""
 
-
 from penstock.broker.scripts import Scripts, Settlement
 
 
