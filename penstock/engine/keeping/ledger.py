@@ -54,6 +54,7 @@ class Ledger(Duty):
             self._relay = Relay(ward, database_url)
             self._books.start()
             self._relay.start()
+            ward.tell(full=False)  # A keeper that died may have said otherwise.
 
     def close(self) -> None:
         """Has both threads end."""

@@ -124,6 +124,14 @@ GUARDS = (
         why="While SQL is away a worker takes in jobs until its memory is full.",
     ),
     Guard(
+        name="new-keepers-let-workers-claim",
+        file=LEDGER,
+        text="            ward.tell(full=False)  # A keeper that died may have said otherwise.\n",
+        replacement="",
+        test=f"{ON_KEEPING}::test_the_worker_claims_no_more_while_too_much_waits_for_sql",
+        why="A worker whose keeper died while SQL was away never claims again.",
+    ),
+    Guard(
         name="outcomes-outlive-their-worker",
         file=LEDGER,
         text="                if settlement.verb in ACKS:\n",
