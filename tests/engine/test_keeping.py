@@ -16,7 +16,7 @@ from sqlalchemy import text
 from penstock.broker import census
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Settlement, Source
-from penstock.engine.keeping.books import FREE, FULL
+from penstock.engine.keeping.books import FREE, FULL, FULL_BYTES
 from penstock.engine.keeping.ledger import Ledger
 from penstock.engine.keeping.settle import Settle
 from penstock.job import State
@@ -188,6 +188,15 @@ def test_the_worker_claims_no_more_while_too_much_waits_for_sql(keeping: Keeping
     keeping.until(lambda: {"full": False} in keeping.told[2:], "the worker claims again")
     assert FREE < FULL
     keeping.until(lambda: len(keeping.confirmed()) == FULL, "everything is written")
+
+
+def test_the_worker_claims_no_more_while_a_few_heavy_outcomes_wait_for_sql(keeping: Keeping) -> None:
+    heavy = Outcome(state=State.SUCCEEDED, result="x" * (FULL_BYTES // 4))
+    with closed_books(keeping.url):
+        for number in range(4):
+            keeping.record(end(Delivery(id=f"j{number}", task="t"), heavy), number + 1)
+        assert {"full": True} in keeping.told
+    keeping.until(lambda: {"full": False} in keeping.told[2:], "the worker claims again")
 
 
 def test_a_delivery_may_start_unless_its_job_has_ended(keeping: Keeping) -> None:

@@ -30,6 +30,8 @@ BATCH = 1000
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
 FULL, FREE = 1000, 500
 """Records that wait at which the worker claims no more, and at which it goes on."""
+FULL_BYTES, FREE_BYTES = 64_000_000, 32_000_000
+"""The same for what they weigh."""
 
 
 class Kind(StrEnum):
@@ -52,6 +54,13 @@ class Entry:
     number: int
     """By which the worker hears of it; 0: nobody waits."""
     record: Record
+
+    @property
+    def weight(self) -> int:
+        """Bytes of what may be large."""
+        delivery, outcome = self.record.delivery, self.record.outcome
+        texts = (delivery.args, delivery.kwargs, self.record.progress, outcome.result if outcome else None)
+        return sum(map(len, filter(None, texts))) + sum(len(message.payload) for message in self.record.follow_ups)
 
 
 @dataclass(frozen=True)

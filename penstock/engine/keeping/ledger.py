@@ -18,7 +18,7 @@ from penstock.broker.claims import ACKS
 from penstock.broker.keys import FIELD_SEPARATOR
 from penstock.broker.scripts import Settlement
 from penstock.engine.keeping import Duty, Ward
-from penstock.engine.keeping.books import FREE, FULL, Books, Entry, Kind, Written
+from penstock.engine.keeping.books import FREE, FREE_BYTES, FULL, FULL_BYTES, Books, Entry, Kind, Written
 from penstock.engine.keeping.relay import Relay, outgoing
 from penstock.engine.keeping.settle import NOTHING_TO_DO, Settle
 from penstock.ledger.delivery import claim_token
@@ -44,7 +44,7 @@ class Ledger(Duty):
         self._messages: deque[FollowUp] = deque()
         self._ended: deque[tuple[str, str]] = deque()
         self._confirmed: list[int] = []
-        self._waiting = 0
+        self._waiting = self._weight = 0
         self._is_full = False
         self._books: Books | None = None
         if database_url is not None:
@@ -76,6 +76,7 @@ class Ledger(Duty):
         if entry.kind is Kind.RECORD and (token := entry.record.delivery.token):
             self._unwritten[token].append(entry.record)
         self._waiting += 1
+        self._weight += entry.weight
         self._books.add(entry)
         self._tell_whether_full()
 
@@ -95,7 +96,8 @@ class Ledger(Duty):
 
     def _tell_whether_full(self) -> None:
         """The worker claims no more while too much waits for SQL; what it has claimed already may still end."""
-        if self._waiting <= FREE if self._is_full else self._waiting >= FULL:
+        is_free = self._waiting <= FREE and self._weight <= FREE_BYTES
+        if is_free if self._is_full else (self._waiting >= FULL or self._weight >= FULL_BYTES):
             self._is_full = not self._is_full
             self.ward.tell(full=self._is_full)
 
@@ -129,6 +131,7 @@ class Ledger(Duty):
             if written.from_spool:
                 continue
             self._waiting -= len(written.entries)
+            self._weight -= sum(entry.weight for entry in written.entries)
             for entry, verdict in zip(written.entries, written.verdicts, strict=True):
                 if entry.kind in (Kind.ASK, Kind.DOUBT):
                     started.append([entry.record.delivery.token, verdict])

@@ -118,10 +118,18 @@ GUARDS = (
     Guard(
         name="claiming-stops-at-a-bound",
         file=LEDGER,
-        text="        if self._waiting <= FREE if self._is_full else self._waiting >= FULL:\n",
+        text="        if is_free if self._is_full else (self._waiting >= FULL or self._weight >= FULL_BYTES):\n",
         replacement="        if False:\n",
         test=f"{ON_KEEPING}::test_the_worker_claims_no_more_while_too_much_waits_for_sql",
         why="While SQL is away a worker takes in jobs until its memory is full.",
+    ),
+    Guard(
+        name="heavy-outcomes-count-as-many",
+        file=LEDGER,
+        text=" or self._weight >= FULL_BYTES):\n",
+        replacement="):\n",
+        test=f"{ON_KEEPING}::test_the_worker_claims_no_more_while_a_few_heavy_outcomes_wait_for_sql",
+        why="While SQL is away a few hundred large results fill a worker's memory.",
     ),
     Guard(
         name="new-keepers-let-workers-claim",
