@@ -6,7 +6,6 @@ modules pays for none.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import threading
@@ -96,7 +95,7 @@ class Job(Generic[R]):
 
     async def arefresh(self) -> Job[R]:
         """As :meth:`refresh`, in a thread."""
-        return await asyncio.to_thread(self.refresh)
+        return await _in_a_thread(self.refresh)
 
     def result(self, timeout: float) -> R:
         """Waits up to ``timeout`` seconds for the job to end and returns what its body returned.
@@ -121,13 +120,13 @@ class Job(Generic[R]):
         from penstock.broker.hearing import AsyncEar
 
         if timeout <= 0:
-            await asyncio.to_thread(self._read_row)
+            await _in_a_thread(self._read_row)
             return self._value(timeout)
         ear = AsyncEar()
         with publisher().hearing.listening([self.id], ear):
             for pause in pauses(timeout):
                 await ear.wait(pause)
-                if await asyncio.to_thread(self._has_ended):
+                if await _in_a_thread(self._has_ended):
                     break
         return self._value(timeout)
 
@@ -178,6 +177,13 @@ def _ended(waiting: dict[str, Job[R]], ids: set[str]) -> list[Job[R]]:
     for row in rows:
         waiting[row.id].row = row
     return [waiting.pop(row.id) for row in sorted(rows, key=lambda row: row.updated_at)]
+
+
+async def _in_a_thread(call: Callable[..., T], *args: Any) -> T:
+    """What waits for a server, beside the loop. Whoever awaits this has imported asyncio; others save its 20 ms."""
+    import asyncio
+
+    return await asyncio.to_thread(call, *args)
 
 
 class Outgoing(NamedTuple):
@@ -335,7 +341,7 @@ async def asend(
             return send(declared, options, args, kwargs)
     if current_outbox() is not None:
         return send(declared, options, args, kwargs)
-    return await asyncio.to_thread(send, declared, options, args, kwargs)
+    return await _in_a_thread(send, declared, options, args, kwargs)
 
 
 def _keep(block: Outbox, destination: Destination, jobs: list[Outgoing]) -> Callable[[], None]:

@@ -183,6 +183,6 @@ def run_python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("package", ["celery", "kombu", "sqlalchemy", "redis", "urllib3"])
+@pytest.mark.parametrize("package", ["asyncio", "celery", "kombu", "sqlalchemy", "redis", "urllib3"])
 def test_a_producer_that_imports_the_tasks_does_not_load(package: str) -> None:
     assert run_python(f"import tasks, sys; print({package!r} in sys.modules)").strip() == "False"
