@@ -18,6 +18,7 @@ from benchmarks import chart
 from benchmarks.figures import (
     bulk,
     delay,
+    importing,
     latency,
     ledger,
     outbox,
@@ -34,6 +35,7 @@ from benchmarks.report import Figure, as_data, as_markdown, as_text
 
 FIGURES: dict[str, Callable[[Bench], Figure]] = {
     "throughput": throughput.measure,
+    "importing": importing.measure,
     "delay": delay.measure,
     "bulk": bulk.measure,
     "latency": latency.measure,
