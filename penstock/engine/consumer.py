@@ -19,12 +19,13 @@ from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.common import ignore_errors
 
+import penstock.engine.health  # noqa: F401  registers what `inspect claims` answers
 from penstock.broker import envelope
 from penstock.broker.claims import Claims, new_incarnation
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts, Source
 from penstock.broker.transport import CLAIMS, UNHEARD, Transport
-from penstock.engine import health, lifeline, request, revoking
+from penstock.engine import lifeline, request, revoking
 from penstock.engine.comeback import Comebacks
 from penstock.engine.gate import Gate
 from penstock.engine.handover import Handover
@@ -54,9 +55,6 @@ ENDING = {bootsteps.CLOSE, bootsteps.TERMINATE}
 
 class Consumer(CeleryConsumer):
     """Consumes by claims when the broker is Redis, and as Celery does with any other."""
-
-    inspect_claims = staticmethod(health.claims)
-    """Answers ``inspect`` from remote control; importing it has registered it."""
 
     claims: Claims | None = None
     connection: Any
