@@ -29,8 +29,8 @@ from penstock.broker.scripts import Scripts
 from penstock.engine.keeping import Duty, Ward
 from penstock.engine.keeping.adopt import Adopt
 from penstock.engine.keeping.identity import Identity
-from penstock.engine.keeping.ledger import Ledger
 from penstock.engine.keeping.news import News
+from penstock.engine.keeping.outcomes import Outcomes
 from penstock.engine.keeping.promote import Promote
 from penstock.engine.keeping.reap import Reap
 from penstock.engine.keeping.renew import Renew
@@ -83,9 +83,9 @@ class Keeper:
             return
         self._ward = ward = _ward(first["config"], self._tell, self._selector)
         self._settle = Settle(ward)
-        self._ledger = Ledger(ward, first["config"]["database_url"], self._settle)
+        self._outcomes = Outcomes(ward, first["config"]["database_url"], self._settle)
         # In this order when several are due: what a commit has brought is published before its claim ends.
-        self._duties: list[Duty] = [Renew(ward), self._ledger, self._settle, News(ward), Promote(ward), Watch(ward)]
+        self._duties: list[Duty] = [Renew(ward), self._outcomes, self._settle, News(ward), Promote(ward), Watch(ward)]
         self._duties += [Reap(ward), Identity(ward), Adopt(ward), Sweep(ward)]
         self._selector.register(self._reports, selectors.EVENT_READ, self._read_report)
         self._take(first)
@@ -93,7 +93,7 @@ class Keeper:
         while not self._ended:
             self._turn()
         self._finish()
-        self._ledger.close()
+        self._outcomes.close()
 
     def _turn(self) -> None:
         wait = min(max(min(duty.due for duty in self._duties) - time.monotonic(), 0), LONGEST_WAIT)
@@ -111,8 +111,8 @@ class Keeper:
         deadline = time.monotonic() + self._ward.lease_seconds
         while time.monotonic() < deadline:
             try:
-                self._await_ledger(deadline)
-                self._ledger.spool()
+                self._await_outcomes(deadline)
+                self._outcomes.spool()
                 self._settle.perform()
                 for worker in self._ward.workers:
                     self._ward.scripts.retire(
@@ -123,8 +123,8 @@ class Keeper:
                 logger.warning("cannot give back claims yet: %s", error)
                 time.sleep(AGAIN_SECONDS)
 
-    def _await_ledger(self, deadline: float) -> None:
-        while not self._ledger.is_idle and time.monotonic() < deadline:
+    def _await_outcomes(self, deadline: float) -> None:
+        while not self._outcomes.is_idle and time.monotonic() < deadline:
             self._turn()
 
     def _notice_lonely_children(self) -> None:
@@ -163,7 +163,7 @@ class Keeper:
 
     def _read_report(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            self._ledger.take(json.loads(self._reports.recv(READ_BYTES, socket.MSG_DONTWAIT)))
+            self._outcomes.take(json.loads(self._reports.recv(READ_BYTES, socket.MSG_DONTWAIT)))
 
     def _take_unread(self) -> None:
         *lines, rest = bytes(self._unread).split(b"\n")
@@ -174,8 +174,8 @@ class Keeper:
     def _take(self, words: dict[str, Any]) -> None:
         if settlement := words.get("settle"):
             number, parts = settlement
-            self._ledger.settle(number, parts)
-        self._ledger.take(words)
+            self._outcomes.settle(number, parts)
+        self._outcomes.take(words)
         if jobs := words.get("unindex"):
             self._settle.add_claimed(jobs)
         if "workers" in words:

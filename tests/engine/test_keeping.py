@@ -17,7 +17,7 @@ from penstock.broker import census
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Settlement, Source
 from penstock.engine.keeping.books import FREE, FULL, FULL_BYTES
-from penstock.engine.keeping.ledger import Ledger
+from penstock.engine.keeping.outcomes import Outcomes
 from penstock.engine.keeping.settle import Settle
 from penstock.job import State
 from penstock.ledger import queries
@@ -44,7 +44,7 @@ class Keeping:
             ward(broker_url, database_url, WORKER), tell=lambda **news: self.told.append(news), queues=["mail"]
         )
         self.settle = Settle(self.ward)
-        self.ledger = Ledger(self.ward, database_url, self.settle)
+        self.outcomes = Outcomes(self.ward, database_url, self.settle)
         self.ward.scripts.join(WORKER)
         self.redis: Any = self.ward.scripts.client
         self._base = 0
@@ -52,7 +52,7 @@ class Keeping:
     def turn(self) -> None:
         for key, _ in self.ward.selector.select(0.02):
             key.data()
-        for duty in (self.ledger, self.settle):
+        for duty in (self.outcomes, self.settle):
             if duty.due <= time.monotonic():
                 try:
                     duty.due = time.monotonic() + duty.perform()
@@ -79,11 +79,11 @@ class Keeping:
         encoded = replace(
             record, delivery=record.delivery.encoded(), outcome=record.outcome.encoded() if record.outcome else None
         )
-        self.ledger.take({"record": [number, encoded.to_words()]})
+        self.outcomes.take({"record": [number, encoded.to_words()]})
 
     def settles(self, delivery: Delivery, verb: str = "ack", *rest: str, number: int = 2) -> None:
         token = str(delivery.token).partition(":")[2]
-        self.ledger.settle(number, list(Settlement(WORKER, "mail", token, verb, *rest)))
+        self.outcomes.settle(number, list(Settlement(WORKER, "mail", token, verb, *rest)))
 
     @property
     def held(self) -> int:
@@ -102,7 +102,7 @@ class Keeping:
 def keeping(broker_url: str, postgresql_url: str) -> Iterator[Keeping]:
     made = Keeping(broker_url, postgresql_url)
     yield made
-    made.ledger.close()
+    made.outcomes.close()
 
 
 @contextmanager
@@ -202,7 +202,7 @@ def test_the_worker_claims_no_more_while_a_few_heavy_outcomes_wait_for_sql(keepi
 def test_a_delivery_may_start_unless_its_job_has_ended(keeping: Keeping) -> None:
     write(keeping.url, end(Delivery(id="ended", task="t")))
     for number, id in enumerate(("new", "ended"), 1):
-        keeping.ledger.take({"ask": [number, start(Delivery(id=id, task="t", token=id).encoded()).to_words()]})
+        keeping.outcomes.take({"ask": [number, start(Delivery(id=id, task="t", token=id).encoded()).to_words()]})
     keeping.until(lambda: len(keeping.confirmed()) == 2, "both are answered")
     started = dict(answer for news in keeping.told for answer in news.get("started", ()))
     assert started == {"new": "won", "ended": "ended"}
@@ -214,7 +214,7 @@ def test_a_message_that_came_back_waits_while_its_job_runs_at_a_worker_that_live
 ) -> None:
     write(keeping.url, start(Delivery(id="j1", task="t", token="first", worker=worker)))
     again = start(Delivery(id="j1", task="t", token="again", worker="cat@host").encoded())
-    keeping.ledger.take({"doubt": [1, again.to_words()]})
+    keeping.outcomes.take({"doubt": [1, again.to_words()]})
     keeping.until(lambda: keeping.confirmed(), "it is answered")
     assert [news["started"] for news in keeping.told if "started" in news] == [[["again", verdict]]]
 
@@ -230,7 +230,7 @@ def test_outcomes_that_sql_did_not_take_in_time_are_written_by_another_keeper(
         keeping.record(replace(end(claim), outbox_key="j1", follow_ups=(NEXT,)))
         keeping.settles(claim, "ack", "j1")
         keeping.until(lambda: someone_waits(keeping.url), "the outcome waits for the books")
-        keeping.ledger.spool()
+        keeping.outcomes.spool()
         keeping.until(lambda: not keeping.held, "the claim has ended")
         assert keeping.redis.hlen(keeping.ward.scripts.keys.spool) == 1
         assert keeping.redis.hexists(keeping.ward.scripts.keys.outbox, "j1"), "nobody may publish it again"
@@ -241,7 +241,7 @@ def test_outcomes_that_sql_did_not_take_in_time_are_written_by_another_keeper(
     other.until(lambda: other.redis.llen("mail") == 1, "what follows is published")
     assert other.state("j1") is State.SUCCEEDED
     assert not other.redis.hexists(other.ward.scripts.keys.outbox, "j1")
-    other.ledger.close()
+    other.outcomes.close()
 
 
 def columns_of(id: str) -> dict[str, Any]:
@@ -258,7 +258,7 @@ def test_what_a_job_says_of_itself_is_on_the_books_while_it_runs(keeping: Keepin
         at=end().at,
         progress=Outcome(state=State.RUNNING, result={"state": "HALF", "meta": 1}).encoded().result,
     )
-    keeping.ledger.take({"note": progress.to_words()})
+    keeping.outcomes.take({"note": progress.to_words()})
     keeping.until(lambda: keeping.state("j1") is State.RUNNING, "it has a row")
     with reading(keeping.url) as connection:
         row = queries.find_job(connection, "j1")

@@ -3,7 +3,7 @@
 from tests.mutants.guard import Guard
 
 GATE, COMEBACK = "penstock/engine/gate.py", "penstock/engine/comeback.py"
-LEDGER, DOUBT = "penstock/engine/keeping/ledger.py", "penstock/engine/keeping/doubt.py"
+OUTCOMES, DOUBT = "penstock/engine/keeping/outcomes.py", "penstock/engine/keeping/doubt.py"
 SPOOL = "penstock/engine/keeping/spool.py"
 BACKEND = "penstock/ledger/backend.py"
 ON_GATE, ON_KEEPING = "tests/engine/test_gate.py", "tests/engine/test_keeping.py"
@@ -93,7 +93,7 @@ GUARDS = (
     ),
     Guard(
         name="commit-before-settle",
-        file=LEDGER,
+        file=OUTCOMES,
         text="        if token is not None and token in self._unwritten:\n",
         replacement="        if False:\n",
         test=f"{ON_KEEPING}::test_a_claim_ends_after_its_outcome_is_written",
@@ -101,7 +101,7 @@ GUARDS = (
     ),
     Guard(
         name="publish-before-confirm",
-        file=LEDGER,
+        file=OUTCOMES,
         text="                    self._confirmed.append(entry.number)\n",
         replacement="                    self.ward.tell(confirmed=[entry.number])\n",
         test=f"{ON_KEEPING}::test_what_follows_from_an_outcome_is_published_before_the_worker_may_forget_it",
@@ -109,7 +109,7 @@ GUARDS = (
     ),
     Guard(
         name="ended-jobs-are-not-put-back",
-        file=LEDGER,
+        file=OUTCOMES,
         text='    if settlement.verb == "crash" and verdict is not Verdict.WON:\n',
         replacement="    if False:\n",
         test=f"{ON_KEEPING}::test_a_job_that_ended_before_its_process_died_is_not_put_back",
@@ -117,7 +117,7 @@ GUARDS = (
     ),
     Guard(
         name="claiming-stops-at-a-bound",
-        file=LEDGER,
+        file=OUTCOMES,
         text="        if is_free if self._is_full else (self._waiting >= FULL or self._weight >= FULL_BYTES):\n",
         replacement="        if False:\n",
         test=f"{ON_KEEPING}::test_the_worker_claims_no_more_while_too_much_waits_for_sql",
@@ -125,7 +125,7 @@ GUARDS = (
     ),
     Guard(
         name="heavy-outcomes-count-as-many",
-        file=LEDGER,
+        file=OUTCOMES,
         text=" or self._weight >= FULL_BYTES):\n",
         replacement="):\n",
         test=f"{ON_KEEPING}::test_the_worker_claims_no_more_while_a_few_heavy_outcomes_wait_for_sql",
@@ -133,7 +133,7 @@ GUARDS = (
     ),
     Guard(
         name="new-keepers-let-workers-claim",
-        file=LEDGER,
+        file=OUTCOMES,
         text="            ward.tell(full=False)  # A keeper that died may have said otherwise.\n",
         replacement="",
         test=f"{ON_KEEPING}::test_the_worker_claims_no_more_while_too_much_waits_for_sql",
@@ -141,7 +141,7 @@ GUARDS = (
     ),
     Guard(
         name="outcomes-outlive-their-worker",
-        file=LEDGER,
+        file=OUTCOMES,
         text="                if settlement.verb in ACKS:\n",
         replacement="                if False:\n",
         test=f"{ON_KEEPING}::test_outcomes_that_sql_did_not_take_in_time_are_written_by_another_keeper",

@@ -28,7 +28,7 @@ READ_BYTES = 1 << 12
 SLICE = 500
 
 
-class Ledger(Duty):
+class Outcomes(Duty):
     """Performs when something was committed: follow-ups and news of ended jobs go out, and claims end."""
 
     def __init__(self, ward: Ward, database_url: str | None, settle: Settle) -> None:
