@@ -6,8 +6,11 @@ from typing import TypeVar
 Test = TypeVar("Test", bound=Callable[..., None])
 
 
-def differs(*, penstock: str) -> Callable[[Test], Test]:
-    """Says in one sentence what an engine does instead, and why; ``generate.py`` reads it from the source."""
+def differs(*, penstock: str = "", engine: str = "") -> Callable[[Test], Test]:
+    """Says in one sentence what an engine does instead, and why; ``generate.py`` reads it from the source.
+
+    What our broker does instead (``penstock``) is so with our pool (``engine``) as well.
+    """
 
     def unchanged(test: Test) -> Test:
         return test

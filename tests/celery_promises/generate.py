@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.celery_promises.engines import ENGINES
+from tests.celery_promises.engines import finished
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "compatibility.md"
@@ -100,8 +100,8 @@ def _summary(found: list[Chapter]) -> Iterator[str]:
     promises = [promise for chapter in found for promise in chapter.promises]
     yield "| engine | transport | pool | results | kept | different on purpose |"
     yield "|---|---|---|---|---|---|"
-    for engine in ENGINES:
-        different = sum(engine.name in promise.differences for promise in promises)
+    for engine in finished():
+        different = sum(engine.differs(promise.differences) is not None for promise in promises)
         parts = " | ".join(f"`{part}`" for part in (engine.transport, engine.pool, engine.backend))
         yield f"| {engine.title} | {parts} | {len(promises) - different} | {different} |"
 
@@ -109,10 +109,10 @@ def _summary(found: list[Chapter]) -> Iterator[str]:
 def _lines(chapter: Chapter) -> Iterator[str]:
     yield f"\n## {chapter.title}\n"
     yield f"Shown by [{chapter.module}](../tests/celery_promises/{chapter.module}).\n"
-    yield f"| promise | {' | '.join(engine.title for engine in ENGINES)} |"
-    yield f"|---{'|---' * len(ENGINES)}|"
+    yield f"| promise | {' | '.join(engine.title for engine in finished())} |"
+    yield f"|---{'|---' * len(finished())}|"
     for promise in chapter.promises:
-        cells = [_cell(promise.differences.get(engine.name)) for engine in ENGINES]
+        cells = [_cell(engine.differs(promise.differences)) for engine in finished()]
         yield f"| {_escaped(promise.text)} | {' | '.join(cells)} |"
 
 

@@ -221,6 +221,8 @@ class System:
             name,
             "-I",
             "tests.celery_promises.listeners",
+            # Whoever names a pool means it: Celery looks for the first one to find out whether to patch for greenlets.
+            *(() if "-P" in options else self.engine.options),
             *options,
             app=self.engine.module,
             children=children,
