@@ -89,7 +89,7 @@ def _pages(accepted: Sequence[Accepted]) -> list[Page]:
     failed = _first(accepted, State.FAILED, Effect.PAGE)
     workflow = _first(accepted, State.SUCCEEDED, Effect.WORKFLOW)
     return [
-        Page("workers", "/workers", ("main@", "web@")),
+        Page("workers", "/workers", ("cpu@", "io@")),
         Page("broker", "/broker", ("default", "web")),
         Page("jobs", "/tasks", (failed.id, "FAILURE"), search="state:FAILURE name:check_url"),
         Page("job-succeeded", f"/task/{succeeded.id}", (succeeded.id, "SUCCESS")),

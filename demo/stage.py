@@ -132,7 +132,7 @@ def _wait_until_ready(stage: Stage) -> None:
     from workers import app
 
     deadline = time.monotonic() + START_SECONDS
-    missing = {profile.name for profile in app.profiles}
+    missing = {profile.name for profile in app.profiles if not profile.by_hand}
     while missing or not _listens(stage.flower):
         if trouble := stage.supervisor.trouble():
             raise EmbeddedServerError(f"{trouble}; its output is in {stage.folder / 'processes.log'}")

@@ -21,7 +21,8 @@ from penstock.errors import PenstockError
 from penstock.ledger.backend import VERDICT
 from penstock.ledger.records import Verdict
 from penstock.message import ENQUEUED_AT
-from penstock.profile import Profile
+from penstock.profile import Profile, distinct
+from penstock.profile_option import ProfileOption
 from penstock.scheduler.beat import beat_entries
 from penstock.scheduler.schedule import Schedule
 from penstock.task import RunningJob, Task, declared_tasks, on_declared, running
@@ -41,8 +42,9 @@ class PenstockApp(celery.Celery):
     ) -> None:
         super().__init__(name, **kwargs)
         self.settings = settings
-        self.profiles = tuple(profiles)
+        self.profiles = distinct(profiles)
         self.schedules = tuple(schedules)
+        self.user_options["worker"].add(ProfileOption(self.profiles))
 
     @cached_property
     def Beat(self) -> type:
@@ -72,7 +74,7 @@ def make_app(
         name: the app's main module, for task names that Celery makes up.
         settings: the deployment's settings; producers in this process use them as well.
         config: module, or object, with Celery's settings.
-        profiles: the kinds of workers of this deployment.
+        profiles: the kinds of workers of this deployment, for ``worker --profile NAME``.
         schedules: what beat starts.
     """
     app = PenstockApp(name, settings=settings, profiles=profiles, schedules=schedules)

@@ -30,9 +30,10 @@ class Worker:
         log: Path,
         *options: str,
         app: str = "tests.worker_app",
-        children: int = 2,
+        children: int | None = 2,
         folder: Path = ROOT,
     ) -> None:
+        """Without ``children`` their number is the worker's own business, as with ``--profile``."""
         self._folder = folder
         self._environment = environment
         self._command = [
@@ -44,8 +45,7 @@ class Worker:
             "worker",
             "-l",
             "INFO",
-            "-c",
-            str(children),
+            *(() if children is None else ("-c", str(children))),
             *options,
         ]
         self._log = log

@@ -13,7 +13,6 @@ import redis
 from penstock.app import PenstockApp
 from penstock.client import HARD_LIMIT_GRACE
 from penstock.errors import ArgumentError, DeclarationError
-from penstock.profile import Profile
 from penstock.scheduler.beat import beat_entries
 from penstock.scheduler.schedule import Cron, Every, Schedule, timetable
 from tasks import webhooks
@@ -171,9 +170,3 @@ def test_a_cron_field_out_of_bounds_is_refused_by_name(expression: str) -> None:
 def test_an_interval_that_is_no_time_is_refused(seconds: Any) -> None:
     with pytest.raises(DeclarationError, match="more than 0"):
         Every(seconds)
-
-
-@pytest.mark.parametrize("changes", [{"queues": ()}, {"children": 0}])
-def test_a_profile_that_serves_nothing_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(DeclarationError, match="at least one queue and one child"):
-        Profile(**{"name": "p", "queues": ("q",), "children": 1, **changes})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command, short_help="Checks that this deployment can run.")
 @click.option("--workers", is_flag=True, help="Asks the running workers instead: do they answer, do they claim?")
-@click.option("--worker", "hostname", metavar="NAME", help="Asks this worker only, as main@host; for health probes.")
+@click.option("--worker", "hostname", metavar="NAME", help="Asks this worker only, as cpu@host; for health probes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: passed, and the findings.")
 @click.pass_context
 def check(context: click.Context, workers: bool, hostname: str | None, as_json: bool) -> None:
@@ -36,7 +36,7 @@ def check(context: click.Context, workers: bool, hostname: str | None, as_json: 
     \b
     Examples:
       celery -A workers check && celery -A workers worker
-      celery -A workers check --worker main@$HOSTNAME
+      celery -A workers check --worker cpu@$HOSTNAME
     """
     from penstock.cli.output import console_of, print_json
 

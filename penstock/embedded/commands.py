@@ -17,10 +17,10 @@ FLOWER_CONFIG = "flowerconfig.py"
 
 
 def system_processes(app: str, profiles: Iterable[Profile], settings: Settings) -> list[Process]:
-    """A worker for each profile, beat and Flower.
+    """A worker for each profile that is not started by hand, beat and Flower.
 
     Args:
-        app: what to pass to `celery -A`.
+        app: what to pass to `celery -A`; it has these profiles.
         profiles: the kinds of workers.
         settings: how long a worker may finish its jobs.
 
@@ -28,7 +28,7 @@ def system_processes(app: str, profiles: Iterable[Profile], settings: Settings) 
         DeclarationError: the current folder's flowerconfig.py does not say where Flower listens; by default it is open
             to the whole network, without a password.
     """
-    workers = [_worker(app, profile, settings.drain_seconds) for profile in profiles]
+    workers = [_worker(app, profile, settings.drain_seconds) for profile in profiles if not profile.by_hand]
     return [*workers, Process("beat", _celery(app, "beat", "--loglevel=INFO")), _flower(app)]
 
 
@@ -37,9 +37,7 @@ def _worker(app: str, profile: Profile, drain_seconds: float) -> Process:
         app,
         "worker",
         "--loglevel=INFO",
-        f"--hostname={profile.name}@%h",
-        f"--queues={','.join(profile.queues)}",
-        f"--concurrency={profile.children}",
+        f"--profile={profile.name}",
         # Celery's soft shutdown sleeps for its whole time even when the last job has ended. The supervisor bounds
         # the drain itself, by SIGTERM and then SIGQUIT, which must not sleep again.
         "worker.soft_shutdown_timeout=0",

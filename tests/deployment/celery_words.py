@@ -1,7 +1,8 @@
 """Reads command lines from standard input and says how `celery` understands them, without running any.
 
 A process of its own, because the app takes its settings from the environment when it is imported. Prints, as JSON,
-for each command line its parameters or the error, the app's profiles, and the project's top-level modules in use.
+for each command line its parameters or the error, the app's profiles that are not started by hand, and the project's
+top-level modules in use.
 """
 
 import json
@@ -45,7 +46,8 @@ def main() -> None:
     from workers import app
 
     app.finalize()
-    profiles = [[profile.name, list(profile.queues), profile.children] for profile in app.profiles]
+    served = [profile for profile in app.profiles if not profile.by_hand]
+    profiles = [[profile.name, list(profile.queues), profile.children] for profile in served]
     files = [Path(module.__file__) for module in sys.modules.values() if getattr(module, "__file__", None)]
     inside = [file.relative_to(ROOT).parts for file in files if file.is_relative_to(ROOT)]
     used = sorted({parts[0].removesuffix(".py") for parts in inside if not parts[0].startswith(".")})

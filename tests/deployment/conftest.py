@@ -21,7 +21,7 @@ class Understood:
 
     Attributes:
         commands: the parameters of each command line, or its error.
-        profiles: name, queues and children of each.
+        profiles: name, queues and children of each that is not started by hand.
         modules: the project's top-level modules that the app imports.
     """
 
@@ -38,7 +38,7 @@ def understood() -> Understood:
     done = subprocess.run(
         [sys.executable, "-m", "tests.deployment.celery_words"],
         input=json.dumps([line.split() for line in lines]),
-        env=reading.environment(compose["services"]["worker-main"], reading.complete()) | {"PATH": "/usr/bin:/bin"},
+        env=reading.environment(compose["services"]["worker-cpu"], reading.complete()) | {"PATH": "/usr/bin:/bin"},
         cwd=ROOT,
         capture_output=True,
         text=True,

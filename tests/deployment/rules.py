@@ -64,12 +64,15 @@ def is_asked_for_its_health(compose: Compose) -> Iterator[str]:
 
 
 def pings_its_own_node(compose: Compose) -> Iterator[str]:
-    """A node's health check asks the name that its command gives it, and %h keeps names apart."""
+    """A node's health check asks the name that its command or its profile gives it, and %h keeps names apart."""
     for name, service in services(compose, ours=True):
         words = command(service)
-        if "-n" not in words:
+        if "-n" in words:
+            node = words[words.index("-n") + 1]
+        elif "--profile" in words:
+            node = f"{words[words.index('--profile') + 1]}@%h"
+        else:
             continue
-        node = words[words.index("-n") + 1]
         if not node.endswith("@%h"):
             yield f"{name}: two containers would have the node name {node}"
         host = node.replace("%h", "$$HOSTNAME")

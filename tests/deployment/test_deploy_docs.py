@@ -42,7 +42,7 @@ def _default(default: Any) -> str:
 
 
 def _place(variable: str) -> str:
-    declared = reading.read()["services"]["worker-main"]["environment"]
+    declared = reading.read()["services"]["worker-cpu"]["environment"]
     if variable in image_environment():
         return "`Dockerfile`"
     return "`.env`" if declared[variable] is None else "`docker-compose.yml`"
@@ -53,7 +53,7 @@ def test_the_table_of_services_names_each_service() -> None:
 
 
 def test_the_seconds_of_a_stop_are_those_of_the_compose_file() -> None:
-    worker = reading.read()["services"]["worker-main"]
+    worker = reading.read()["services"]["worker-cpu"]
     assert f"`PENSTOCK_DRAIN_SECONDS` ({worker['environment']['PENSTOCK_DRAIN_SECONDS']} here)" in PAGE
     assert f"`stop_grace_period` ({worker['stop_grace_period'].removesuffix('s')} s)" in PAGE
 
