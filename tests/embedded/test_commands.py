@@ -7,8 +7,8 @@ import pytest
 from penstock.config import Settings
 from penstock.embedded import system_processes
 from penstock.profile import Profile
-from tests.conftest import deployment
 
+SETTINGS = Settings.load({"REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": "sqlite:///unused"})
 PROFILES = (
     Profile(name="io", queues=("web",), children=4),
     Profile(name="mixed", queues=("web", "default"), children=1, by_hand=True),
@@ -18,9 +18,8 @@ PROFILES = (
 def test_each_profile_is_a_worker_but_those_that_are_started_by_hand(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # Flower's own configuration reads the environment.
-    for name, value in deployment("redis://127.0.0.1:1/0", "sqlite:///unused", tmp_path).items():
-        monkeypatch.setenv(name, value)
-    commands = {process.name: process.command for process in system_processes("workers", PROFILES, Settings.load())}
+    (tmp_path / "flowerconfig.py").write_text("address, port = '127.0.0.1', 5555")
+    monkeypatch.chdir(tmp_path)
+    commands = {process.name: process.command for process in system_processes("workers", PROFILES, SETTINGS)}
     assert list(commands) == ["worker-io", "beat", "flower"]
     assert {"worker", "--profile=io"} < set(commands["worker-io"])
