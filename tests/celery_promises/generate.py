@@ -72,6 +72,7 @@ ORDER = (
     "control",
     "events",
     "signals",
+    "hooks",
     "request",
     "worker",
     "commands",

@@ -5,11 +5,16 @@ import signal
 import time
 from typing import Any
 
-from celery import chain, group, shared_task
+from celery import Task, chain, current_task, group, shared_task
+from celery.backends.base import DisabledBackend
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.result import allow_join_result
+from celery.utils.log import get_task_logger
+from celery.worker.request import Request
 
 from tests.celery_promises import notes
+
+logger = get_task_logger(__name__)
 
 READABLE = (
     "id",
@@ -36,6 +41,13 @@ READABLE = (
     "stamps",
     "stamped_headers",
     "ignore_result",
+    "callbacks",
+    "errbacks",
+    "chain",
+    "chord",
+    "group_index",
+    "utc",
+    "replaced_task_nesting",
 )
 
 
@@ -423,3 +435,144 @@ def records_group(self: Any) -> Any:
 @shared_task(bind=True)
 def tells(self: Any, text: str) -> None:
     self.send_event("task-progress", text=text)
+
+
+class Hooked(Task):
+    """Notes which of its hooks are called, in which try, with what."""
+
+    abstract = True
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        self._note("before_start", task_id, args, kwargs)
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        self._note("on_success", task_id, args, kwargs, retval=retval)
+
+    def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        self._note("on_failure", task_id, args, kwargs, exc=repr(exc), einfo=str(einfo))
+
+    def on_retry(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        self._note("on_retry", task_id, args, kwargs, exc=repr(exc), einfo=str(einfo))
+
+    def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        self._note("after_return", task_id, args, kwargs, status=status, retval=repr(retval))
+
+    def _note(self, hook: str, task_id: str, args: Any, kwargs: Any, **more: Any) -> None:
+        fields = {"hook": hook, "id": task_id, "args": list(args), "kwargs": kwargs, "try": self.request.retries}
+        notes.write(args[0], fields | more)
+
+
+@shared_task(bind=True, base=Hooked, max_retries=1)
+def hooked(self: Any, key: str, how: str = "", *, seconds: float = 0) -> str:
+    """Ends as it is told to."""
+    self._note("body", self.request.id, self.request.args, self.request.kwargs)
+    time.sleep(seconds)
+    if how == "fail":
+        raise Unlucky("hooked")
+    if how == "retry" and not self.request.retries:
+        raise self.retry(exc=Unlucky("once more"), countdown=0)
+    return "returned"
+
+
+class Counting(Task):
+    """Counts in an attribute of its own."""
+
+    abstract = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ran = 0
+
+
+@shared_task(bind=True, base=Counting)
+def counts(self: Any) -> dict[str, int]:
+    self.ran += 1
+    return {"pid": os.getpid(), "ran": self.ran}
+
+
+class Watchful(Request):
+    """A request that notes what becomes of its task."""
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        super().on_timeout(soft, timeout)
+        notes.write(f"watched:{self.id}", ["on_timeout", bool(soft), timeout])
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
+        super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
+        notes.write(f"watched:{self.id}", ["on_failure", type(exc_info.exception).__name__])
+
+
+class Watched(Task):
+    """Has requests of that kind."""
+
+    abstract = True
+    Request = Watchful
+
+
+@shared_task(base=Watched)
+def watched(seconds: float = 0, text: str = "") -> float:
+    time.sleep(seconds)
+    if text:
+        raise Unlucky(text)
+    return seconds
+
+
+class Broken(DisabledBackend):
+    """Takes no results, and not quietly."""
+
+    def mark_as_done(self, *_: Any, **__: Any) -> None:
+        raise RuntimeError("the result cannot be kept")
+
+
+class Unkept(Task):
+    """Has a result backend of that kind."""
+
+    abstract = True
+
+    @property
+    def backend(self) -> Broken:
+        return Broken(app=self.app)
+
+
+@shared_task(base=Unkept)
+def meets_an_internal_error(number: int, *, more: str) -> int:
+    return number
+
+
+@shared_task(throws=(KeyError,))
+def throws(name: str) -> None:
+    raise KeyError(name)
+
+
+@shared_task
+def reads_current_task() -> dict[str, Any]:
+    return {"id": current_task.request.id, "name": current_task.name}
+
+
+@shared_task
+def logs(text: str) -> None:
+    logger.warning(text)
+
+
+@shared_task
+def prints(text: str) -> None:
+    print(text)
+
+
+@shared_task(bind=True, acks_late=True, time_limit=0.4, acks_on_timeout=False)
+def comes_back_after_its_limit(self: Any, key: str) -> str:
+    info = self.request.delivery_info or {}
+    notes.write(key, {"id": self.request.id, "redelivered": info.get("redelivered")})
+    if len(notes.read(notes.database(), key)) == 1:
+        time.sleep(20)
+    return "the second time"
+
+
+@shared_task(bind=True)
+def sets_state_of(self: Any, task_id: str) -> None:
+    self.update_state(task_id=task_id, state="PROGRESS", meta={"by": self.request.id})
+
+
+@shared_task(bind=True)
+def replaced_by_context(self: Any) -> Any:
+    raise self.replace(context.s())

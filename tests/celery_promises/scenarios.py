@@ -27,7 +27,7 @@ def life(system: System) -> Life:
         queues = [queue["name"] for queue in system.inspect("active_queues", worker=one.name)]
         pool = system.inspect("stats", worker=one.name)["pool"]["processes"]
         signals = system.signals(one.name)
-        system.noted(f"signals:processes:{pid}", 2)
+        system.noted(f"signals:processes:{one.name}", 2)
         system.event("worker-heartbeat", hostname=one.name)
         system.app.control.shutdown(destination=[one.name])
         wait_for(lambda: one.ended, "the worker has ended")

@@ -19,6 +19,7 @@ import redis
 from celery import Celery
 from celery.events import EventReceiver
 from celery.signals import before_task_publish
+from celery.utils.nodenames import default_nodename, host_format
 
 from tests.celery_promises import notes
 from tests.celery_promises.engines import Engine
@@ -167,16 +168,37 @@ class System:
 
     @contextmanager
     def worker_beside(
-        self, *options: str, children: int = 1, name: str = "", mingle: bool = False, events: bool = True
+        self,
+        *options: str,
+        children: int = 1,
+        name: str = "",
+        mingle: bool = False,
+        events: bool = True,
+        silent: bool = False,
+        settings: dict[str, Any] | None = None,
+        environment: dict[str, str] | None = None,
     ) -> Iterator["Extra"]:
-        """Another worker, with a queue of its own unless the options name some."""
+        """Another worker, with a queue of its own unless the options name some.
+
+        Args:
+            options: of `celery worker`.
+            children: how many processes it has.
+            name: its node name, of which Celery expands `%h` and the like.
+            mingle: whether it asks the others what they know when it starts.
+            events: whether it sends events about tasks.
+            silent: that the options keep it from printing that it is ready.
+            settings: Celery's settings of this worker alone.
+            environment: more environment variables.
+        """
         name = name or f"extra{uuid.uuid4().hex[:6]}@{self.engine.name}"
         queue = f"queue_{uuid.uuid4().hex[:6]}"
-        chosen = options if "-Q" in options else ("-Q", queue, *options)
+        chosen = options if {"-Q", "-X"} & set(options) else ("-Q", queue, *options)
         chosen = (*chosen, *(["-E"] if events else []), *([] if mingle else ["--without-mingle"]))
-        with self._worker(name, children, *chosen) as worker:
-            self._wait_until_heard(name)
-            yield Extra(name, queue, worker)
+        more = (environment or {}) | {"PROMISES_SETTINGS": json.dumps(settings or {})}
+        with self._worker(name, children, *chosen, silent=silent, environment=more) as worker:
+            node = host_format(default_nodename(name))
+            self._wait_until_heard(node)
+            yield Extra(node, queue, worker)
 
     def command(self, *words: str, ok: bool = True) -> str:
         """What `celery -A … WORDS` prints."""
@@ -197,9 +219,24 @@ class System:
         names = [queue, *(f"{queue}\x06\x16{step}" for step in (3, 6, 9))]
         return sum(int(self.broker.llen(name)) for name in names)
 
+    def keeps(self, text: str) -> bool:
+        """True while this text is anywhere in the broker."""
+        return any(text in str(value) for value in self._everything())
+
     def push_raw(self, queue: str, message: str | dict[str, Any]) -> None:
         """Puts something into a queue's list without asking anybody."""
         self.broker.lpush(queue, message if isinstance(message, str) else json.dumps(message))
+
+    def _everything(self) -> list[object]:
+        readers: dict[str, Callable[[str], object]] = {
+            "list": lambda name: self.broker.lrange(name, 0, -1),
+            "hash": lambda name: self.broker.hgetall(name),
+            "zset": lambda name: self.broker.zrange(name, 0, -1),
+            "set": lambda name: self.broker.smembers(name),
+            "string": lambda name: self.broker.get(name),
+        }
+        found = [(name, str(self.broker.type(name))) for name in self.broker.scan_iter()]
+        return [readers[kind](name) for name, kind in found if kind in readers and not name.startswith("_kombu")]
 
     def _wait_until_heard(self, name: str) -> None:
         """A worker says that it is ready a moment before it listens to remote control."""
@@ -212,10 +249,18 @@ class System:
             if worker.process is not None and worker.process.poll() is None:
                 worker.process.terminate()
 
-    def _worker(self, name: str, children: int, *options: str) -> "StartedEarly":
+    def _worker(
+        self,
+        name: str,
+        children: int,
+        *options: str,
+        silent: bool = False,
+        environment: dict[str, str] | None = None,
+    ) -> "StartedEarly":
         return StartedEarly(
             self.engine.command,
-            self._environment(),
+            silent,
+            self._environment() | (environment or {}),
             self.folder / f"{name}.log",
             "-n",
             name,
@@ -290,9 +335,13 @@ class Extra:
 class StartedEarly(Worker):
     """A worker that may be started before it is entered, so that several start at once."""
 
-    def __init__(self, command: str, *arguments: Any, **options: Any) -> None:
+    def __init__(self, command: str, silent: bool, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._command[self._command.index("celery")] = command
+        self._silent = silent
+
+    def _is_ready(self) -> bool:
+        return self._silent or super()._is_ready()
 
     def start(self) -> None:
         output = self._log.open("wb")

@@ -1,10 +1,10 @@
 """Acknowledgement, Reject and Ignore"""
 
-import os
 import signal
 import uuid
 from dataclasses import dataclass
 
+import psutil
 import pytest
 from billiard.exceptions import WorkerLostError
 from celery.exceptions import Reject
@@ -51,6 +51,15 @@ def test_failure_without_ack(system: System, key: str) -> None:
     assert system.notes_on(key) == ["ran"]
 
 
+def test_limit_without_ack(system: System, key: str) -> None:
+    """`acks_on_timeout=False` has a late-acknowledged task that met its hard limit delivered again."""
+    result = jobs.comes_back_after_its_limit.delay(key)
+    wait_for(lambda: system.app.AsyncResult(result.id).result == "the second time", "the second time")
+    first, second = system.notes_on(key)
+    assert first["id"] == second["id"] == result.id
+    assert (bool(first["redelivered"]), bool(second["redelivered"])) == (False, True)
+
+
 def test_lost_process_with_reject(system: System, key: str) -> None:
     """With `acks_late` and `reject_on_worker_lost` a task whose process is killed runs again."""
     assert jobs.dies_and_asks_for_another_try.delay(key).get(timeout=PATIENCE) == "alive"
@@ -87,10 +96,11 @@ def killed_worker(system: System) -> Killed:
     default, early = (uuid.uuid4().hex for _ in range(2))
     with system.worker_beside(children=2) as first:
         jobs.hold.apply_async((default,), queue=first.queue)
-        jobs.hold_early.apply_async((early,), queue=first.queue)
+        acknowledged = jobs.hold_early.apply_async((early,), queue=first.queue)
         system.noted(default)
         system.noted(early)
-        kill_tree(first.worker.pid, first.worker.children)
+        wait_for(lambda: not system.keeps(acknowledged.id), "it is acknowledged")
+        kill_tree(first.worker.pid)
         wait_for(lambda: first.ended, "the worker is gone")
     with system.worker_beside("-Q", first.queue, children=2):
         if system.engine.uses_penstock:
@@ -114,6 +124,19 @@ def test_early_acks(system: System) -> None:
     assert system.once(killed_worker).early == 1
 
 
+def test_early_acks_shown(system: System, key: str) -> None:
+    """A task with `acks_late=False` is acknowledged when it starts, and `inspect active` says so."""
+    result = jobs.hold_early.delay(key)
+    system.noted(key)
+
+    def mine() -> list[dict[str, object]]:
+        return [found for found in system.inspect("active") if found["id"] == result.id]
+
+    assert wait_for(mine, "active")[0]["acknowledged"] is True
+    system.release(key)
+    result.get(timeout=PATIENCE)
+
+
 def test_late_acks_and_cold_shutdown(system: System, key: str) -> None:
     """A late-acknowledged task that a cold shutdown interrupts goes back to its queue for the next worker."""
     with system.worker_beside() as first:
@@ -127,7 +150,8 @@ def test_late_acks_and_cold_shutdown(system: System, key: str) -> None:
         assert result.get(timeout=PATIENCE) == "done"
 
 
-def kill_tree(parent: int, children: list[int]) -> None:
-    """Ends a worker as the loss of its host would."""
-    for pid in (parent, *children):
-        os.kill(pid, signal.SIGKILL)
+def kill_tree(parent: int) -> None:
+    """Ends a worker and all its processes, as the loss of its host would."""
+    process = psutil.Process(parent)
+    for one in (process, *process.children(recursive=True)):
+        one.kill()

@@ -3,7 +3,6 @@
 import base64
 import json
 import uuid
-from collections.abc import Callable
 
 from tests.celery_promises import jobs
 from tests.celery_promises.differences import differs
@@ -44,10 +43,10 @@ def test_unknown_task(system: System, key: str) -> None:
     system.signal(key, "task_unknown")
     still_works(system, "lane")
     if system.engine.uses_penstock:
-        wait_for(lambda: kept(system, key), "the message is kept")
+        wait_for(lambda: system.keeps(key), "the message is kept")
         assert result.state == "PENDING"
     else:
-        wait_for(lambda: not kept(system, key), "it is gone")
+        wait_for(lambda: not system.keeps(key), "it is gone")
         assert result.state == "FAILURE"
 
 
@@ -57,11 +56,11 @@ def test_not_json(system: System, key: str) -> None:
     with system.worker_beside() as extra:
         system.push_raw(extra.queue, f"not json {key}")
         if system.engine.uses_penstock:
-            wait_for(lambda: kept(system, key), "the message is kept")
+            wait_for(lambda: system.keeps(key), "the message is kept")
             still_works(system, extra.queue)
         else:
             wait_for(lambda: extra.ended, "the worker has ended")
-            wait_for(lambda: not kept(system, key), "it is gone")
+            wait_for(lambda: not system.keeps(key), "it is gone")
 
 
 @differs(penstock="quarantines it, and the worker goes on")
@@ -72,10 +71,10 @@ def test_no_properties(system: System, key: str) -> None:
         wait_for(lambda: system.depth(extra.queue) == 0, "it is taken")
         still_works(system, extra.queue)
         if system.engine.uses_penstock:
-            wait_for(lambda: kept(system, key), "the message is kept")
+            wait_for(lambda: system.keeps(key), "the message is kept")
             assert "Traceback" not in extra.worker.log
         else:
-            wait_for(lambda: not kept(system, key), "it is gone")
+            wait_for(lambda: not system.keeps(key), "it is gone")
 
 
 @differs(penstock="quarantines it")
@@ -84,7 +83,7 @@ def test_not_a_task(system: System, key: str) -> None:
     system.push_raw("lane", envelope(json.dumps({"just": key}).encode()))
     still_works(system, "lane")
     if system.engine.uses_penstock:
-        wait_for(lambda: kept(system, base64.b64encode(json.dumps({"just": key}).encode()).decode()), "it is kept")
+        wait_for(lambda: system.keeps(base64.b64encode(json.dumps({"just": key}).encode()).decode()), "it is kept")
 
 
 @differs(penstock="quarantines it")
@@ -93,9 +92,9 @@ def test_undecodable_body(system: System, key: str) -> None:
     system.push_raw("lane", envelope(b"[[1, 2", task=jobs.add.name, id=key))
     still_works(system, "lane")
     if system.engine.uses_penstock:
-        wait_for(lambda: kept(system, key), "it is kept")
+        wait_for(lambda: system.keeps(key), "it is kept")
     else:
-        wait_for(lambda: not kept(system, key), "it is gone")
+        wait_for(lambda: not system.keeps(key), "it is gone")
 
 
 @differs(penstock="quarantines it")
@@ -105,9 +104,9 @@ def test_content_type(system: System, key: str) -> None:
     still_works(system, "lane")
     assert system.app.AsyncResult(key).state in ("PENDING", "FAILURE")
     if system.engine.uses_penstock:
-        wait_for(lambda: kept(system, key), "it is kept")
+        wait_for(lambda: system.keeps(key), "it is kept")
     else:
-        wait_for(lambda: not kept(system, key), "it is gone")
+        wait_for(lambda: not system.keeps(key), "it is gone")
 
 
 def test_wrong_arguments(system: System, key: str) -> None:
@@ -115,20 +114,3 @@ def test_wrong_arguments(system: System, key: str) -> None:
     system.app.send_task(jobs.add.name, args=(1, 2, 3), task_id=key, queue="lane")
     wait_for(lambda: system.app.AsyncResult(key).state == "FAILURE", "FAILURE")
     still_works(system, "lane")
-
-
-def kept(system: System, text: str) -> bool:
-    """True while this text is anywhere in the broker."""
-    return any(text in str(value) for value in everything(system))
-
-
-def everything(system: System) -> list[object]:
-    readers: dict[str, Callable[[str], object]] = {
-        "list": lambda name: system.broker.lrange(name, 0, -1),
-        "hash": lambda name: system.broker.hgetall(name),
-        "zset": lambda name: system.broker.zrange(name, 0, -1),
-        "set": lambda name: system.broker.smembers(name),
-        "string": lambda name: system.broker.get(name),
-    }
-    found = [(name, str(system.broker.type(name))) for name in system.broker.scan_iter()]
-    return [readers[kind](name) for name, kind in found if kind in readers and not name.startswith("_kombu")]

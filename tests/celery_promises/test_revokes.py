@@ -24,7 +24,8 @@ def test_waiting(system: System, key: str) -> None:
     system.release(key)
     with pytest.raises(TaskRevokedError):
         result.get(timeout=PATIENCE)
-    assert system.signal(result.id, "task_revoked") == {"terminated": False, "expired": False}
+    sent = system.signal(result.id, "task_revoked")
+    assert sent == {"sender": jobs.note.name, "terminated": False, "signum": None, "expired": False}
     assert system.notes_on(f"{key}-never") == []
     assert system.event("task-revoked", uuid=result.id)["terminated"] is False
 
@@ -78,7 +79,8 @@ def test_terminate(system: System, key: str) -> None:
     result.revoke(terminate=True)
     with pytest.raises(TaskRevokedError, match="terminated"):
         result.get(timeout=PATIENCE)
-    assert system.signal(result.id, "task_revoked") == {"terminated": True, "expired": False}
+    sent = system.signal(result.id, "task_revoked")
+    assert sent == {"sender": jobs.hold_tracked.name, "terminated": True, "signum": signal.SIGTERM, "expired": False}
     event = system.event("task-revoked", uuid=result.id)
     assert (event["terminated"], event["signum"]) == (True, signal.SIGTERM)
     wait_for(lambda: not is_alive(note["pid"]), "the process is gone")

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import pytest
 from celery import chain, chord, group
 from celery.canvas import StampingVisitor
+from celery.exceptions import TaskRevokedError
 
 from tests.celery_promises import jobs
 from tests.celery_promises.system import System
@@ -84,4 +86,6 @@ def test_terminate_by_stamp(system: System, key: str) -> None:
     result = work.delay()
     system.noted(key)
     system.app.control.revoke_by_stamped_headers({"tenant": key}, terminate=True)
-    assert system.signal(result.id, "task_revoked") == {"terminated": True, "expired": False}
+    assert system.signal(result.id, "task_revoked")["terminated"] is True
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=PATIENCE)
