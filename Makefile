@@ -12,7 +12,7 @@ DEVELOPMENT := $(PRODUCTION) $(BUILD) --extra embedded --group test --group chec
 RERUNS := $(if $(CI),--reruns 2 --max-suite-reruns 10 --rerun-show-tracebacks)
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test promises check fresh faults mutants bench format lock clean
+.PHONY: help up demo duel duel-picture test promises check fresh faults mutants bench format lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ up: $(STAMP)  ## The whole system in the foreground; Ctrl-C drains it
 
 demo: $(STAMP)  ## The whole system, a few hundred jobs, and a reconciliation of all of them
 	@$(BIN)/python -m demo
+
+duel: $(STAMP)  ## Stock Celery and Penstock side by side: the same jobs, the same faults, one minute
+	@$(BIN)/python -m demo.duel $(ARGS)
+
+duel-picture: $(STAMP)
+	@$(BIN)/python -m demo.duel --picture docs/pictures/duel.svg $(ARGS)
 
 # More processes than cores: most tests wait for other processes. One module stays in one process, as its servers do.
 PARALLEL := --numprocesses 4 --dist loadscope
@@ -58,8 +64,8 @@ faults: $(STAMP)  ## Break stock Celery and Penstock in the same ways, and write
 mutants: $(STAMP)  ## Remove each guard in turn and see its test turn red
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
-bench: $(STAMP)  ## Measure beside stock Celery, and write docs/benchmarks.md
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: $(STAMP)  ## Measure beside stock Celery and its peers, and write docs/benchmarks.md; QUICK=1 for the heart of it
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 format: $(STAMP)  ## Format the code
 	@$(BIN)/ruff format .

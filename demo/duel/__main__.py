@@ -48,7 +48,7 @@ def main() -> int:
             match, views = _play(Match(sides, options.seconds), console)
             _show(match, views, console, options)
     except (NotReady, PenstockError, RuntimeError) as error:
-        print(f"duel: {error}", file=sys.stderr)
+        print(f"duel: {error} (logs: {EVIDENCE})", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
         return SIGNALLED + signal.Signals[str(interrupt) or "SIGINT"]
@@ -69,20 +69,25 @@ def _options() -> argparse.Namespace:
 @contextmanager
 def _both_sides(console: Console) -> Iterator[list[Side]]:
     """Both sides, ready. Their databases lie where a user of PostgreSQL's own can reach them."""
-    shutil.rmtree(EVIDENCE, ignore_errors=True)
-    EVIDENCE.mkdir(parents=True)
     console.print("two Redis, two PostgreSQL and four workers are starting …", style="grey62")
     with ExitStack() as stack:
         disk = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="duel-", ignore_cleanup_errors=True)))
         disk.chmod(0o755)
-        template, run = make_template(disk / "template"), uuid.uuid4().hex
+        template, run, seen = make_template(disk / "template"), uuid.uuid4().hex, disk / "seen"
+        stack.callback(_keep, seen)
         sides = []
         for name in (STOCK, PENSTOCK):
             (disk / name).mkdir()
-            sides.append(stack.enter_context(Side(name, EVIDENCE.absolute() / name, disk / name, template, run)))
+            sides.append(stack.enter_context(Side(name, seen / name, disk / name, template, run)))
         for side in sides:
             side.wait_until_ready()
         yield sides
+
+
+def _keep(seen: Path) -> None:
+    """Replaces what the former duel left: this one's is whole now, as all of its processes have ended."""
+    shutil.rmtree(EVIDENCE, ignore_errors=True)
+    shutil.copytree(seen, EVIDENCE)
 
 
 def _play(match: Match, console: Console) -> tuple[Match, list[View]]:
@@ -128,7 +133,7 @@ def _show(match: Match, views: list[View], console: Console, options: argparse.N
         recorder.print(final)
         picture.save(recorder, options.picture)
     if options.json:
-        print(json.dumps(_as_json(match, views), indent=1))
+        print(json.dumps(_as_json(match, views), indent=1, ensure_ascii=False))
     else:
         console.print(final)
 

@@ -11,7 +11,7 @@ CHILD, WORKER, CONNECTIONS, SQL = "child", "worker", "connections", "sql"
 TITLES = {
     CHILD: "a child is killed during a job",
     WORKER: "a worker is frozen, then killed",
-    CONNECTIONS: "all connections of a worker are cut",
+    CONNECTIONS: "a worker's connections are cut",
     SQL: "SQL is stopped for {sql:.0f} s",
 }
 MINUTE = 60.0

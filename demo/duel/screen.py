@@ -162,7 +162,8 @@ def _grid(cells: Sequence[tuple[str, str, str]]) -> RenderableType:
     grid = Table.grid(expand=True)
     for _ in cells:
         grid.add_column(ratio=1, justify="center")
-    grid.add_row(*(Text(value, style=style) for value, _, style in cells))
+    # Assembled: a style of the whole text would fill the cell.
+    grid.add_row(*(Text.assemble((value, style)) for value, _, style in cells))
     grid.add_row(*(Text(name, style="grey62") for _, name, _ in cells))
     return grid
 

@@ -231,9 +231,9 @@ class Side:
     def _check_in_time(self, deadline: float, what: str) -> None:
         for worker in self._workers.values():
             if worker.has_ended:
-                raise NotReady(f"{self.name}: {worker.name} has ended; see {self._folder / f'{worker.name}.log'}")
+                raise NotReady(f"{self.name}: {worker.name} has ended")
         if time.monotonic() > deadline:
-            raise NotReady(f"{self.name}: {what} after {START_SECONDS:.0f} s; see {self._folder}")
+            raise NotReady(f"{self.name}: {what} after {START_SECONDS:.0f} s")
         time.sleep(0.1)
 
     def _kill_workers(self) -> None:
@@ -279,5 +279,5 @@ class Producer:
             self._process.stdin.flush()
             answer = self._process.stdout.readline()
         if not answer:
-            raise NotReady("a producer has ended; see its log")
+            raise NotReady("a producer has ended")
         return json.loads(answer)

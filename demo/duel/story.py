@@ -77,7 +77,7 @@ def _written(strike: Strike, verdict: Verdict) -> tuple[str, str]:
     times = [verdict.recorded[job] for job in kept if job in verdict.recorded]
     if len(times) < len(kept):
         return f"{len(kept) - len(times)} outcomes kept …", WAITING
-    return f"{len(kept)} outcomes kept, written in {max(0.0, max(times, default=0) - strike.ended):.1f} s", GOOD
+    return f"{len(kept)} outcomes written after {max(0.0, max(times, default=0) - strike.ended):.1f} s", GOOD
 
 
 TOLD = {CHILD: _again, WORKER: _again, CONNECTIONS: _went_on, SQL: _written}
