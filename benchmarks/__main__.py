@@ -1,4 +1,9 @@
-"""Measures, prints, writes the page and the picture; ends with 1 when a target is missed, 2 when a run says nothing."""
+"""Measures, prints, writes pages, pictures and raw data; ends with 1 for a missed target, 2 when a run says nothing.
+
+python -m benchmarks            everything, and the pages
+python -m benchmarks --quick    the heart of the comparison in under three minutes; the last line is JSON
+python -m benchmarks --smoke    a tenth of everything, to see that it runs
+"""
 
 from __future__ import annotations
 
@@ -11,16 +16,28 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from benchmarks import chart
+from benchmarks.comparison import floor, heart
+from benchmarks.comparison import page as comparison
+from benchmarks.comparison.catalogue import HEART, SYSTEMS
+from benchmarks.comparison.compare import FULL, QUICK, SMOKE, Plan, compare, to_stderr
+from benchmarks.comparison.outcome import Outcome
+from benchmarks.comparison.targets import verdicts
+from benchmarks.conditions import BenchmarkError
 from benchmarks.figures import (
     bulk,
     delay,
+    endurance,
+    footprint,
     importing,
     latency,
     ledger,
+    mixes,
     outbox,
     parking,
     recording,
@@ -30,11 +47,17 @@ from benchmarks.figures import (
     waiting_memory,
     wake,
 )
-from benchmarks.harness import ROOT, Bench, BenchmarkError
+from benchmarks.harness import ROOT, Bench
 from benchmarks.report import Figure, as_data, as_markdown, as_text
+from benchmarks.scale import page as scale
+from benchmarks.servers import database_facts, new_database, running_server
 
+COMPARISON, SCALE = "comparison", "scale"
 FIGURES: dict[str, Callable[[Bench], Figure]] = {
     "throughput": throughput.measure,
+    "mixes": mixes.measure,
+    "footprint": footprint.measure,
+    "endurance": endurance.measure,
     "importing": importing.measure,
     "delay": delay.measure,
     "bulk": bulk.measure,
@@ -49,51 +72,130 @@ FIGURES: dict[str, Callable[[Bench], Figure]] = {
 }
 ON_REQUEST: dict[str, Callable[[Bench], Figure]] = {"ledger": ledger.measure}
 """Figures that take long and gigabytes, for `--only`."""
-PAGE, PICTURE = ROOT / "docs/benchmarks.md", ROOT / "docs/pictures/benchmarks.svg"
+PARTS = (COMPARISON, *FIGURES, SCALE)
+PAGE, RAW = ROOT / "docs/benchmarks.md", ROOT / "docs/benchmarks.json"
+PICTURE, BARS = ROOT / "docs/pictures/benchmarks.svg", ROOT / "docs/pictures/comparison.svg"
+SCALE_PAGE = ROOT / "docs/scale.md"
+
+
+@dataclass
+class Found:
+    """What a run has found so far."""
+
+    where: dict[str, str]
+    figures: list[Figure] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    floor: dict[str, float] = field(default_factory=dict)
+    scale: scale.Scale | None = None
+    ran: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def as_data(self) -> dict[str, Any]:
+        """Everything, for machines."""
+        return {
+            **as_data(self.figures, self.ran, self.where),
+            "redis-benchmark": self.floor,
+            "comparison": [outcome.as_data() for outcome in self.outcomes],
+            "targets": [vars(verdict) for verdict in verdicts(self.outcomes)],
+            "scale": self.scale.as_data() if self.scale else None,
+        }
+
+    @property
+    def holds(self) -> bool:
+        """Whether every target holds."""
+        return all(each.holds for each in (*self.figures, *verdicts(self.outcomes)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
     asked = parse(arguments)
-    figures: list[Figure] = []
-    where = machine()
+    try:
+        return measure_heart() if asked.quick else measure(asked)
+    except BenchmarkError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+
+
+def measure_heart() -> int:
+    """The quick run."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
+        print(", ".join(machine().values()), flush=True)
+        outcomes = compare([SYSTEMS[name] for name in HEART], QUICK, Path(folder), print_now)
+        print(comparison.as_text(outcomes, {}))
+        print(f"{time.monotonic() - started:.0f} s")
+        print(heart.last_line(outcomes), flush=True)
+    return 0
+
+
+def measure(asked: argparse.Namespace) -> int:
+    """All parts, or those that were asked for."""
+    found = Found(machine())
     started = time.monotonic()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
         bench = Bench(
             folder,
-            quick=asked.quick,
-            parked=asked.parked or (100_000 if asked.quick else 1_000_000),
+            smoke=asked.smoke,
+            parked=asked.parked or (100_000 if asked.smoke else 1_000_000),
             stack=stack,
             rows=asked.rows,
             keep=asked.keep,
         )
-        try:
-            for name in asked.only or FIGURES:
-                begun = time.monotonic()
-                figures.append({**FIGURES, **ON_REQUEST}[name](bench))
-                text = f"{as_text(figures[-1])}\n  {time.monotonic() - begun:.0f} s\n"
-                print(text, file=sys.stderr if asked.json else sys.stdout, flush=True)
-        except BenchmarkError as error:
-            print(f"benchmarks: {error}", file=sys.stderr)
-            return 2
-        ran = bench.ran
+        for name in asked.only or PARTS:
+            begun = time.monotonic()
+            text = f"{measure_part(name, bench, asked, found)}\n  {time.monotonic() - begun:.0f} s\n"
+            print(text, file=sys.stderr if asked.json else sys.stdout, flush=True)
+        found.ran = bench.ran
     if asked.json:
-        print(json.dumps(as_data(figures, ran, where), indent=2))
+        print(json.dumps(found.as_data(), indent=2))
     else:
-        print_ran(where, ran, time.monotonic() - started)
-    if not asked.only and not asked.quick:
-        PAGE.write_text(as_markdown(figures, ran, where))
-        PICTURE.write_text(chart.draw(figures))
-    return 0 if all(figure.holds for figure in figures) else 1
+        print_ran(found.where, found.ran, time.monotonic() - started)
+    if not (asked.only or asked.system or asked.smoke):
+        write(found)
+    return 0 if found.holds else 1
+
+
+def measure_part(name: str, bench: Bench, asked: argparse.Namespace, found: Found) -> str:
+    """One part; what was found, for a terminal."""
+    if name == COMPARISON:
+        plan: Plan = SMOKE if asked.smoke else FULL
+        with running_server(bench.folder / "redis-floor") as server:
+            found.floor = floor.measure(server, int(floor.CALLS * plan.share))
+        systems = [SYSTEMS[each] for each in asked.system or SYSTEMS]
+        found.outcomes = compare(systems, plan, bench.folder, to_stderr)
+        return comparison.as_text(found.outcomes, found.floor)
+    if name == SCALE:
+        found.scale = scale.measure(bench)
+        return scale.as_text(found.scale)
+    found.figures.append({**FIGURES, **ON_REQUEST}[name](bench))
+    return as_text(found.figures[-1])
+
+
+def write(found: Found) -> None:
+    """The pages, the pictures and the raw data."""
+    beside = comparison.as_markdown(found.outcomes, found.floor)
+    PAGE.write_text(as_markdown(found.figures, found.ran, found.where, beside))
+    RAW.write_text(json.dumps(found.as_data(), indent=1, ensure_ascii=False) + "\n")
+    PICTURE.write_text(chart.draw(found.figures))
+    BARS.write_text(comparison.picture(found.outcomes))
+    assert found.scale is not None, "a whole run has it"
+    SCALE_PAGE.write_text(scale.as_markdown(found.scale, found.where))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser("python -m benchmarks", description="Stock Celery and Penstock side by side.")
-    known = [*FIGURES, *ON_REQUEST]
-    parser.add_argument("--only", action="append", choices=known, metavar="NAME", help=", ".join(known))
-    parser.add_argument("--quick", action="store_true", help="a tenth of the work: shows that it runs, and little else")
+    parser = argparse.ArgumentParser("python -m benchmarks", description="Penstock beside all others.")
+    known = [*PARTS, *ON_REQUEST]
+    parser.add_argument("--quick", action="store_true", help="the heart of the comparison; the last line is JSON")
+    parser.add_argument("--smoke", action="store_true", help="a tenth of the work: shows that it runs, and little else")
+    parser.add_argument("--only", action="append", choices=known, metavar="PART", help=", ".join(known))
+    parser.add_argument(
+        "--system",
+        action="append",
+        choices=list(SYSTEMS),
+        metavar="NAME",
+        help=f"of the comparison: {', '.join(SYSTEMS)}",
+    )
     parser.add_argument("--parked", type=int, help="jobs to park (default: a million)")
     parser.add_argument("--rows", type=int, help="of the figure ledger: jobs in it (default: ten millions, 7 GB)")
     parser.add_argument("--keep", action="store_true", help="of the figure ledger: leave its database for the next run")
@@ -104,16 +206,27 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def print_ran(where: dict[str, str], ran: dict[str, dict[str, str]], seconds: float) -> None:
     """What the processes were made of."""
     print(f"{', '.join(where.values())}; {seconds:.0f} s")
-    for side, facts in ran.items():
-        print(f"{side:<5}  " + "  ".join(f"{name} {value}" for name, value in facts.items()))
+    for side, made_of in ran.items():
+        print(f"{side:<5}  " + "  ".join(f"{name} {value}" for name, value in made_of.items()))
+
+
+def print_now(words: str) -> None:
+    """On standard output, at once."""
+    print(words, flush=True)
 
 
 def machine() -> dict[str, str]:
     """Where it ran."""
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder, running_server(Path(folder) / "redis") as server:
+        redis = server.facts()["server"]
+    with new_database() as url:
+        sql = database_facts(url)
     return {
         "processor": f"{os.cpu_count()} cores ({platform.machine()})",
         "python": f"Python {platform.python_version()}",
         **{name: f"{name} {version(name)}" for name in ("celery", "kombu", "redis")},
+        "server": redis,
+        "sql": f"PostgreSQL: {sql}",
         "log level": "log level WARNING",
         # Of the minute before: what else ran here took its share from both sides.
         "load": f"load {os.getloadavg()[0]:.1f} before the run",

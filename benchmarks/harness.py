@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,33 +17,21 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
-import redis
 
+from benchmarks import facts
+from benchmarks.conditions import BenchmarkError, wait_for
 from benchmarks.marks import Marks
+from benchmarks.servers import Server, new_database, running_server
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
 STOCK, OURS = SIDES = ("stock", "ours")
+PREFORK, CONFIGURED = "processes", ""
+"""Celery's word for its stock prefork pool, and none: what the application configures."""
 START_SECONDS, STOP_SECONDS, ANSWER_SECONDS = 30.0, 20.0, 120.0
-DATABASE = os.environ.get("BENCH_DATABASE", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
-"""A PostgreSQL on which databases may be made."""
-SERVER_OPTIONS = {
-    "bind": "127.0.0.1",
-    "save": "",
-    "appendonly": "yes",
-    "appendfsync": "everysec",
-    # A rewrite in the middle of one side's turn would be charged to that side.
-    "auto-aof-rewrite-percentage": "0",
-    "maxmemory-policy": "noeviction",
-    "loglevel": "warning",
-}
-
-
-class BenchmarkError(Exception):
-    """The run says nothing: something did not start, did not end, or was not what it claimed to be."""
 
 
 @dataclass
@@ -53,7 +40,7 @@ class Bench:
 
     Attributes:
         folder: a temporary one.
-        quick: a tenth of the work, to see that it runs; its figures mean little.
+        smoke: a tenth of the work, to see that it runs; its figures mean little.
         parked: jobs that the figure of parked jobs parks.
         rows: jobs in the ledger of the figure that asks it; None: as many as it takes to say something.
         keep: whether that ledger stays for the next run.
@@ -61,7 +48,7 @@ class Bench:
     """
 
     folder: Path
-    quick: bool
+    smoke: bool
     parked: int
     stack: ExitStack
     rows: int | None = None
@@ -70,8 +57,8 @@ class Bench:
     _servers: dict[str, Server] = field(default_factory=dict)
 
     def amount(self, full: int) -> int:
-        """``full``, or a tenth in a quick run."""
-        return full // 10 if self.quick else full
+        """``full``, or a tenth to see that it runs."""
+        return full // 10 if self.smoke else full
 
     def server(self, side: str) -> Server:
         """The side's server, emptied."""
@@ -82,34 +69,42 @@ class Bench:
         return self._servers[side]
 
     def results_in_sql(self, side: str) -> str:
-        """Celery's ``result_backend`` of the side for an empty database on PostgreSQL."""
-        url = self.stack.enter_context(new_database())
-        if side == STOCK:
-            return f"db+{url}"
-        # Here, because this module is loaded on the stock side as well, which must know nothing of it.
-        schema = importlib.import_module("penstock.ledger.schema")
-        schema.upgrade(url)
-        return f"penstock.ledger.backend:LedgerBackend+{url}"
+        """Celery's ``result_backend`` of the side for an empty database on PostgreSQL, which is there until the end."""
+        return self.stack.enter_context(self.sql(side)).backend
 
     @contextmanager
-    def worker(self, side: str, server: Server, *, results: bool | str = True) -> Iterator[Worker]:
+    def sql(self, side: str) -> Iterator[Sql]:
+        """An empty database on PostgreSQL; of our side, with the ledger's tables."""
+        # Here, because this module is loaded on the stock side as well, which must know nothing of it.
+        from sqlalchemy import create_engine
+
+        with new_database() as url:
+            if side == STOCK:
+                backend = f"db+{url}"
+            else:
+                importlib.import_module("penstock.ledger.schema").upgrade(url)
+                backend = f"penstock.ledger.backend:LedgerBackend+{url}"
+            engine = create_engine(url)
+            yield Sql(backend, engine)
+            engine.dispose()
+
+    @contextmanager
+    def worker(self, side: str, server: Server, *, results: bool | str = True, pool: str = PREFORK) -> Iterator[Worker]:
         """A worker of the side on the server, ready when entered.
 
         Args:
             results: whether they are kept, in Redis; or the ``result_backend`` that keeps them.
+            pool: Celery's stock prefork pool, or :data:`CONFIGURED`, which makes no difference to the stock side.
         """
         shutil.rmtree(self._facts, ignore_errors=True)
         self._facts.mkdir()
-        worker = Worker(side, self._environment(side, server, results))
+        worker = Worker(side, self._environment(side, server, results) | {"BENCH_POOL": pool})
         try:
             worker.wait_until_ready()
             yield worker
         finally:
             worker.stop()
-        facts = worker.facts()
-        if isinstance(results, str):
-            del facts["backend"]  # Another than in the rest of the run; the figure says which.
-        self._note(side, facts)
+        self._note(side, _comparable(worker.facts(), has_own_backend=isinstance(results, str), pool=pool))
 
     @contextmanager
     def caller(self, side: str, server: Server, *, results: bool | str = True) -> Iterator[Caller]:
@@ -148,96 +143,20 @@ class Bench:
                 raise BenchmarkError(f"{side} ran with {name} {known[name]} and then with {value}")
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What a server has done since it started."""
+class Sql(NamedTuple):
+    """A database of a side: Celery's ``result_backend`` for it, and a way to look at it."""
 
-    commands: int
-    cpu_us: float
-    bytes: int
-
-    def __sub__(self, before: Usage) -> Usage:
-        return Usage(self.commands - before.commands, self.cpu_us - before.cpu_us, self.bytes - before.bytes)
+    backend: str
+    engine: Any
 
 
-class Server:
-    """A running Redis."""
-
-    def __init__(self, port: int) -> None:
-        self.url = f"redis://127.0.0.1:{port}"
-        self.client = redis.Redis(host="127.0.0.1", port=port)
-
-    def usage(self) -> Usage:
-        """Commands without this one; CPU of all its threads, user and system; bytes in both directions."""
-        info = self.client.info("everything")
-        return Usage(
-            commands=sum(value["calls"] for name, value in info.items() if name.startswith("cmdstat_"))
-            - info.get("cmdstat_info", {}).get("calls", 0),
-            cpu_us=(info["used_cpu_user"] + info["used_cpu_sys"]) * 1e6,
-            bytes=info["total_net_input_bytes"] + info["total_net_output_bytes"],
-        )
-
-    def memory(self) -> int:
-        """Bytes in use."""
-        return int(self.client.info("memory")["used_memory"])
-
-    def facts(self) -> dict[str, str]:
-        """Version and durability."""
-        info = self.client.info("everything")
-        sync = self.client.config_get("appendfsync")["appendfsync"]
-        aof = f"AOF {sync}" if info["aof_enabled"] else "no AOF"
-        return {"server": f"{info.get('server_name', 'redis')} {info['redis_version']}, {aof}"}
-
-
-@contextmanager
-def running_server(folder: Path) -> Iterator[Server]:
-    """A Redis on a free port of the loopback."""
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        raise BenchmarkError("there is no redis-server on the PATH; install Redis 7 or Valkey 8")
-    folder.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = [word for name, value in SERVER_OPTIONS.items() for word in (f"--{name}", value)]
-    process = subprocess.Popen(
-        [program, "--port", str(port), "--dir", str(folder), *options], stdout=subprocess.DEVNULL
-    )
-    server = Server(port)
-    try:
-        wait_for(lambda: _answers(server.client), "Redis answers", START_SECONDS)
-        yield server
-    finally:
-        process.kill()
-        process.wait()
-        shutil.rmtree(folder)
-
-
-@contextmanager
-def new_database() -> Iterator[str]:
-    """Address of an empty database on PostgreSQL, which is removed at the end."""
-    from sqlalchemy import create_engine, exc, make_url, text
-
-    name = f"penstock_benchmark_{os.urandom(4).hex()}"
-    engine = create_engine(DATABASE, isolation_level="AUTOCOMMIT")
-    try:
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-            try:
-                yield make_url(DATABASE).set(database=name).render_as_string(hide_password=False)
-            finally:
-                connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    except exc.OperationalError as error:
-        raise BenchmarkError(f"no PostgreSQL to measure with; name one in BENCH_DATABASE ({error.orig})") from error
-    finally:
-        engine.dispose()
-
-
-def _answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.ConnectionError:
-        return False
+def _comparable(made_of: dict[str, str], *, has_own_backend: bool, pool: str) -> dict[str, str]:
+    """Those that must be the same in the whole run, each under the name of what it tells."""
+    if has_own_backend:
+        del made_of["backend"]  # Another than in the rest of the run; the figure says which.
+    if pool == CONFIGURED:
+        made_of["configured pool"] = made_of.pop("pool")
+    return made_of
 
 
 class Side:
@@ -247,6 +166,7 @@ class Side:
         self.side = side
         self._log = Path(environment["BENCH_LOG"])
         command = [sys.executable, "-m", "benchmarks.side", side, role]
+        self.started = time.monotonic()
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
@@ -320,24 +240,25 @@ class Worker(Side):
 
     def facts(self) -> dict[str, str]:
         """What it was made of, after its end; checked for every process that told."""
-        told = {file.stem: json.loads(file.read_text()) for file in self._facts.glob("*.json")}
-        for facts in told.values():
-            self.check_origin(facts["penstock"])
-        parent = told[str(self.process.pid)]
-        if len(told) < 2:
+        told = facts.read(self._facts)
+        for each in told.values():
+            self.check_origin(each["penstock"])
+        parent = told[self.process.pid]
+        if len(told) < 2 and self.side == STOCK:
             raise self.failure("no child told what it had loaded")
         return {name: parent[name] for name in ("pool", "transport", "backend")}
 
     def rss(self) -> int:
         """Resident bytes of all its processes."""
-        return sum(process.memory_info().rss for process in self._family())
+        return sum(process.memory_info().rss for process in self.family())
 
     def cpu_us(self) -> float:
         """What all its processes have used of processors so far, user and system; to 10 ms for each."""
-        times = [process.cpu_times() for process in self._family()]
+        times = [process.cpu_times() for process in self.family()]
         return sum(time.user + time.system for time in times) * 1e6
 
-    def _family(self) -> list[psutil.Process]:
+    def family(self) -> list[psutil.Process]:
+        """Every process of it."""
         parent = psutil.Process(self.process.pid)
         return [parent, *parent.children(recursive=True)]
 
@@ -346,16 +267,6 @@ def turns(rounds: int) -> Iterator[str]:
     """Each side once per round, the other one first in the next: what warms up or drifts hits both alike."""
     for number in range(rounds):
         yield from SIDES if number % 2 == 0 else SIDES[::-1]
-
-
-def wait_for(condition: Callable[[], T], what: str, timeout: float) -> T:
-    """The first truthy value of ``condition``."""
-    deadline = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise BenchmarkError(f"not within {timeout:g} s: {what}")
-        time.sleep(0.01)
-    return value
 
 
 def percentile(values: list[float], percent: float) -> float:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, create_engine, make_url, text
 
-from benchmarks.harness import BenchmarkError
+from benchmarks.conditions import BenchmarkError
 from penstock.ledger import schema
 from penstock.ledger.tables import jobs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -129,19 +129,32 @@ def as_data(figures: Sequence[Figure], ran: dict[str, dict[str, str]], machine: 
     }
 
 
-def as_markdown(figures: Sequence[Figure], ran: dict[str, dict[str, str]], machine: dict[str, str]) -> str:
-    """The page ``docs/benchmarks.md``."""
+def as_markdown(
+    figures: Sequence[Figure], ran: dict[str, dict[str, str]], machine: dict[str, str], comparison: Iterable[str]
+) -> str:
+    """The page ``docs/benchmarks.md``.
+
+    Args:
+        comparison: the lines that show all systems beside each other; they come first.
+    """
     lines = [
         "# Benchmarks",
         "",
-        "Written by `make bench`: stock Celery and Penstock side by side in one run. Each side has its own application",
-        "in its own processes (nothing of Penstock is loaded on the stock side; the run checks it) and its own Redis,",
-        "which writes its file every second. Both are measured in turns, one at a time; values are medians, spreads",
-        "are the lowest and highest repetition. “Times” is how many times better Penstock is.",
-        "",
-        "![The figures as bars](pictures/benchmarks.svg)",
+        "Written by `make bench` in one run on one machine; every value is in [benchmarks.json](benchmarks.json).",
+        "Redis writes its file every second (AOF everysec), PostgreSQL syncs each commit, the log level is WARNING,",
+        "and Penstock sends events (`-E`). First all systems, then stock Celery and Penstock in detail.",
         "",
         f"{', '.join(machine.values())}.",
+        "",
+        *comparison,
+        "",
+        "## Stock Celery and Penstock in detail",
+        "",
+        "Each side has its own application in its own processes (nothing of Penstock is loaded on the stock side; the",
+        "run checks it) and its own Redis. Both are measured in turns, one at a time; values are medians, spreads are",
+        "the lowest and highest repetition. “Times” is how many times better Penstock is.",
+        "",
+        "![The figures as bars](pictures/benchmarks.svg)",
         "",
         "| | stock | Penstock |",
         "|---|---|---|",
@@ -149,7 +162,7 @@ def as_markdown(figures: Sequence[Figure], ran: dict[str, dict[str, str]], machi
     names = dict.fromkeys(name for facts in ran.values() for name in facts)
     lines += [f"| {name} | `{ran['stock'].get(name, '')}` | `{ran['ours'].get(name, '')}` |" for name in names]
     for figure in figures:
-        lines += ["", f"## {figure.title}", "", figure.how, "", "| | stock | Penstock | | times | target |"]
+        lines += ["", f"### {figure.title}", "", figure.how, "", "| | stock | Penstock | | times | target |"]
         lines += ["|---|---:|---:|---|---:|---|"]
         lines += [
             f"| {row.what} | {_with_spread(row.stock)} | {_with_spread(row.ours)} | {row.unit} | {_times(row)} |"

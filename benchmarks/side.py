@@ -1,7 +1,7 @@
 """One process of one side: ``python -m benchmarks.side stock|ours worker|caller``. The harness starts it.
 
-A worker is Celery's, with its stock prefork pool. It is started here and not by the ``celery`` command, which would
-load the plug-ins of every installed package, ours among them, into the stock side.
+A worker is Celery's, with its stock prefork pool unless the harness says otherwise. It is started here and not by the
+``celery`` command, which would load the plug-ins of every installed package, ours among them, into the stock side.
 A caller reads requests, runs a function of a figure (its ``current_app`` is the application), and answers:
 one JSON line each.
 """
@@ -13,17 +13,25 @@ import json
 import os
 import sys
 import traceback
-from pathlib import Path
 from typing import Any, TextIO
 
-from celery import Celery, signals
+import celery
 
-CHILDREN = 2
+from benchmarks import facts
+
+POOL = os.environ.get("BENCH_POOL", "processes")
+"""Celery's word for a pool; empty: the one that the application configures."""
+CHILDREN = int(os.environ.get("BENCH_CHILDREN", "2"))
+HAS_EVENTS = os.environ.get("BENCH_EVENTS", "yes") == "yes"
+LOG_LEVEL = "WARNING"
 
 
 def main(side: str, role: str) -> None:
     """Runs until SIGTERM, or until the harness closes the pipe."""
-    app: Celery = importlib.import_module(f"benchmarks.applications.{side}").app
+    if role == "worker":
+        # Before anything that gevent has to replace is loaded.
+        celery.maybe_patch_concurrency(["worker", "-P", POOL])
+    app: celery.Celery = importlib.import_module(f"benchmarks.applications.{side}").app
     if role == "worker":
         work(app)
     else:
@@ -32,20 +40,49 @@ def main(side: str, role: str) -> None:
         answer_requests(answers)
 
 
-def work(app: Celery) -> None:
-    """A worker with two children that notes what it is made of as soon as it consumes."""
+def work(app: celery.Celery) -> None:
+    """A worker that notes what it is made of as soon as it consumes."""
+    from celery import signals
 
     def note_parent(sender: Any, **_: Any) -> None:
-        pool, transport = sender.pool, sender.connection.transport
-        _write_facts(parent=True, pool=_name(pool), transport=_name(transport), backend=_name(app.backend))
+        facts.write(parent=True, **made_of(app, sender))
 
     def note_child(**_: Any) -> None:
-        _write_facts(parent=False)
+        facts.write(parent=False)
 
     signals.worker_ready.connect(note_parent, weak=False)
     # At its end, when it has imported whatever it ever will.
     signals.worker_process_shutdown.connect(note_child, weak=False)
-    app.Worker(pool_cls="processes", concurrency=CHILDREN, loglevel="WARNING", task_events=True, quiet=True).start()
+    # As the command does for its banner: only a backend that is there before the children are keeps its connection.
+    app.backend.as_uri()
+    app.Worker(
+        hostname=f"bench-{os.getpid()}@%h",
+        pool_cls=POOL or None,
+        concurrency=CHILDREN,
+        loglevel=LOG_LEVEL,
+        task_events=HAS_EVENTS,
+        quiet=True,
+    ).start()
+
+
+def made_of(app: celery.Celery, consumer: Any) -> dict[str, Any]:
+    """Pool, transport and backend that really run, and the settings that make a difference."""
+    conf = app.conf
+    settings = {
+        "children": CHILDREN,
+        "events": "on" if HAS_EVENTS else "off",
+        "acks": "late" if conf.task_acks_late else "early",
+        "prefetch": conf.worker_prefetch_multiplier,
+        "results": "ignored" if conf.task_ignore_result else "kept",
+        "log level": LOG_LEVEL,
+    }
+    return {
+        "pool": _name(consumer.pool),
+        "transport": _name(consumer.connection.transport),
+        "backend": _name(app.backend),
+        "consumer": _name(consumer),
+        "configuration": ", ".join(f"{name} {value}" for name, value in settings.items()),
+    }
 
 
 def answer_requests(answers: TextIO) -> None:
@@ -55,20 +92,10 @@ def answer_requests(answers: TextIO) -> None:
         try:
             module, name = request["function"].split(":")
             result = getattr(importlib.import_module(module), name)(**request["arguments"])
-            answer = {"result": result, "penstock": _has_penstock()}
+            answer = {"result": result, "penstock": facts.has_penstock()}
         except Exception:
             answer = {"error": traceback.format_exc()}
         print(json.dumps(answer), file=answers, flush=True)
-
-
-def _write_facts(**facts: Any) -> None:
-    file = Path(os.environ["BENCH_FACTS"]) / f"{os.getpid()}.json"
-    file.with_suffix(".new").write_text(json.dumps(facts | {"penstock": _has_penstock()}))
-    file.with_suffix(".new").rename(file)
-
-
-def _has_penstock() -> bool:
-    return "penstock" in sys.modules
 
 
 def _name(thing: Any) -> str:

@@ -1,6 +1,7 @@
 """Plain Celery tasks, the same for both sides."""
 
 import os
+import time
 from functools import cache
 
 from celery import shared_task
@@ -11,7 +12,7 @@ from benchmarks.marks import Marks
 @shared_task
 def note(slot: int) -> None:
     """Does nothing but note when it started."""
-    _marks().note(slot)
+    marks().note(slot)
 
 
 @shared_task
@@ -25,6 +26,23 @@ def send_welcome(user_id: int, template: str = "default") -> None:
     """A job as most jobs are: two small arguments. Nobody runs it here."""
 
 
+@shared_task
+def compute(slot: int, milliseconds: float) -> None:
+    """Uses a processor for so long."""
+    marks().note(slot)
+    until = time.thread_time() + milliseconds / 1e3
+    while time.thread_time() < until:
+        pass
+
+
+@shared_task
+def wait(slot: int, seconds: float) -> None:
+    """Waits as for somebody's answer."""
+    marks().note(slot)
+    time.sleep(seconds)
+
+
 @cache
-def _marks() -> Marks:
+def marks() -> Marks:
+    """Those of the run."""
     return Marks(os.environ["BENCH_MARKS"])

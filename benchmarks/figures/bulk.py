@@ -8,7 +8,8 @@ from collections.abc import Callable
 from celery import current_app
 
 from benchmarks.applications.tasks import send_welcome
-from benchmarks.harness import OURS, STOCK, Bench, BenchmarkError, Caller, turns
+from benchmarks.conditions import BenchmarkError
+from benchmarks.harness import OURS, STOCK, Bench, Caller, turns
 from benchmarks.report import Figure, Row, Target
 
 TITLE = "Submitting many jobs from one process"

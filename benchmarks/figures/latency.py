@@ -7,7 +7,8 @@ import random
 import time
 
 from benchmarks.applications.tasks import note
-from benchmarks.harness import OURS, STOCK, Bench, percentile, turns, wait_for
+from benchmarks.conditions import wait_for
+from benchmarks.harness import OURS, STOCK, Bench, percentile, turns
 from benchmarks.marks import Marks
 from benchmarks.report import Figure, Row, Target
 

@@ -16,9 +16,11 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, text
 
-from benchmarks.harness import DATABASE, Bench, BenchmarkError, percentile
+from benchmarks.conditions import BenchmarkError
+from benchmarks.harness import Bench, percentile
 from benchmarks.ledger_rows import BUSY_TASK, RARE_SCHEDULE, RARE_TASK, ROWS, SOUND_TASK, database_at, fill
 from benchmarks.report import Figure, Row, Target
+from benchmarks.servers import DATABASE
 from penstock.cli.groups import find_group
 from penstock.cli.life import find_life
 from penstock.job import State

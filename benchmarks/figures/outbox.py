@@ -12,8 +12,9 @@ from typing import Any
 import redis
 
 from benchmarks.applications.tasks import nothing
-from benchmarks.harness import OURS, Bench, Server, new_database, percentile
+from benchmarks.harness import OURS, Bench, percentile
 from benchmarks.report import Figure, Row, Target
+from benchmarks.servers import Server, new_database
 
 TITLE = "Jobs in the transactions of an application"
 HOW = (

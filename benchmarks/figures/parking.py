@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from benchmarks.applications.tasks import note, send_welcome
-from benchmarks.harness import OURS, STOCK, Bench, BenchmarkError, Server, Worker, percentile, wait_for
+from benchmarks.conditions import BenchmarkError, wait_for
+from benchmarks.harness import OURS, STOCK, Bench, Worker, percentile
 from benchmarks.report import Figure, Row, Target
+from benchmarks.servers import Server
 
 TITLE = "Jobs with an ETA: what they cost a worker that waits for them, and how late they start"
 HOW = (

@@ -12,8 +12,10 @@ from typing import Any
 
 from sqlalchemy import create_engine, func, select, table, text
 
-from benchmarks.harness import OURS, STOCK, Bench, BenchmarkError, new_database, turns
+from benchmarks.conditions import BenchmarkError
+from benchmarks.harness import OURS, STOCK, Bench, turns
 from benchmarks.report import Figure, Row, Target
+from benchmarks.servers import database_facts, new_database
 
 TITLE = "Recording outcomes in SQL, from one process"
 HOW = (
@@ -58,7 +60,7 @@ def _measure_on(bench: Bench, name: str, stock: str, ours: str, at_least: int) -
             found["single"].append(recorder.call(write, url=ours, jobs=few, batch=1))
             found["with starts"].append(recorder.call(write, url=ours, jobs=many // 3, batch=BATCH, starts=True))
     for side, url in ((STOCK, stock), (OURS, ours)):
-        bench.ran.setdefault(side, {})[name] = _facts(url)
+        bench.ran.setdefault(side, {})[name] = database_facts(url)
     _check(stock, "celery_taskmeta", ROUNDS * few)
     _check(ours, "jobs", ROUNDS * (many + few + many // 3))
     return [
@@ -73,21 +75,6 @@ def _measure_on(bench: Bench, name: str, stock: str, ours: str, at_least: int) -
         Row(f"{name}: in batches, with a start for each", "jobs/s", found["with starts"]),
         Row(f"{name}: one by one", "jobs/s", found["single"], found["stock"]),
     ]
-
-
-def _facts(url: str) -> str:
-    """What the database turned out to be."""
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            version, journal = "sqlite_version()", "journal_mode"
-            words = [connection.execute(text(f"SELECT {version}")).scalar_one()]
-            words += [f"{journal} {connection.execute(text(f'PRAGMA {journal}')).scalar_one()}"]
-        else:
-            settings = ("server_version", "fsync", "synchronous_commit")
-            words = [f"{name} {connection.execute(text(f'SHOW {name}')).scalar_one()}" for name in settings]
-    engine.dispose()
-    return ", ".join(words)
 
 
 def _check(url: str, name: str, rows: int) -> None:
@@ -139,7 +126,7 @@ def write(url: str, jobs: int, batch: int, starts: bool = False) -> float:
     """Our jobs a second."""
     from penstock.ledger.recorder import Recorder
 
-    ends = [_end(number) for number in range(jobs)]
+    ends = [end_of(number) for number in range(jobs)]
     batches = [ends[place : place + batch] for place in range(0, jobs, batch)]
     if starts:
         batches = [part for ended in batches for part in ([_start(end) for end in ended], ended)]
@@ -155,7 +142,8 @@ def write(url: str, jobs: int, batch: int, starts: bool = False) -> float:
     return jobs / seconds
 
 
-def _end(number: int) -> Any:
+def end_of(number: int) -> Any:
+    """The end of a job, as a keeper has it."""
     from penstock.job import State
     from penstock.ledger.encoding import encoded
     from penstock.ledger.records import Record, Step

@@ -12,9 +12,11 @@ import redis
 from celery import current_app
 
 from benchmarks.applications.tasks import send_welcome
+from benchmarks.conditions import BenchmarkError
 from benchmarks.figures.throughput import is_settled
-from benchmarks.harness import OURS, STOCK, Bench, BenchmarkError, Server, Usage, turns
+from benchmarks.harness import OURS, STOCK, Bench, turns
 from benchmarks.report import Figure, Row, Target
+from benchmarks.servers import Server, Usage
 
 TITLE = "Taking and settling messages, without Celery around it"
 HOW = (

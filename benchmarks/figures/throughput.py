@@ -8,8 +8,10 @@ from typing import NamedTuple
 from celery import current_app
 
 from benchmarks.applications.tasks import note
-from benchmarks.harness import OURS, STOCK, Bench, BenchmarkError, Server, turns, wait_for
+from benchmarks.conditions import BenchmarkError, wait_for
+from benchmarks.harness import OURS, STOCK, Bench, turns
 from benchmarks.report import Figure, Row, Target
+from benchmarks.servers import Server
 
 TITLE = "No-op jobs through Celery's stock prefork pool, two children, events on"
 HOW = (

@@ -9,7 +9,8 @@ import redis
 from celery import current_app
 
 from benchmarks.applications.tasks import send_welcome
-from benchmarks.harness import OURS, STOCK, Bench, BenchmarkError
+from benchmarks.conditions import BenchmarkError
+from benchmarks.harness import OURS, STOCK, Bench
 from benchmarks.report import Figure, Row, Target
 
 TITLE = "Memory of Redis per waiting job"

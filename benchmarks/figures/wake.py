@@ -12,8 +12,10 @@ from celery import current_app
 from kombu import Consumer, Queue
 
 from benchmarks.applications.tasks import send_welcome
-from benchmarks.harness import OURS, STOCK, Bench, Caller, Server, wait_for
+from benchmarks.conditions import wait_for
+from benchmarks.harness import OURS, STOCK, Bench, Caller
 from benchmarks.report import Figure, Row, Target
+from benchmarks.servers import Server
 
 CLAIMERS, PUSHES, IDLE_SECONDS = 100, 5, 4.0
 TITLE = f"One job for {CLAIMERS} idle claimers"
