@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from penstock.cli.command import Command, Word, app_of
+from penstock.cli.command import Command, Word, booked_app_of
 
 CANNOT_TELL = 2
 
@@ -58,7 +58,7 @@ def audit(
 
     if rebase and fail_lost:
         raise click.UsageError("--rebase and --fail-lost exclude each other: fail the lost jobs first")
-    app = app_of(context)
+    app = booked_app_of(context)
     try:
         if fail_lost:
             auditing.fail_lost_jobs(app, yes=yes)

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -108,6 +108,31 @@ def app_of(context: click.Context) -> PenstockApp:
             f"{context.command_path.partition(' ')[2]}`"
         )
     return app
+
+
+def booked_app_of(context: click.Context) -> PenstockApp:
+    """The app that ``celery -A`` has found, for what is done to the ledger: ours, or one that has adopted it.
+
+    Raises:
+        PenstockError: its results are not in the ledger.
+    """
+    from penstock.app import PenstockApp
+    from penstock.cli.broker import ledger_url
+    from penstock.config import Settings
+
+    app = any_app_of(context)
+    if isinstance(app, PenstockApp):
+        return app
+    url = ledger_url(app)
+    if url is None:
+        raise PenstockError(
+            "this command works on the ledger, and the results of this app are not there; name another app before the "
+            "command (celery -A …), or give this one a ledger: penstock.adopt(app, ledger=…)"
+        )
+    # What such an app says itself stands before the environment, which need not name any server.
+    broker = str(app.conf.broker_read_url or app.conf.broker_url)
+    app.settings = Settings.load({**os.environ, "REDIS_URL": broker, "DATABASE_URL": url})
+    return cast("PenstockApp", app)
 
 
 def any_app_of(context: click.Context) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock.cli.command import Group, Since, Word, app_of
+from penstock.cli.command import Group, Since, Word, booked_app_of
 from penstock.cli.pace import Rate
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def list_failures(context: click.Context, /, only_open: bool, limit: int, as_jso
     from penstock.ledger.failure_groups import GroupFilter, list_groups
     from penstock.ledger.session import reading
 
-    app, kind = app_of(context), options["kind"]
+    app, kind = booked_app_of(context), options["kind"]
     chosen = _filter(context, {**options, "kind": None if kind == FAILED else kind}, only_open=only_open)
     groups = None
     if kind in (None, FAILED) and not (chosen.queue or chosen.reason):
@@ -126,7 +126,7 @@ def show_failure(context: click.Context, /, entry: str, since: datetime | None, 
     from penstock.cli.output import console_of, print_json
     from penstock.ledger.session import reading
 
-    app = app_of(context)
+    app = booked_app_of(context)
     with reading(app.settings.database_url) as connection:
         group = find_group(connection, entry, in_zone(since, app.settings.timezone))
     if group is None:
@@ -205,7 +205,7 @@ def _act(context: click.Context, act: Callable[..., int], entries: tuple[str, ..
     if not entries and not everything and not any(options.values()):
         raise click.UsageError("name entries, filters, or --all")
     chosen = _filter(context, options, only_open=True)
-    failed = act(app_of(context), entries, chosen, rate=rate, yes=yes, as_json=as_json)
+    failed = act(booked_app_of(context), entries, chosen, rate=rate, yes=yes, as_json=as_json)
     context.exit(1 if failed else 0)
 
 
@@ -213,5 +213,5 @@ def _filter(context: click.Context, chosen: dict[str, Any], *, only_open: bool) 
     from penstock.cli.command import in_zone
     from penstock.cli.entries import EntryFilter
 
-    since: datetime | None = in_zone(chosen.pop("since"), app_of(context).settings.timezone)
+    since: datetime | None = in_zone(chosen.pop("since"), booked_app_of(context).settings.timezone)
     return EntryFilter(since=since, only_open=only_open, **chosen)

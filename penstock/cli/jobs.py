@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from penstock.cli.command import Group, Since, Word, app_of, in_zone
+from penstock.cli.command import Group, Since, Word, booked_app_of, in_zone
 from penstock.job import State
 
 WORD = Word()
@@ -67,7 +67,7 @@ def list_jobs(context: click.Context, /, as_json: bool, **options: Any) -> None:
     from penstock.ledger import search
     from penstock.ledger.session import reading
 
-    settings = app_of(context).settings
+    settings = booked_app_of(context).settings
     limit, after = options.pop("limit"), options.pop("after")
     for bound in ("since", "until"):
         options[bound] = in_zone(options[bound], settings.timezone)
@@ -110,12 +110,12 @@ def show_job(context: click.Context, /, id: str, as_json: bool) -> None:
     from penstock.errors import JobNotFound
     from penstock.ledger.session import reading
 
-    settings = app_of(context).settings
+    settings = booked_app_of(context).settings
     try:
         with reading(settings.database_url) as connection:
             life = find_life(connection, id, children=None if as_json else SHOWN_CHILDREN + 1)
     except JobNotFound:
-        waiting = find_waiting(app_of(context), id)
+        waiting = find_waiting(booked_app_of(context), id)
         if waiting is None:
             raise
         print_waiting(console_of(context), waiting, as_json)
@@ -143,7 +143,7 @@ def retry_jobs(context: click.Context, /, ids: tuple[str, ...], as_json: bool) -
     """
     from penstock.cli.replay import replay_jobs
 
-    replay_jobs(app_of(context), ids, as_json)
+    replay_jobs(booked_app_of(context), ids, as_json)
 
 
 @jobs.command("cancel", short_help="Cancels jobs that wait or run.")
@@ -164,4 +164,4 @@ def cancel_jobs(context: click.Context, /, ids: tuple[str, ...], terminate: bool
     """
     from penstock.cli.cancelling import cancel
 
-    cancel(app_of(context), ids, terminate, as_json)
+    cancel(booked_app_of(context), ids, terminate, as_json)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import click
 
-from penstock.cli.command import Group, app_of
+from penstock.cli.command import Group, booked_app_of
 from penstock.errors import LedgerOutdated
 from penstock.job import State
 
@@ -40,7 +40,7 @@ def upgrade(context: click.Context, as_json: bool) -> None:
     from penstock.ledger import schema
     from penstock.ledger.session import address
 
-    url = app_of(context).settings.database_url
+    url = booked_app_of(context).settings.database_url
     before, newest = found_revision(url), schema.newest_revision()
     try:
         schema.upgrade(url)
@@ -78,7 +78,7 @@ def purge(context: click.Context, rules: str | None, yes: bool, as_json: bool) -
     """
     from penstock.cli.purging import purge_ledger
 
-    purge_ledger(app_of(context).settings, rules, yes=yes, as_json=as_json)
+    purge_ledger(booked_app_of(context).settings, rules, yes=yes, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def status(context: click.Context, as_json: bool) -> None:
 
     from penstock.cli.output import console_of, print_json, print_rows
 
-    found = _status(app_of(context).settings.database_url)
+    found = _status(booked_app_of(context).settings.database_url)
     if as_json:
         print_json({**asdict(found), "up_to_date": found.up_to_date})
     else:
