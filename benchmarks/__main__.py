@@ -102,7 +102,7 @@ class Found:
     @property
     def holds(self) -> bool:
         """Whether every target holds."""
-        return all(each.holds for each in (*self.figures, *verdicts(self.outcomes)))
+        return all(figure.holds for figure in self.figures) and all(found.holds for found in verdicts(self.outcomes))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

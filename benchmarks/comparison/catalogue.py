@@ -45,7 +45,7 @@ def _bare() -> list[System]:
             name="bare_recorded",
             title="bare loop x 2 that writes the same fenced row",
             keeps="rows (PostgreSQL)",
-            settings=claims.replace("100", "200") + "; COPY and one INSERT for each claim, before it is acknowledged",
+            settings=claims.replace("100", "500") + "; COPY and one INSERT for each claim, before it is acknowledged",
             environment=BARE,
             producer=_module("bare_recorded", "produce"),
             workers=[_module("bare_recorded", "work")] * 2,

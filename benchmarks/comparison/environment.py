@@ -109,8 +109,8 @@ def _node_modules(name: str) -> None:
     lock, stamp = source / "package-lock.json", folder / "made-of.txt"
     if not stamp.exists() or stamp.read_text() != lock.read_text():
         print(f"  installing {name} …", file=sys.stderr, flush=True)
-        for file in ("package.json", "package-lock.json"):
-            (folder / file).write_text((source / file).read_text())
+        for pins in (source / "package.json", lock):
+            (folder / pins.name).write_text(pins.read_text())
         _run(["npm", "ci", "--prefix", str(folder), "--no-audit", "--no-fund", "--silent"])
         stamp.write_text(lock.read_text())
 

@@ -28,7 +28,8 @@ started. A queue is filled by the system's own producer, then its workers are st
 start of the first body until the last job is settled. What others do is less than what Penstock does: read the column
 `keeps afterwards` first. Costs are per job: CPU of all worker processes, of Redis, of PostgreSQL's backends; commands
 of Redis, those inside scripts too. Memory is the proportional set size of all worker processes after the drain. `idle`
-is from the call that submits to the start of the body, while nothing else waits. Values are medians of {rounds}."""
+is from the call that submits to the start of the body, while nothing else waits. Values are medians of {rounds}
+runs."""
 
 
 def as_text(outcomes: Sequence[Outcome], floor: Mapping[str, float]) -> str:

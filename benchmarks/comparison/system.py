@@ -97,7 +97,7 @@ class Deployment:
     @contextmanager
     def producer(self) -> Iterator[Producer]:
         """A process that submits."""
-        process = self._start(self.system.producer, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = self._start(self.system.producer, has_pipes=True)
         try:
             yield Producer(self, process)
         finally:
@@ -137,7 +137,7 @@ class Deployment:
         for each in told:
             self.check(each["penstock"])
 
-    def _start(self, arguments: Sequence[str], **pipes: Any) -> subprocess.Popen[str]:
+    def _start(self, arguments: Sequence[str], *, has_pipes: bool = False) -> subprocess.Popen[str]:
         command = [self.system.environment.program(), *map(self._filled, arguments)]
         with self._log.open("ab") as log:
             return subprocess.Popen(
@@ -146,8 +146,9 @@ class Deployment:
                 cwd=ROOT,
                 text=True,
                 bufsize=1,
+                stdin=subprocess.PIPE if has_pipes else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if has_pipes else log,
                 stderr=log,
-                **{"stdin": subprocess.DEVNULL, "stdout": log} | pipes,
             )
 
     def _variables(self) -> dict[str, str]:

@@ -35,6 +35,9 @@ def measure(bench: Bench) -> Figure:
             row(f"{call}: of it CPU of the caller", cpu, delay),
         ]
     rows += [row("enqueue() of a Penstock task", wall, enqueue), row("floor: lpush of the same bytes", wall, lpush)]
+    multiples = [ours / least for ours, least in zip(wall[OURS, enqueue], wall[OURS, lpush], strict=True)]
+    within = Target("ours", at_most=1.8)
+    rows.append(Row("enqueue() of a Penstock task: times the floor", "", multiples, less_is_better=True, target=within))
     return Figure("delay", TITLE, HOW, rows)
 
 

@@ -29,7 +29,7 @@ ROUNDS, CHILDREN, PATIENCE = 3, 2, 180.0
 def measure(bench: Bench) -> Figure:
     """All three mixes on both sides."""
     found: dict[str, dict[str, list[float]]] = {side: {} for side in (STOCK, OURS)}
-    for side in turns(ROUNDS):
+    for side in turns(1 if bench.smoke else ROUNDS):
         for name, value in one_turn(bench, side).items():
             found[side].setdefault(name, []).append(value)
 
