@@ -78,6 +78,7 @@ def _both_sides(console: Console) -> Iterator[list[Side]]:
         sides = []
         for name in (STOCK, PENSTOCK):
             (disk / name).mkdir()
+            (disk / name).chmod(0o755)
             sides.append(stack.enter_context(Side(name, seen / name, disk / name, template, run)))
         for side in sides:
             side.wait_until_ready()
@@ -140,7 +141,7 @@ def _show(match: Match, views: list[View], console: Console, options: argparse.N
 
 def _as_json(match: Match, views: list[View]) -> dict[str, Any]:
     sides = {view.side.name: _figures(match, view) for view in views}
-    return {"seconds": match.seconds, "line": screen.last_line(views), **sides}
+    return {"seconds": match.seconds, "load_before": match.load_before, "line": screen.last_line(views), **sides}
 
 
 def _figures(match: Match, view: View) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -38,7 +39,8 @@ class Match:
         self.sides, self.seconds = sides, seconds
         self.phase = "the load begins"
         self.begun = time.monotonic()
-        self.load = tuple(rhythm(self._scaled(LOAD_ENDS)))
+        self.load_before = os.getloadavg()[0]
+        self.jobs = tuple(rhythm(self._scaled(LOAD_ENDS)))
         self.filled = round(FILLED_JOBS * seconds / MINUTE)
         self._over = threading.Event()
 
@@ -82,7 +84,7 @@ class Match:
         return seconds * self.seconds / MINUTE
 
     def _send(self, side: Side) -> None:
-        for number, jobs in enumerate(self.load):
+        for number, jobs in enumerate(self.jobs):
             self._until(number * TICK)
             side.producer.ask(do="send", seconds=jobs, queue=QUEUE)
 

@@ -46,7 +46,7 @@ class RedisServer:
 
     def _start(self) -> bool:
         # Its own title would be written over its environment, which says whose it is.
-        options = ["--save", "", "--appendonly", "no", "--loglevel", "warning", "--set-proc-title", "no"]
+        options = ["--save", "", "--appendonly", "yes", "--loglevel", "warning", "--set-proc-title", "no"]
         command = [_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), *options]
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from rich import box
+from rich.align import Align
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -86,9 +88,11 @@ def footnotes(match: Match, views: Sequence[View]) -> list[str]:
     """What has to be said about the figures."""
     stock = _of(views, STOCK)
     later = len(stock.side.record.unacknowledged() & stock.verdict.lost.keys())
+    load = f"{match.load_before:.1f}"
     rates = " · ".join(f"{_short(view.side.name)} {_rate(view.side.rate)}" for view in views)
     notes = [
         f"filled queue: {match.filled:,} empty jobs, {CHILDREN} children, a row of each in PostgreSQL; jobs/s: {rates}",
+        f"{os.cpu_count()} cores for both sides, their servers and the judge; load {load} when it began",
         f"stock: Celery {version('celery')} with task_acks_late and its SQL result backend, otherwise as it comes. Of "
         f"its lost jobs {later} would run again when its visibility_timeout of an hour is over.",
     ]
@@ -161,10 +165,10 @@ def _harm(view: View, *, over: bool) -> RenderableType:
 def _grid(cells: Sequence[tuple[str, str, str]]) -> RenderableType:
     grid = Table.grid(expand=True)
     for _ in cells:
-        grid.add_column(ratio=1, justify="center")
-    # Assembled: a style of the whole text would fill the cell.
-    grid.add_row(*(Text.assemble((value, style)) for value, _, style in cells))
-    grid.add_row(*(Text(name, style="grey62") for _, name, _ in cells))
+        grid.add_column(ratio=1)
+    # Aligned and assembled: a text that is justified loses its last spaces, and a style of all of it fills the cell.
+    grid.add_row(*(Align.center(Text.assemble((value, style))) for value, _, style in cells))
+    grid.add_row(*(Align.center(Text(name, style="grey62")) for _, name, _ in cells))
     return grid
 
 

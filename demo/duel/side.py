@@ -119,8 +119,14 @@ class Side:
     # -- what is done to it -------------------------------------------------------------------------------------
 
     def kill_child(self, fault: str) -> None:
-        """kill -9 of a process of the pool, in the middle of a job."""
+        """kill -9 of a process of the pool, in the middle of a job.
+
+        Raises:
+            NotReady: it runs nothing.
+        """
         victim = self._victim(self._workers[CUT])
+        if victim is None:
+            raise NotReady(f"{self.name}: no child of {CUT} runs a job")
         now = time.monotonic()
         self._deaths.note([victim.pid], now)
         with suppress(ProcessLookupError):
@@ -129,6 +135,7 @@ class Side:
 
     def freeze_worker(self, fault: str) -> None:
         """SIGSTOP of a whole worker."""
+        self._victim(self._workers[KILLED])
         self._frozen = self._workers[KILLED].freeze()
         now = time.monotonic()
         self.state[KILLED] = "frozen"
@@ -150,6 +157,7 @@ class Side:
 
     def cut_connections(self, fault: str) -> None:
         """Resets all connections of a worker to Redis."""
+        self._victim(self._workers[CUT])
         jobs = self._running_in(self._workers[CUT].everyone())
         self._proxy.cut()
         now = time.monotonic()
@@ -202,17 +210,15 @@ class Side:
             producer.ACCEPTED: str(self.record.accepted_file),
         }
 
-    def _victim(self, worker: Worker) -> Attempt:
-        """What the child runs that is to be killed: the longest job, or the one that began last."""
+    def _victim(self, worker: Worker) -> Attempt | None:
+        """What the worker runs when it is struck: the longest job. Waits a moment for one that takes seconds."""
         deadline = time.monotonic() + VICTIM_SECONDS
         while True:
             children = worker.children()
             running = [attempt for attempt in self.record.running() if attempt.pid in children]
             longest = max(running, key=lambda attempt: (attempt.seconds, attempt.begun), default=None)
-            if longest is not None and (longest.seconds >= 1 or time.monotonic() > deadline):
+            if time.monotonic() > deadline or (longest is not None and longest.seconds >= 1):
                 return longest
-            if time.monotonic() > deadline + VICTIM_SECONDS:
-                raise NotReady(f"{self.name}: no child of {worker.name} runs a job")
             time.sleep(0.02)
 
     def _running_in(self, pids: Sequence[int]) -> set[str]:
