@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from celery import Celery
 
-CONSUMER = "penstock.engine.consumer:Consumer"
+POOL = "penstock.engine.pool:Pool"
+CONSUMER = "penstock.engine.consumer:consumer"
+AUTOSCALER = "penstock.engine.autoscale:Autoscaler"
 CONTROL = "penstock.engine.revoking:Control"
 AMQP = "penstock.engine.amqp:AMQP"
+BACKEND = "penstock.ledger.backend:LedgerBackend"
 LOST_CHILD_SECONDS = 0.5
 PATIENCE = 5.0
 """Seconds that Redis has to tell whether it keeps jobs; Celery then goes on to wait for it."""
 logger = logging.getLogger("penstock")
 
 
-def adopt(app: Celery) -> Celery:
+def adopt(app: Celery, *, engine: bool = True, ledger: str | None = None) -> Celery:
     """Makes an existing Celery app claim its jobs instead of popping them; call it once, where the app is made.
 
     Tasks, queues, messages and the command line stay as they are, and stock producers and workers may go on beside
@@ -26,6 +29,12 @@ def adopt(app: Celery) -> Celery:
 
     A worker of the app ends with one sentence when its Redis may drop jobs (an eviction policy, a cluster, a replica,
     a version that is too old).
+
+    Args:
+        engine: whether workers run jobs in children that claim for themselves, many times as fast. False: Celery's own
+            pool does, as it does with each ``worker -P`` but ``prefork``.
+        ledger: address of a database for every outcome, as SQLAlchemy has it; ``celery -A … ledger upgrade`` makes its
+            tables. None: the app's result backend stays.
 
     Returns:
         The same app.
@@ -38,6 +47,12 @@ def adopt(app: Celery) -> Celery:
     transport.install()
     following.install()
     signals.celeryd_init.connect(_refuse_unsafe_broker, dispatch_uid="penstock-adopt")
+    if engine:
+        app.conf.worker_pool = POOL
+        app.conf.worker_autoscaler = AUTOSCALER
+    if ledger is not None:
+        app.conf.result_backend = f"{BACKEND}+{ledger}"
+        app.conf.result_extended = True
     app.conf.worker_consumer = CONSUMER
     app.conf.task_acks_late = True
     app.conf.worker_cancel_long_running_tasks_on_connection_loss = False

@@ -55,13 +55,13 @@ quote = json.encoder.encode_basestring_ascii
 """A text as JSON."""
 
 
-def encoder(kind: type[json.JSONEncoder]) -> Callable[[Any], str]:
+def encoder(kind: type[json.JSONEncoder], *, allow_nan: bool = True) -> Callable[[Any], str]:
     """``json.dumps`` without white space, and without making an encoder anew for each value, its larger part."""
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
-        return kind(separators=(",", ":")).encode
+        return kind(separators=(",", ":"), allow_nan=allow_nan).encode
     # Nothing is looked for that contains itself: what goes too deep ends as an error of its own.
-    encode = make(None, kind().default, quote, None, ":", ",", False, False, True)
+    encode = make(None, kind().default, quote, None, ":", ",", False, False, allow_nan)
     return lambda value: "".join(encode(value, 0))
 
 

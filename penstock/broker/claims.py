@@ -42,6 +42,17 @@ def new_incarnation(hostname: str) -> str:
     return f"{hostname}/{uuid.uuid4().hex[:8]}"
 
 
+def claimer_name(worker: str, member: str) -> str:
+    """The claimer of an incarnation; without a member, the incarnation is its own and only one."""
+    return f"{worker}.{member}" if member else worker
+
+
+def worker_of(claimer: str) -> str:
+    """The incarnation that a claimer belongs to. A host's name may have dots, an incarnation has none behind its."""
+    host, slash, rest = claimer.rpartition("/")
+    return f"{host}{slash}{rest.partition('.')[0]}"
+
+
 @dataclass
 class Claims:
     """The claims of one worker process, which is one claimer.
@@ -55,6 +66,8 @@ class Claims:
     settler: Settler
     crash_limit: int = 3
     """Deliveries that ended with the death of the process, from which on a message is buried."""
+    member: str = ""
+    """Which claimer of the worker this is, where it has several; empty: the worker is its only claimer."""
     worker: str = ""
     """The incarnation, once the lease has begun; nothing is claimed while it is empty."""
     revoked_version: int = 0
@@ -89,7 +102,7 @@ class Claims:
     def abandon(self, workers: list[str]) -> list[str]:
         """Forgets the claims of these incarnations, because somebody else has them now; their tokens."""
         with self._lock:
-            tokens = [token for token, (worker, _) in self._held.items() if worker in workers]
+            tokens = [token for token, (claimer, _) in self._held.items() if worker_of(claimer) in workers]
             for token in tokens:
                 del self._held[token]
                 self._counted.discard(token)
@@ -118,7 +131,7 @@ class Claims:
     def held_by(self, worker: str) -> int:
         """Messages claimed by this incarnation and not settled."""
         with self._lock:
-            return sum(holder == worker for holder, _ in self._held.values())
+            return sum(worker_of(claimer) == worker for claimer, _ in self._held.values())
 
     @property
     def held(self) -> int:
@@ -133,22 +146,47 @@ class Claims:
         """Arguments of the next claim: the last one again while its answer is missing, for its messages are ours."""
         if self._pending is None:
             count = max(1, min(count, MAX_CLAIM))
-            self._pending = claim_arguments(self.worker, self.worker, self._base, sources, count, MAX_CLAIM_BYTES)
+            claimer = claimer_name(self.worker, self.member)
+            self._pending = claim_arguments(self.worker, claimer, self._base, sources, count, MAX_CLAIM_BYTES)
         return self._pending
 
     def receive(self, reply: ClaimReply) -> bool:
         """Takes the answer to :meth:`next_claim`; True if there may be more where that came from."""
         assert self._pending is not None
-        worker, asked, self._pending = self._pending[0], int(self._pending[3]), None
+        worker, claimer, asked = self._pending[0], self._pending[1], int(self._pending[3])
+        self._pending = None
         self.last_claim = time.monotonic()
         self._offset_ms = int(time.time() * 1000) - reply.now_ms
         with self._lock:
             if worker not in self._lost:  # An answer from before the lease was taken away, read after it.
-                self._held.update((message.token, (worker, message.queue)) for message in reply.messages)
+                self._held.update((message.token, (claimer, message.queue)) for message in reply.messages)
                 self._arrived.extend(reply.messages)
         if reply.messages:
             self._base = max(int(message.token.partition(":")[0]) for message in reply.messages)
         return len(reply.messages) >= asked
+
+    @property
+    def pending(self) -> list[Any] | None:
+        """The claim whose answer is missing; None: there is none."""
+        return self._pending
+
+    def arrived(self) -> list[Claimed]:
+        """What the last claims brought, for somebody who opens it; each is held until it is settled."""
+        arrived = list(self._arrived)
+        self._arrived.clear()
+        return arrived
+
+    def holder(self, token: str) -> str:
+        """The claimer that holds a claim; empty when it is not ours any more."""
+        held = self._held.get(token)
+        return held[0] if held else ""
+
+    def let_go(self, token: str) -> tuple[str, str] | None:
+        """Forgets a claim of a first delivery that nobody counted, for somebody who ends it: its claimer and queue.
+
+        One step of the dictionary, so it needs no lock. None: it had been ended, or taken away, before.
+        """
+        return self._held.pop(token, None)
 
     def arrivals(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(queue, payload) of each received message that can be delivered now, in order.
@@ -181,10 +219,14 @@ class Claims:
         except envelope.Unreadable as error:
             self.settle(message.token, "quarantine", str(error))
             return None
+        return payload if self.prepare(message, payload) else None
+
+    def prepare(self, message: Claimed, payload: dict[str, Any]) -> bool:
+        """Makes a message that was read ready for delivery; False: it is not due, and was parked."""
         due = envelope.due_ms(payload)
         if due > self.server_ms() + PARK_MARGIN_MS:
             self.settle(message.token, "park", str(due))
-            return None
+            return False
         envelope.localise(payload, self._offset_ms)
         if message.deliveries:
             self._counted.add(message.token)
@@ -199,7 +241,7 @@ class Claims:
             crashes=message.crashes,
             redelivered=message.deliveries > 0,
         )
-        return payload
+        return True
 
     def learn(self, ids: list[str], stamps: list[tuple[str, str]], version: int) -> None:
         """Takes in what was revoked up to this version."""

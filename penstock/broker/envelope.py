@@ -70,6 +70,12 @@ def _check_encoding(body: str, encoding: Any) -> None:
         raise Unreadable(f"its body is not base64 ({error})") from None
 
 
+def text(payload: dict[str, Any]) -> Any:
+    """The body as it was before it was put into the envelope."""
+    body = payload["body"]
+    return base64.b64decode(body) if payload["properties"].get("body_encoding") == "base64" else body
+
+
 def body(payload: dict[str, Any]) -> Any:
     """The body as JSON, or None when it is something else."""
     text = payload["body"]

@@ -183,6 +183,15 @@ class Scripts:
         for queue, ids in by_queue.items():
             self.call("unindex", queue, *ids)
 
+    def orphans(self, worker: str, claimer: str) -> list[tuple[str, str]]:
+        """Ends a claimer whose process has ended; (queue, token) of each claim that it leaves behind."""
+        reply = iter(self.call("orphans", worker, claimer))
+        return [(queue.decode(), next(reply).decode()) for queue in reply for _ in range(next(reply))]
+
+    def forget_claimers(self, worker: str, until_ms: int) -> int:
+        """Forgets claimers of the worker that ended until then and hold nothing; how many."""
+        return int(self.call("forget", worker, until_ms))
+
     def join(self, worker: str) -> None:
         """Begins a worker's lease."""
         self.call("renew", worker, 1)

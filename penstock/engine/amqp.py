@@ -23,6 +23,7 @@ from kombu.utils.json import JSONEncoder
 from penstock.broker.hearing import Hearing, hearing_of
 from penstock.broker.keys import PRIORITY_STEPS, STEP_SEPARATOR, step_of
 from penstock.broker.publisher import Patience, Producers
+from penstock.engine.queues import SERVE, Queues
 from penstock.errors import BrokerUnavailable, OutboxError
 from penstock.ledger import collecting
 from penstock.ledger.delivery import as_time
@@ -112,6 +113,13 @@ class AMQP(celery.app.amqp.AMQP):
         return _Defaults(
             conf.task_serializer, conf.task_compression, conf.task_publish_retry, policy, _patience(policy)
         )
+
+    def TaskConsumer(self, channel: Any, queues: Any = None, accept: Any = None, **kwargs: Any) -> Any:  # noqa: N802
+        """Celery's; for a worker whose children claim for themselves, what stands for it."""
+        serve = getattr(channel, SERVE, None)
+        if serve is None:
+            return super().TaskConsumer(channel, queues=queues, accept=accept, **kwargs)
+        return Queues(queues or self.queues.consume_from.values(), channel.default_channel, serve)
 
     def _retry_publish(self, publish: Any, *args: Any, **kwargs: Any) -> Any:
         """Celery's way to send callbacks, the next steps of chains and the bodies of chords: parts of an outcome."""

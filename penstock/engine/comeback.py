@@ -8,6 +8,7 @@ before the change has gone through, each claimed message is looked up there.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from penstock.broker import envelope
@@ -33,11 +34,11 @@ class Comebacks:
             self._changed_ms, self._noticed = changed_ms, time.monotonic()
         return is_news
 
-    def is_doubtful(self, message: Any) -> bool:
-        """Whether the message is from before the change, as far as anybody can tell."""
+    def is_doubtful(self, headers: Mapping[str, Any]) -> bool:
+        """Whether a message with these headers is from before the change, as far as anybody can tell."""
         if not self._changed_ms:
             return False
-        enqueued = envelope.moment_ms((message.headers or {}).get(ENQUEUED_AT))
+        enqueued = envelope.moment_ms(headers.get(ENQUEUED_AT))
         if enqueued is None:
             return time.monotonic() - self._noticed < DOUBT_SECONDS
         return enqueued < self._changed_ms + CLOCK_SLACK_MS

@@ -10,34 +10,31 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-from celery import bootsteps, signals
-from celery.exceptions import NotRegistered
+from celery import bootsteps
 from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.common import ignore_errors
 
 import penstock.engine.health  # noqa: F401  registers what `inspect claims` answers
-from penstock.broker import envelope
 from penstock.broker.claims import Claims, new_incarnation
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts, Source
 from penstock.broker.transport import CLAIMS, UNHEARD, Transport
-from penstock.engine import lifeline, request, revoking
+from penstock.engine import keeper_config, lifeline, request, revoking
 from penstock.engine.comeback import Comebacks
 from penstock.engine.gate import Gate
 from penstock.engine.handover import Handover
-from penstock.engine.keeping import CRASH_LIMIT, LEASE_SECONDS
+from penstock.engine.keeping import CRASH_LIMIT
 from penstock.engine.keeping.identity import last_change
 from penstock.engine.link import KeeperLink
-from penstock.job import Reason, State
+from penstock.engine.parent import Parent
+from penstock.engine.pool import Pool
+from penstock.engine.putting_away import PutsAway
 from penstock.ledger.backend import LedgerBackend
-from penstock.ledger.delivery import describe_message
 from penstock.ledger.outlet import set_outlet
-from penstock.ledger.records import Record, Step
-from penstock.ledger.rows import Outcome
+from penstock.ledger.records import Record
 
 logger = logging.getLogger(__name__)
 WATCH_SECONDS = 0.1
@@ -48,12 +45,10 @@ RUNNING_SECONDS = 1.0
 CHILDREN_SECONDS = 0.25
 """How often dead children are looked for. The pool looks when a child's pipe closes; the kernel does that before the
 child can be waited for, and a pool that looked in between looks again after five seconds."""
-NONSENSE = (TypeError, ValueError, LookupError, AttributeError)
-"""What Celery raises over a message whose parts are not what they should be. Lost connections are none of these."""
 ENDING = {bootsteps.CLOSE, bootsteps.TERMINATE}
 
 
-class Consumer(CeleryConsumer):
+class Consumer(PutsAway, CeleryConsumer):
     """Consumes by claims when the broker is Redis, and as Celery does with any other."""
 
     claims: Claims | None = None
@@ -67,7 +62,7 @@ class Consumer(CeleryConsumer):
         self._aside: list[Source] = []
         self._gate: Gate | None = None
         if isinstance(self.conninfo.transport, Transport):
-            self._link = KeeperLink(self._keeper_config(), self._on_news)
+            self._link = KeeperLink(keeper_config.of(self), self._on_news)
             self._link.open()
             lifeline.tie_children()
             self.claims = Claims(
@@ -89,21 +84,6 @@ class Consumer(CeleryConsumer):
     @property
     def _options(self) -> dict[str, Any]:
         return dict(self.app.conf.broker_transport_options or {})
-
-    def _keeper_config(self) -> dict[str, Any]:
-        options = self._options
-        backend = self.app.backend
-        return {
-            "broker_url": self.app.conf.broker_read_url or self.app.conf.broker_url,
-            "transport_options": options,
-            "prefix": options.get("global_keyprefix", ""),
-            "database_url": backend.as_uri(include_password=True) if isinstance(backend, LedgerBackend) else None,
-            "lease_seconds": float(options.get("lease_seconds", LEASE_SECONDS)),
-            "crash_limit": int(options.get("crash_limit", CRASH_LIMIT)),
-            "retention": str(options.get("retention", "")),
-            "workers": [],
-            "queues": [],
-        }
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -328,12 +308,8 @@ class Consumer(CeleryConsumer):
             return handle  # type: ignore[no-any-return]
 
         def on_task_received(message: Any) -> None:
-            try:
+            with self.putting_away_nonsense(message):
                 self._receive(message, handle)
-            except NONSENSE as exc:
-                # It would end this worker, come back as a crash, and end the next one.
-                logger.warning("cannot make a request of a message", exc_info=True)
-                self._put_away(message, f"{type(exc).__name__}: {exc}", exc)
 
         return on_task_received
 
@@ -342,64 +318,22 @@ class Consumer(CeleryConsumer):
         if self._gate is None or not self._gate.holds_up(message, handle):
             handle(message)
 
-    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """Puts the message aside, from where a worker that knows the task claims it."""
-        if self.claims is None:
-            super().on_unknown_task(body, message, exc)
-            return
-        name = str(exc.args[0] if exc.args else exc)
-        id = _id(message)
-        logger.error("no task is called %s here; job %s waits for a worker that knows it", name, id or "without an id")
-        if self._settle(message, "block", name, id) and isinstance(self.app.backend, LedgerBackend):
-            self._record_blocked(message)
-        signals.task_unknown.send(sender=self, message=message, exc=NotRegistered(name), name=name, id=id)
+    @property
+    def keeps_claims(self) -> bool:
+        """Whether messages come as claims, which have to be ended one way or another."""
+        return self.claims is not None
 
-    def _record_blocked(self, message: Any) -> None:
-        payload = {"body": message.body, "properties": {}}
-        delivery = describe_message(message.headers, envelope.body(payload), {"routing_key": _queue(message)})
-        if delivery is not None:
-            aside = Outcome(state=State.BLOCKED, reason=Reason.UNKNOWN_TASK)
-            now = datetime.now(UTC)
-            self._link.record(Record(step=Step.ASIDE, delivery=delivery.encoded(), outcome=aside, at=now))
-
-    def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """Keeps a message whose body cannot be decoded."""
-        if self.claims is None:
-            super().on_decode_error(message, exc)
-        else:
-            self._put_away(message, f"its body cannot be decoded: {exc}", exc)
-
-    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """Keeps a message that no job can be made of."""
-        if self.claims is None:
-            super().on_invalid_task(body, message, exc)
-        else:
-            self._put_away(message, f"{type(exc).__name__}: {exc}", exc)
-
-    def on_unknown_message(self, body: Any, message: Any) -> None:
-        """Keeps a message that is no task message at all."""
-        if self.claims is None:
-            super().on_unknown_message(body, message)
-        else:
-            self._put_away(message, "not a task message", None)
-
-    def _put_away(self, message: Any, reason: str, exc: Exception | None) -> None:
-        id = _id(message)
-        logger.error("message %s on %s is put away: %s", id or "without an id", _queue(message), reason)
-        if id:
-            self._settle(message, "bury", reason, id)
-        else:
-            self._settle(message, "quarantine", reason)
-        signals.task_rejected.send(sender=self, message=message, exc=exc)
-
-    def _settle(self, message: Any, verb: str, first: str = "", second: str = "") -> bool:
+    def end_claim(self, message: Any, verb: str, first: str = "", second: str = "") -> bool:
+        """Ends the claim of a message; False when it had been ended, or taken away, before."""
         assert self.claims is not None
         return self.claims.settle(message.delivery_tag, verb, first, second)
 
+    def record_aside(self, record: Record) -> None:
+        """Has it recorded that a job was put aside."""
+        self._link.record(record)
 
-def _id(message: Any) -> str:
-    return envelope.job_id({"headers": message.headers or {}})
 
-
-def _queue(message: Any) -> str:
-    return str((message.delivery_info or {}).get("routing_key"))
+def consumer(*args: Any, pool: Any, **kwargs: Any) -> CeleryConsumer:
+    """What `worker_consumer` names: the consumer for the worker's pool."""
+    kind = Parent if isinstance(pool, Pool) else Consumer
+    return kind(*args, pool=pool, **kwargs)

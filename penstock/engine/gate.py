@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from penstock.broker import envelope
 from penstock.broker.claims import Claims
 from penstock.engine.comeback import Comebacks
-from penstock.engine.link import KeeperLink
 from penstock.ledger.delivery import describe_message
 from penstock.ledger.records import Record, Step, Verdict
 from penstock.message import OUTBOX
@@ -25,10 +24,17 @@ LATER_SECONDS = 5.0
 """After which a message is looked at again whose job seems to run elsewhere."""
 
 
+class Asked(Protocol):
+    """The way to the keeper, who knows the ledger."""
+
+    def ask(self, record: Record, is_doubtful: bool) -> None:
+        """Asks whether a delivery may start; the news ``started`` bring its token and the verdict."""
+
+
 class Gate:
     """Holds messages up until the keeper has answered."""
 
-    def __init__(self, link: KeeperLink, claims: Claims, comebacks: Comebacks) -> None:
+    def __init__(self, link: Asked, claims: Claims, comebacks: Comebacks) -> None:
         self.comebacks = comebacks
         self._link = link
         self._claims = claims
@@ -36,7 +42,7 @@ class Gate:
 
     def holds_up(self, message: Any, handle: Callable[[Any], Any]) -> bool:
         """Whether the message has to wait; :meth:`open` then calls ``handle``, or ends the claim."""
-        is_doubtful = self.comebacks.is_doubtful(message)
+        is_doubtful = self.comebacks.is_doubtful(message.headers or {})
         if not (is_doubtful or _was_sent_before(message)):
             return False
         body = envelope.body({"body": message.body, "properties": {}})

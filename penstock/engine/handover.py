@@ -6,7 +6,6 @@ moment after its result has left it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -34,8 +33,7 @@ def traced(trace: Callable[..., Any], name: str, uuid: str, *rest: Any) -> tuple
             if not collection.records:
                 raise
             failed, result, runtime = RAISED, ExceptionInfo(), None
-    words = [json.dumps(record.to_words(), separators=(",", ":")) for record in collection.complete()]
-    return failed, result, runtime, words
+    return failed, result, runtime, collection.words()
 
 
 class Handover:

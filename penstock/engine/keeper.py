@@ -49,11 +49,15 @@ AGAIN_SECONDS = 0.25
 def main() -> None:
     """Keeps the worker whose sockets and process id are the arguments."""
     logging.basicConfig(level=logging.WARNING, format="[%(asctime)s: %(levelname)s/keeper] %(message)s")
-    # A terminal or a service manager signals the whole group: the keeper ends after its worker, not with it.
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(ignored, signal.SIG_IGN)
+    ignore_signals()
     link, reports = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
     Keeper(link, reports, parent=int(sys.argv[3])).run()
+
+
+def ignore_signals() -> None:
+    """A terminal or a service manager signals the whole group: the keeper ends after its worker, not with it."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(ignored, signal.SIG_IGN)
 
 
 class Keeper:
@@ -81,12 +85,7 @@ class Keeper:
         first = self._wait_for_config()
         if first is None:
             return
-        self._ward = ward = _ward(first["config"], self._tell, self._selector)
-        self._settle = Settle(ward)
-        self._outcomes = Outcomes(ward, first["config"]["database_url"], self._settle)
-        # In this order when several are due: what a commit has brought is published before its claim ends.
-        self._duties: list[Duty] = [Renew(ward), self._outcomes, self._settle, News(ward), Promote(ward), Watch(ward)]
-        self._duties += [Reap(ward), Identity(ward), Adopt(ward), Sweep(ward)]
+        self._begin(first["config"])
         self._selector.register(self._reports, selectors.EVENT_READ, self._read_report)
         self._take(first)
         self._take_unread()
@@ -94,6 +93,14 @@ class Keeper:
             self._turn()
         self._finish()
         self._outcomes.close()
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._ward = ward = _ward(config, self._tell, self._selector)
+        self._settle = Settle(ward)
+        self._outcomes = Outcomes(ward, config["database_url"], self._settle)
+        # In this order when several are due: what a commit has brought is published before its claim ends.
+        self._duties: list[Duty] = [Renew(ward), self._outcomes, self._settle, News(ward), Promote(ward), Watch(ward)]
+        self._duties += [Reap(ward), Identity(ward), Adopt(ward), Sweep(ward)]
 
     def _turn(self) -> None:
         wait = min(max(min(duty.due for duty in self._duties) - time.monotonic(), 0), LONGEST_WAIT)

@@ -33,6 +33,8 @@ REPORT_SECONDS = 2.0
 class KeeperLink:
     """A keeper process and the socket to it. Constructing starts nothing."""
 
+    stop_seconds = STOP_SECONDS
+
     def __init__(self, config: dict[str, Any], on_news: Callable[[dict[str, Any]], None]) -> None:
         self._config = config
         self._on_news = on_news
@@ -112,11 +114,11 @@ class KeeperLink:
             self._send({"bye": True})
             assert self._socket is not None
             self._socket.setblocking(True)
-            self._socket.settimeout(STOP_SECONDS)
+            self._socket.settimeout(self.stop_seconds)
             with contextlib.suppress(OSError):
                 self._socket.sendall(self._unsent)
         try:
-            process.wait(STOP_SECONDS)
+            process.wait(self.stop_seconds)
         except subprocess.TimeoutExpired:
             logger.warning("the keeper is still at work; it ends by itself, or the lease does")
         self._close_socket()
@@ -131,7 +133,12 @@ class KeeperLink:
     @property
     def is_open(self) -> bool:
         """Whether this process is the worker, and has a keeper."""
-        return self._process is not None and self._owner == os.getpid()
+        return self._process is not None and self._is_owner
+
+    @property
+    def _is_owner(self) -> bool:
+        """Whether this is the process that made the link, and none that it forked."""
+        return self._owner == os.getpid()
 
     def settle(self, settlement: Settlement) -> None:
         """Has a claim ended; from any thread; never waits. What was recorded of the claim before is written before."""
@@ -202,7 +209,7 @@ class KeeperLink:
 
     def flush(self) -> None:
         """Writes what the socket takes; a keeper that is busy with a slow Redis gets the rest later."""
-        if not self._unsent or self._socket is None or self._owner != os.getpid():
+        if not self._unsent or self._socket is None or not self._is_owner:
             return
         try:
             while self._unsent:

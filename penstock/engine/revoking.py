@@ -28,6 +28,10 @@ class Revocations:
             if value not in known:
                 state.revoked_stamps[header] = [*known, value]
 
+    def knows(self, id: Any) -> bool:
+        """Whether a job is revoked, as far as this worker knows."""
+        return id in self._ids
+
     def remind(self, id: Any) -> None:
         """Makes Celery find out that a job which has just been claimed is revoked."""
         if id in self._ids:

@@ -7,14 +7,15 @@ a message. Nothing of it exists before the record is written, and all of it does
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from penstock.ledger.records import FollowUp, Part, Record
+from penstock.ledger.records import Encoded, FollowUp, Part, Record
 from penstock.ledger.rows import clip
 
 
@@ -25,6 +26,13 @@ class Collection:
     job_id: str
     is_on_the_books: bool = False
     """Whether the job's outcome will be among the records; results of some tasks are kept elsewhere."""
+    keeps_success: bool = False
+    """Whether a success is kept as its result alone, for somebody who knows all else of its record."""
+    has_succeeded: bool = False
+    success: Encoded | None = None
+    """The result, when it has succeeded and is kept so."""
+    started: float | None = None
+    """When the body began, in seconds since 1970, where whoever runs it tells and no signal of Celery's."""
     records: list[Record] = field(default_factory=list)
     follow_ups: list[FollowUp] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
@@ -52,6 +60,15 @@ class Collection:
             return _storable(job_id)
         return _storable(f"{job_id}~{secrets.token_hex(4)}")
 
+    @property
+    def is_plain_success(self) -> bool:
+        """Whether the job has succeeded and there is nothing else to tell."""
+        return self.has_succeeded and not (self.records or self.follow_ups or self.parts)
+
+    def words(self) -> list[str]:
+        """The records as they travel, complete."""
+        return [json.dumps(record.to_words(), separators=(",", ":")) for record in self.complete()]
+
     def complete(self) -> list[Record]:
         """The records, the job's own end with all that hangs on it."""
         if self.records and (self.follow_ups or self.parts):
@@ -73,15 +90,25 @@ def current() -> Collection | None:
     return _current.get()
 
 
+def open(collection: Collection) -> Token[Collection | None]:
+    """Collects what is told from now on, until :func:`close`; cheaper than :func:`collecting`."""
+    return _current.set(collection)
+
+
+def close(mark: Token[Collection | None]) -> None:
+    """Ends what :func:`open` has begun."""
+    _current.reset(mark)
+
+
 @contextmanager
 def collecting(job_id: str) -> Iterator[Collection]:
     """Collects what is told inside of the block."""
     collection = Collection(job_id)
-    token = _current.set(collection)
+    mark = open(collection)
     try:
         yield collection
     finally:
-        _current.reset(token)
+        close(mark)
 
 
 @contextmanager

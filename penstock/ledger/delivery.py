@@ -51,11 +51,11 @@ def describe_delivery(id: Any, request: Any) -> Delivery:
         id=str(id),
         task=_text(getattr(request, "task", None)) or UNKNOWN_TASK,
         queue=_text(info.get("routing_key")),
-        priority=_small_integer(info.get("priority")),
+        priority=small_integer(info.get("priority")),
         args=_list(request.args),
         kwargs=request.kwargs,
-        retries=_small_integer(request.retries) or 0,
-        deliveries=_small_integer(info.get("deliveries")) or 0,
+        retries=small_integer(request.retries) or 0,
+        deliveries=small_integer(info.get("deliveries")) or 0,
         token=claim_token(info.get("claimer"), info.get("token")),
         worker=_text(request.hostname),
         enqueued_at=as_time(header(ENQUEUED_AT)),
@@ -77,7 +77,8 @@ def _text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else str(value)
 
 
-def _small_integer(value: Any) -> int | None:
+def small_integer(value: Any) -> int | None:
+    """A number as a small column takes it; anything else counts as absent."""
     return value if isinstance(value, int) and 0 <= value <= MAX_SMALL_INTEGER else None
 
 

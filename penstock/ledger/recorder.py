@@ -14,6 +14,7 @@ from penstock.errors import LedgerOutdated, LedgerUnavailable
 from penstock.job import Reason, State
 from penstock.ledger.failure import describe_cause
 from penstock.ledger.recording import Written, record
+from penstock.ledger.recording.plain import PlainSuccess, as_record
 from penstock.ledger.records import Encoded, Record, Step, Verdict
 from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.session import has_collided, is_about_data, writing
@@ -31,7 +32,7 @@ class Recorder:
         """Opens nothing."""
         self._url = url
 
-    def write(self, records: Sequence[Record]) -> Written:
+    def write(self, records: Sequence[Record | PlainSuccess]) -> Written:
         """Writes a batch, in one transaction as long as the database takes all of its values.
 
         A record with a value that no database takes is found by halving the batch, and its job recorded as failed, or
@@ -51,12 +52,12 @@ class Recorder:
             if not is_about_data(error):
                 raise
             if len(records) == 1:
-                return self._without_what_is_refused(records[0], error)
+                return self._without_what_is_refused(as_record(records[0]), error)
         middle = len(records) // 2
         first, second = self.write(records[:middle]), self.write(records[middle:])
         return Written(first.verdicts + second.verdicts, first.messages + second.messages)
 
-    def _in_one_transaction(self, records: Sequence[Record]) -> Written:
+    def _in_one_transaction(self, records: Sequence[Record | PlainSuccess]) -> Written:
         """Repeated while others stand in the way, with pauses of different lengths so that they do not meet again."""
         end = time.monotonic() + COLLISION_SECONDS
         while True:

@@ -3,7 +3,8 @@
 -- ARGV  2 worker  3 claimer  4 base  5 count  6 byte bound  7… triples of queue, step, task ('': the ready list;
 --       otherwise the list of that unknown task), in the order in which they are to be served
 -- Returns {status, now (ms), version of the revocations, token, queue, raw, deliveries, crashes, …}
---         status 'ok', or 'gone': the worker has no lease, because it was silent for too long.
+--         status 'ok', or 'gone': the worker has no lease, because it was silent for too long, or the claimer's process
+--         has ended and others have its claims by now.
 --
 -- Tokens are base+1, base+2, … The same base again is a repeat whose reply was lost: it gets the same messages.
 local worker, claimer, base = ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -28,6 +29,10 @@ local function answer(token, queue, raw)
 end
 
 local key = worker_key(worker)
+if redis.call('HEXISTS', key, 'ended:' .. claimer) == 1 then
+  reply[1] = 'gone'
+  return reply
+end
 local last = tonumber(redis.call('HGET', key, 'base:' .. claimer) or -1)
 if last >= base then
   local seen, held = {}, {}

@@ -1,8 +1,9 @@
 -- Ends claims. Only the claimer that still owns an entry can settle it: this is the fence.
 --
 -- ARGV  2… sextuples of claimer, queue, token, verb, and two arguments ('' where the verb has none):
---   ack         outbox key      done; with it the field that says that Redis has the message of this outbox row
---   ack_counted outbox key      the same, and its delivery count is forgotten
+--   ack         outbox key, job done; with it the field that says that Redis has the message of this outbox row, and
+--                               the job's place in the waiting index, if it is named
+--   ack_counted outbox key, job the same, and its delivery count is forgotten
 --   return                      to the front, not counted: it was never started
 --   interrupt                   to the front, counted as a delivery: it was started, and ended with its worker
 --   requeue                     last in line, counted as a delivery
@@ -19,6 +20,10 @@ local function forget_outbox(key)
   if key ~= '' then redis.call('HDEL', ours .. 'outbox', key) end
 end
 
+local function forget_waiting(queue, job)
+  if job ~= '' then redis.call('ZREM', waiting_key(queue), job) end
+end
+
 local verbs = {}
 verbs['return'] = function(claimer, queue, token, raw)
   redis.call('RPUSH', ready_key(queue, step_of(token)), raw)
@@ -28,9 +33,10 @@ function verbs.interrupt(claimer, queue, token, raw)
   count_delivery(raw, false, now)
   verbs['return'](claimer, queue, token, raw)
 end
-function verbs.ack_counted(_, _, _, raw, key)
+function verbs.ack_counted(_, queue, _, raw, key, job)
   forget_delivery(raw)
   forget_outbox(key)
+  forget_waiting(queue, job)
 end
 function verbs.requeue(_, queue, token, raw)
   count_delivery(raw, false, now)
@@ -74,7 +80,10 @@ for i = 2, #ARGV, 6 do
   if verb == 'ack' then
     local owned = redis.call('HDEL', inflight, token)
     -- Whoever has lost the claim does not end the message: another attempt has it, and its field.
-    if owned == 1 then forget_outbox(ARGV[i + 4]) end
+    if owned == 1 then
+      forget_outbox(ARGV[i + 4])
+      forget_waiting(queue, ARGV[i + 5])
+    end
     reply[#reply + 1] = owned
   else
     local raw = redis.call('HGET', inflight, token)

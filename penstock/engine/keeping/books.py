@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Protocol
 
+from penstock.broker.scripts import Settlement
 from penstock.engine.keeping import Ward
 from penstock.engine.keeping.burial import Burial
 from penstock.engine.keeping.doubt import Doubt
@@ -22,6 +24,7 @@ from penstock.engine.keeping.retention import Retention
 from penstock.engine.keeping.spool import Spool
 from penstock.errors import PenstockError
 from penstock.ledger.recorder import Recorder
+from penstock.ledger.recording.plain import PlainSuccess
 from penstock.ledger.records import FollowUp, Record, Verdict
 
 logger = logging.getLogger("penstock.keeper")
@@ -44,6 +47,15 @@ class Kind(StrEnum):
     """Whether a delivery may start."""
     DOUBT = "doubt"
     """As ASK, of a message that may have come back while its job runs."""
+    PLAIN = "plain"
+    """See :class:`Plain`."""
+
+
+class Place(Protocol):
+    """Where something was handed over; see ``penstock.engine.keeping.rings``."""
+
+    def close(self) -> None:
+        """One thing less that is open there."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,8 @@ class Entry:
     number: int
     """By which the worker hears of it; 0: nobody waits."""
     record: Record
+    place: Place | None = None
+    """Where a child has handed it over."""
 
     @property
     def weight(self) -> int:
@@ -63,11 +77,33 @@ class Entry:
         return sum(map(len, filter(None, texts))) + sum(len(message.payload) for message in self.record.follow_ups)
 
 
+class Plain:
+    """A plain success, and what is done with it: an entry with nothing in it that could be left out."""
+
+    __slots__ = ("event", "place", "record", "settlement", "weight")
+    kind = Kind.PLAIN
+    number = 0
+
+    def __init__(
+        self, record: PlainSuccess | None, settlement: Settlement, event: tuple[Any, ...], place: Place
+    ) -> None:
+        """Args:
+        record: None: its result is kept elsewhere.
+        event: what is told of it; see ``penstock.engine.keeping.tidings``.
+        """
+        self.record = record
+        self.settlement = settlement
+        self.event = event
+        self.place = place
+        row = record.row if record is not None else ()
+        self.weight = len(row[16]) + len(row[17]) + len(row[18] or "") if row else 0
+
+
 @dataclass(frozen=True)
 class Written:
     """What became of entries that are in the ledger now."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[Entry | Plain]
     verdicts: Sequence[Verdict | None]
     """None: not decided; the message is to be looked at again later."""
     messages: Sequence[FollowUp]
@@ -88,7 +124,7 @@ class Books(threading.Thread):
         self._doubt = Doubt(ward, database_url)
         self._retention = Retention(ward, database_url, ward.retention)
         self._on_written = on_written
-        self._entries: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+        self._entries: queue.SimpleQueue[Entry | Plain] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._spool = Spool(ward)
         self._ticked = 0.0
@@ -97,7 +133,7 @@ class Books(threading.Thread):
         """Has it end within a tick; what is not written yet is not written any more."""
         self._stopped.set()
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry | Plain) -> None:
         """Takes an entry; they are written in the order in which they come."""
         self._entries.put(entry)
 
@@ -124,16 +160,16 @@ class Books(threading.Thread):
         entries = [Entry(Kind.RECORD, 0, record) for record in records]
         self._on_written(Written(entries, written.verdicts, written.messages, from_spool=True))
 
-    def _take(self) -> list[Entry]:
+    def _take(self) -> list[Entry | Plain]:
         """What has come, at least one entry unless a tick passes without any."""
-        entries: list[Entry] = []
+        entries: list[Entry | Plain] = []
         with contextlib.suppress(queue.Empty):
             entries.append(self._entries.get(timeout=TICK_SECONDS))
             while len(entries) < BATCH:
                 entries.append(self._entries.get_nowait())
         return entries
 
-    def _write(self, entries: list[Entry]) -> Written:
+    def _write(self, entries: list[Entry | Plain]) -> Written:
         """Writes until it is written: while SQL is away the entries stay here, and their claims with them."""
         pause = 0.0
         while not self._stopped.wait(pause):
@@ -148,10 +184,14 @@ class Books(threading.Thread):
                 pause = min(max(pause * 2, FIRST_PAUSE), LAST_PAUSE)
         raise SystemExit  # Of this thread.
 
-    def _try_to_write(self, entries: list[Entry]) -> Written:
+    def _try_to_write(self, entries: list[Entry | Plain]) -> Written:
         doubtful = [entry.record for entry in entries if entry.kind is Kind.DOUBT]
         running_elsewhere = self._doubt.look_up(doubtful) if doubtful else set()
-        chosen = [entry for entry in entries if entry.record.delivery.token not in running_elsewhere]
+        chosen = entries
+        if running_elsewhere:
+            chosen = [entry for entry in entries if entry.record.delivery.token not in running_elsewhere]
         written = self._recorder.write([entry.record for entry in chosen])
+        if chosen is entries:
+            return Written(entries, written.verdicts, written.messages)
         verdicts = dict(zip(map(id, chosen), written.verdicts, strict=True))
         return Written(entries, [verdicts.get(id(entry)) for entry in entries], written.messages)

@@ -18,10 +18,22 @@ from penstock.broker.claims import ACKS
 from penstock.broker.keys import FIELD_SEPARATOR
 from penstock.broker.scripts import Settlement
 from penstock.engine.keeping import Duty, Ward
-from penstock.engine.keeping.books import FREE, FREE_BYTES, FULL, FULL_BYTES, Books, Entry, Kind, Written
+from penstock.engine.keeping.books import (
+    FREE,
+    FREE_BYTES,
+    FULL,
+    FULL_BYTES,
+    Books,
+    Entry,
+    Kind,
+    Place,
+    Plain,
+    Written,
+)
 from penstock.engine.keeping.relay import Relay, outgoing
 from penstock.engine.keeping.settle import NOTHING_TO_DO, Settle
 from penstock.ledger.delivery import claim_token
+from penstock.ledger.recording.plain import SUCCEEDED
 from penstock.ledger.records import FollowUp, Record, Verdict
 
 READ_BYTES = 1 << 12
@@ -39,11 +51,13 @@ class Outcomes(Duty):
         self.due = float("inf")
         self._settle = settle
         self._unwritten: defaultdict[str, list[Record]] = defaultdict(list)
-        self._held: defaultdict[str, list[tuple[int, Settlement]]] = defaultdict(list)
+        self._held: defaultdict[str, list[tuple[int | Place, Settlement]]] = defaultdict(list)
         self._written: queue.SimpleQueue[Written] = queue.SimpleQueue()
         self._messages: deque[FollowUp] = deque()
         self._ended: deque[tuple[str, str]] = deque()
         self._confirmed: list[int] = []
+        self._closing: list[Place] = []
+        self._plains: set[Plain] = set()
         self._waiting = self._weight = 0
         self._is_full = False
         self._books: Books | None = None
@@ -71,6 +85,25 @@ class Outcomes(Duty):
                 number, record = (0, words[kind]) if kind is Kind.NOTE else words[kind]
                 self._add(Entry(kind, number, Record.from_words(record)))
 
+    def take_from(self, place: Place, kind: Kind, record: Record) -> None:
+        """Takes what a child has handed over."""
+        self._add(Entry(kind, 0, record, place))
+
+    def note(self, record: Record) -> None:
+        """Has it written that a job runs; nobody waits for that."""
+        self._add(Entry(Kind.NOTE, 0, record))
+
+    def take_plain(self, plain: Plain) -> None:
+        """Takes a plain success."""
+        if plain.record is None or self._books is None:
+            self._settle.add(plain.place, plain.settlement)
+            return
+        self._waiting += 1
+        self._weight += plain.weight
+        self._plains.add(plain)
+        self._books.add(plain)
+        self._tell_whether_full()
+
     def _add(self, entry: Entry) -> None:
         assert self._books is not None
         if entry.kind is Kind.RECORD and (token := entry.record.delivery.token):
@@ -82,17 +115,20 @@ class Outcomes(Duty):
 
     def settle(self, number: int, parts: list[str]) -> None:
         """Takes a settlement, which waits until everything that was told of its claim before is written."""
-        settlement = Settlement(*parts)
+        self.settle_for(number, Settlement(*parts))
+
+    def settle_for(self, whose: int | Place, settlement: Settlement) -> None:
+        """The same of anybody's: a number of the worker's, or the place where a child has handed it over."""
         token = claim_token(settlement.claimer, settlement.token)
         if token is not None and token in self._unwritten:
-            self._held[token].append((number, settlement))
+            self._held[token].append((whose, settlement))
         else:
-            self._settle.add(number, settlement)
+            self._settle.add(whose, settlement)
 
     @property
     def is_idle(self) -> bool:
         """Whether everything is written and passed on."""
-        return not (self._waiting or self._messages or self._ended or self._confirmed)
+        return not (self._waiting or self._messages or self._ended or self._confirmed or self._closing)
 
     def _tell_whether_full(self) -> None:
         """The worker claims no more while too much waits for SQL; what it has claimed already may still end."""
@@ -105,12 +141,20 @@ class Outcomes(Duty):
         """Leaves to other keepers what SQL did not take in time: the worker has ended, and its bodies shall not run
         again for it. Should SQL take it at this moment after all, it is written twice, and its token says so.
         """
+        for plain in self._plains:
+            if plain.record is not None:
+                settlement = plain.settlement
+                token = claim_token(settlement.claimer, settlement.token)
+                words = json.dumps([plain.record.record.to_words()])
+                name = f"{token}{FIELD_SEPARATOR}{settlement.queue}"
+                self._settle.add(plain.place, settlement._replace(verb="spool", first=words, second=name))
+        self._plains.clear()
         for token, held in list(self._held.items()):
             words = json.dumps([record.to_words() for record in self._unwritten[token]])
-            for number, settlement in held:
+            for whose, settlement in held:
                 if settlement.verb in ACKS:
                     name = f"{token}{FIELD_SEPARATOR}{settlement.queue}"
-                    self._settle.add(number, settlement._replace(verb="spool", first=words, second=name))
+                    self._settle.add(whose, settlement._replace(verb="spool", first=words, second=name))
                     del self._held[token]
                     break
 
@@ -133,12 +177,18 @@ class Outcomes(Duty):
             self._waiting -= len(written.entries)
             self._weight -= sum(entry.weight for entry in written.entries)
             for entry, verdict in zip(written.entries, written.verdicts, strict=True):
+                if isinstance(entry, Plain):
+                    self._plains.discard(entry)
+                    self._settle.add(entry.place, entry.settlement)
+                    continue
                 if entry.kind in (Kind.ASK, Kind.DOUBT):
-                    started.append([entry.record.delivery.token, verdict])
+                    started.append([entry.record.delivery.token, verdict and verdict.value])
                 elif entry.kind is Kind.RECORD:
                     self._release(entry.record, verdict)
                 if entry.number:
                     self._confirmed.append(entry.number)
+                if entry.place is not None:
+                    self._closing.append(entry.place)
         if started:
             self.ward.tell(started=started)
         self._tell_whether_full()
@@ -146,6 +196,10 @@ class Outcomes(Duty):
 
     def _note_ends(self, written: Written) -> None:
         for entry, verdict in zip(written.entries, written.verdicts, strict=True):
+            if isinstance(entry, Plain):
+                if verdict is Verdict.WON and entry.record is not None:
+                    self._ended.append((entry.record.id, SUCCEEDED))
+                continue
             outcome = entry.record.outcome
             if verdict is Verdict.WON and outcome is not None and outcome.state.is_final:
                 self._ended.append((entry.record.delivery.id, outcome.state.value))
@@ -158,8 +212,8 @@ class Outcomes(Duty):
         if self._unwritten[token]:
             return
         del self._unwritten[token]
-        for number, settlement in self._held.pop(token, ()):
-            self._settle.add(number, _final(settlement, verdict))
+        for whose, settlement in self._held.pop(token, ()):
+            self._settle.add(whose, _final(settlement, verdict))
 
     # -- to Redis -----------------------------------------------------------------------------------------------
 
@@ -179,6 +233,9 @@ class Outcomes(Duty):
         confirmed, self._confirmed = self._confirmed, []
         if confirmed:
             self.ward.tell(confirmed=confirmed)
+        closing, self._closing = self._closing, []
+        for place in closing:
+            place.close()
         return NOTHING_TO_DO
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 
-from penstock.broker.scripts import Settlement
+from penstock.broker.scripts import REFUSED, Settlement
 from penstock.engine.keeping import Duty, Ward
+from penstock.engine.keeping.books import Place
+
+logger = logging.getLogger("penstock.keeper")
 
 BATCH = 500
 NOTHING_TO_DO = 3600.0
@@ -19,14 +23,14 @@ class Settle(Duty):
 
     def __init__(self, ward: Ward) -> None:
         super().__init__(ward)
-        self._settlements: deque[tuple[int, Settlement]] = deque()
+        self._settlements: deque[tuple[int | Place, Settlement]] = deque()
         self._claimed: deque[tuple[str, str]] = deque()
         self._retiring: list[str] = []
         self._settled = 0.0
 
-    def add(self, number: int, settlement: Settlement) -> None:
-        """Takes a settlement from the worker, and the number by which it is confirmed."""
-        self._settlements.append((number, settlement))
+    def add(self, whose: int | Place, settlement: Settlement) -> None:
+        """Takes a settlement, and the number by which the worker hears of it, or the place where it was handed over."""
+        self._settlements.append((whose, settlement))
         self.due = self._settled + PAUSE_SECONDS
 
     def add_claimed(self, jobs: list[list[str]]) -> None:
@@ -52,7 +56,7 @@ class Settle(Duty):
             answers = self.ward.scripts.settle(settlement for _, settlement in batch)
             for _ in batch:
                 self._settlements.popleft()
-            self.ward.tell(settled=[[number, answer] for (number, _), answer in zip(batch, answers, strict=True)])
+            self._answer(batch, answers)
         while self._retiring:  # After its last settlements, or these would come too late.
             worker = self._retiring[0]
             self.ward.scripts.retire(worker, counted=False, crash_limit=self.ward.crash_limit)
@@ -60,3 +64,20 @@ class Settle(Duty):
             self._retiring.pop(0)
         self._settled = time.monotonic()
         return NOTHING_TO_DO
+
+    def _answer(self, batch: list[tuple[int | Place, Settlement]], answers: list[int]) -> None:
+        settled = []
+        for (whose, settlement), answer in zip(batch, answers, strict=True):
+            if isinstance(whose, int):
+                settled.append([whose, answer])
+                continue
+            if answer == REFUSED and settlement.verb != "return":
+                logger.warning(
+                    "%s of claim %s on %s was refused: it is not ours any more",
+                    settlement.verb,
+                    settlement.token,
+                    settlement.queue,
+                )
+            whose.close()
+        if settled:
+            self.ward.tell(settled=settled)

@@ -13,6 +13,7 @@ from penstock.ledger.recording.attempts import Tokens, ended_tokens
 from penstock.ledger.recording.columns import Changes, Row, changes, completed, fit, knows_better, new_row
 from penstock.ledger.recording.consequences import Consequences
 from penstock.ledger.recording.fence import Found, Judgement, is_likely_to_have_a_row, judge
+from penstock.ledger.recording.plain import PlainSuccess, as_record
 from penstock.ledger.records import FollowUp, Record, Verdict
 
 WON = Judgement(Verdict.WON)
@@ -46,7 +47,7 @@ class Written:
     """To be published now, after COMMIT."""
 
 
-def record(connection: Connection, records: Sequence[Record]) -> Written:
+def record(connection: Connection, records: Sequence[Record | PlainSuccess]) -> Written:
     """Writes a batch in the caller's transaction; nothing of it is to be believed before that is committed.
 
     Records of one job apply in their order. Jobs come first, because their rows are what everything else is judged by;
@@ -58,12 +59,20 @@ def record(connection: Connection, records: Sequence[Record]) -> Written:
     return Written(batch.verdicts, batch.consequences.write(connection))
 
 
-def _rounds(records: Sequence[Record]) -> list[Round]:
+def _is_likely_to_have_a_row(record: Record | PlainSuccess) -> bool:
+    return not isinstance(record, PlainSuccess) and is_likely_to_have_a_row(record)
+
+
+def _row(record: Record | PlainSuccess) -> Row:
+    return record.row if isinstance(record, PlainSuccess) else new_row(record)
+
+
+def _rounds(records: Sequence[Record | PlainSuccess]) -> list[Round]:
     """Cut so that no statement meets a row twice."""
     rounds: list[Round] = [{}]
     depth: dict[str, int] = {}
     for place, each in enumerate(records):
-        id = fit(each.delivery.id)
+        id = fit(each.id if isinstance(each, PlainSuccess) else each.delivery.id)
         at = depth[id] = depth.get(id, -1) + 1
         if at == len(rounds):
             rounds.append({})
@@ -74,7 +83,7 @@ def _rounds(records: Sequence[Record]) -> list[Round]:
 class _Batch:
     """Records on their way into the ledger, and what has become of them."""
 
-    def __init__(self, connection: Connection, records: Sequence[Record]) -> None:
+    def __init__(self, connection: Connection, records: Sequence[Record | PlainSuccess]) -> None:
         self.verdicts = [Verdict.WON] * len(records)
         self.consequences = Consequences()
         self._connection = connection
@@ -87,7 +96,7 @@ class _Batch:
         What is likely to have a row is looked for first, and all else inserted first, so that most records cost one
         statement. Retention or `forget()` can take a row away in between; then its job is new after all.
         """
-        likely = {id: place for id, place in round.items() if is_likely_to_have_a_row(self._records[place])}
+        likely = {id: place for id, place in round.items() if _is_likely_to_have_a_row(self._records[place])}
         round = {id: place for id, place in round.items() if id not in likely} | self._change(likely)
         while round:
             round = self._change(self._insert(round))
@@ -95,14 +104,20 @@ class _Batch:
 
     def _insert(self, round: Round) -> Round:
         """Inserts the rows of jobs that have none; those that are left."""
-        new = self._rows.insert_new(self._connection, [new_row(self._records[place]) for place in round.values()])
+        new = self._rows.insert_new(self._connection, [_row(self._records[place]) for place in round.values()])
         left: Round = {}
         for id, place in round.items():
             if id in new:
-                self.consequences.note(self._records[place], WON, None)
+                self._note_new(self._records[place])
             else:
                 left[id] = place
         return left
+
+    def _note_new(self, record: Record | PlainSuccess) -> None:
+        if isinstance(record, PlainSuccess):
+            self.consequences.note_plain(record)
+        else:
+            self.consequences.note(record, WON, None)
 
     def _change(self, round: Round) -> Round:
         """Changes the rows that may be changed; the records that have no row."""
@@ -114,7 +129,7 @@ class _Batch:
         for id, place in round.items():
             if (found := there.get(id)) is None:
                 continue
-            record = self._records[place]
+            record = as_record(self._records[place])
             judgement = judge(found, record, tokens.get((id, record.delivery.token or ""), ()))
             self.verdicts[place] = judgement.verdict
             self.consequences.note(record, judgement, found)

@@ -14,7 +14,8 @@ from penstock.ledger.recording.chords import count_parts
 from penstock.ledger.recording.failures import Failed, count_failures, failed_by
 from penstock.ledger.recording.fence import Found, Judgement, is_waiting_again, target
 from penstock.ledger.recording.outbox import delete_done, insert_follow_ups, still_there
-from penstock.ledger.recording.tallies import Ends, add_tallies, end_of
+from penstock.ledger.recording.plain import PlainSuccess
+from penstock.ledger.recording.tallies import Ends, add_tallies, end_of, end_of_plain
 from penstock.ledger.records import FollowUp, Part, Record, Step, Verdict
 
 
@@ -50,6 +51,11 @@ class Consequences:
             self.failed.append(failed)
         if (end := end_of(record, judgement, found)) is not None:
             self.ends[end] += 1
+
+    def note_plain(self, record: PlainSuccess) -> None:
+        """Notes what follows from a plain success, which is that it is counted."""
+        if record.queue is not None:
+            self.ends[end_of_plain(record)] += 1
 
     def write_past(self, connection: Connection) -> None:
         """Writes the attempts that have ended, before the next records of the same jobs are judged by them."""

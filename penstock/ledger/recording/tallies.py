@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from penstock.ledger.queries import insert_into
 from penstock.ledger.recording.columns import fit, knows_better
 from penstock.ledger.recording.fence import Found, Judgement, target
+from penstock.ledger.recording.plain import SUCCEEDED, PlainSuccess
 from penstock.ledger.records import Record, Verdict
 from penstock.ledger.tables import tallies
 
@@ -48,6 +49,11 @@ def end_of(record: Record, judgement: Judgement, found: Found | None) -> End | N
         return None
     is_accepted = ((found.enqueued_at if found else None) or record.delivery.enqueued_at) is not None
     return End(queue, state.value if is_accepted else f"{OF_STOCK}{state.value}")
+
+
+def end_of_plain(record: PlainSuccess) -> End:
+    """The same of a plain success whose row is new."""
+    return End(record.row[2], SUCCEEDED if record.enqueued_at is not None else f"{OF_STOCK}{SUCCEEDED}")
 
 
 def add_tallies(connection: Connection, ends: Ends) -> None:

@@ -1,0 +1,422 @@
+"""A child of the pool: claims for itself, runs, hands over, one job at a time.
+
+    claim ──► open ──► run ──► hand over            what the keeper does with it: record, publish, settle
+      ▲         │ unreadable, unknown, not due, revoked: handed over at once
+      └── rest ─┘ asked: waits for the keeper's answer
+
+Its claims are in Redis, its outcomes in memory that the keeper reads: it may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from multiprocessing import process as processes
+from pathlib import Path
+from typing import Any
+
+from billiard import process as billiard_process
+from celery import platforms, signals
+from celery._state import _set_task_join_will_block, set_default_app
+from celery.app import trace
+from celery.worker import state as worker_state
+
+from penstock.broker import envelope
+from penstock.broker.claims import Claims
+from penstock.broker.keys import Keys
+from penstock.broker.scripts import MAX_CLAIM, Claimed, Scripts, Source
+from penstock.engine.comeback import Comebacks
+from penstock.engine.gate import Gate
+from penstock.engine.keeping import CRASH_LIMIT
+from penstock.engine.keeping.identity import last_change
+from penstock.engine.revoking import Revocations
+from penstock.engine.running import limits
+from penstock.engine.running.announcing import Announcer
+from penstock.engine.running.claiming import Claiming
+from penstock.engine.running.duties import TaskDuties, build_tracers
+from penstock.engine.running.handing import ROOM_SECONDS, Handing
+from penstock.engine.running.line import Line
+from penstock.engine.running.opening import Job, opened
+from penstock.engine.running.pace import Pace
+from penstock.engine.running.plain import PlainRunner
+from penstock.engine.running.rates import Rates
+from penstock.engine.running.reception import InlinePool, Reception
+from penstock.engine.slots import Orders, Slot, Slots
+from penstock.engine.wire import Address
+from penstock.ledger import backend as ledger_backend
+from penstock.ledger.backend import LedgerBackend
+from penstock.ledger.outlet import set_outlet
+
+logger = logging.getLogger(__name__)
+LONG_SECONDS = 0.1
+"""After a job that took longer the child asks whether its waiting jobs are still its own. The keeper takes none back
+before five times as long, by the same clock, so a child that does not ask has lost none."""
+RESET = ("SIGHUP", "SIGTTIN", "SIGTTOU", "SIGQUIT", "SIGINT", "SIGCHLD")
+WAIT_SECONDS = 1.0
+ORDERS_SECONDS = 0.2
+"""How long a child that is to end still waits for an answer that it has asked for."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all children of a worker are made from; the zygote has it."""
+
+    app: Any
+    hostname: str
+    broker_url: str
+    transport_options: dict[str, Any]
+    slots: Slots
+    address: Address
+    rates: Rates
+    folder: Path
+    """For what is too large for the ring; of this worker, and nobody else may read it."""
+    soft_limit: float | None
+    hard_limit: float | None
+    max_tasks: int | None
+    max_memory_kib: int | None
+    disable_rate_limits: bool
+    logs: bool
+    """Whether lines of level INFO are read by anybody."""
+    logs_in_batches: bool
+    """Whether the keeper can write them: logging is as Celery sets it up."""
+
+
+class Stop(Exception):
+    """The child ends."""
+
+
+class Child:
+    """One process's life."""
+
+    def __init__(self, plan: Plan, slot: Slot) -> None:
+        self._plan = plan
+        self._slot = slot
+        self._is_draining = False
+        self._is_full = False
+        self._incarnation = 0
+        self._waiting: deque[Job] = deque()
+        self._asked: dict[str, Job] = {}
+        self._revocations = Revocations()
+        self._pace = Pace(MAX_CLAIM)
+        self._claimed_at = 0.0
+        fork = slot.get("fork")
+        self._line = Line(plan.address, slot.index, fork, self._on_news)
+        self._handing = Handing(plan.slots, slot, self._line, plan.folder, self._make_room)
+        options = plan.transport_options
+        self._claims = Claims(
+            hostname=plan.hostname,
+            keys=Keys(options.get("global_keyprefix") or ""),
+            settler=self._handing,
+            crash_limit=int(options.get("crash_limit", CRASH_LIMIT)),
+            member=str(fork),
+            on_revoked=self._revocations.learn,
+        )
+        self._claiming = Claiming(
+            plan.broker_url, options, self._claims, self._wait, self._look_for_change, lambda: bool(slot.get("orders"))
+        )
+        is_recorded = isinstance(plan.app.backend, LedgerBackend)
+        self._gate = Gate(self._handing, self._claims, Comebacks()) if is_recorded else None
+        self._announcer = Announcer(self._handing, logs=plan.logs and plan.logs_in_batches)
+
+    # -- before and after ---------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Until it is asked to end, or has run as many jobs as it may; its exit code."""
+        self._prepare()
+        code = 0
+        try:
+            while not self._has_ended():
+                self._turn()
+        except Stop:
+            pass
+        self._give_back()
+        signals.worker_process_shutdown.send(sender=self._plan.hostname, pid=os.getpid(), exitcode=code)
+        self._claiming.close()
+        return code
+
+    def _prepare(self) -> None:
+        """What Celery's prefork does in each new child."""
+        plan = self._plan
+        signal.signal(signal.SIGUSR2, lambda *_: self._line.wake())
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        limits.install(self._slot)
+        for current in (billiard_process.current_process(), processes.current_process()):
+            current.name = f"ForkPoolWorker-{self._slot.index + 1}"
+        billiard_process.current_process().index = self._slot.index
+        platforms.set_mp_process_title("celeryd", hostname=plan.hostname)
+        _set_task_join_will_block(True)
+        app = plan.app
+        app.loader.init_worker()
+        app.loader.init_worker_process()
+        logfile = os.environ.get("CELERY_LOG_FILE") or None
+        if logfile and "%i" in logfile.lower():
+            app.log.already_setup = False
+        app.log.setup(
+            int(os.environ.get("CELERY_LOG_LEVEL", 0) or 0),
+            logfile,
+            bool(os.environ.get("CELERY_LOG_REDIRECT", False)),
+            str(os.environ.get("CELERY_LOG_REDIRECT_LEVEL")),
+            hostname=plan.hostname,
+        )
+        app.set_current()
+        set_default_app(app)
+        app.finalize()
+        trace._tasks = app._tasks
+        worker_state.reset_state()
+        ledger_backend.leave_to_tracer()
+        set_outlet(self._handing if isinstance(app.backend, LedgerBackend) else None)
+        build_tracers(app, plan.hostname, logs_success=not plan.logs_in_batches)
+        self._pool = InlinePool(
+            self._slot,
+            self._handing,
+            self._announcer,
+            collects=isinstance(app.backend, LedgerBackend),
+            limits=(plan.soft_limit, plan.hard_limit),
+            on_done=self._pace.note,
+        )
+        self._reception = Reception(
+            app,
+            plan.hostname,
+            pool=self._pool,
+            claims=self._claims,
+            handing=self._handing,
+            announcer=self._announcer,
+            rates=plan.rates,
+            revocations=self._revocations,
+            settle_now=self._claiming.settle_now,
+            disable_rate_limits=plan.disable_rate_limits,
+        )
+        self._pool.reception = self._reception
+        self._plain = PlainRunner(self._slot, self._handing, self._reception, self._announcer, plan.hostname)
+        self._look_at_tasks()
+        signals.worker_process_init.send(sender=plan.hostname)
+
+    def _on_terminate(self, *_: Any) -> None:
+        """Ends this process when the job that it runs is meant. A service manager that ends a whole group of processes
+        means the worker, who lets its children go on to the end of their jobs.
+        """
+        slot = self._slot
+        if slot.get("is_running") and slot.get("reason_for") == slot.get("number"):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        slot.put("orders", Orders.DRAIN)
+        self._line.wake()
+
+    def _look_at_tasks(self) -> None:
+        plan = self._plan
+        self._known = {
+            name: TaskDuties(task, soft_limit=plan.soft_limit, hard_limit=plan.hard_limit)
+            for name, task in plan.app.tasks.items()
+        }
+
+    def _has_ended(self) -> bool:
+        plan = self._plan
+        if self._is_draining or self._slot.get("orders") == Orders.DRAIN:
+            self._is_draining = True
+            return True
+        if plan.max_tasks and self._pool.done >= plan.max_tasks:
+            return True
+        return bool(plan.max_memory_kib and self._pool.done and _resident_kib() > plan.max_memory_kib)
+
+    def _give_back(self) -> None:
+        """Everything that has not started, in its order, as if it had never been claimed."""
+        self._waiting.clear()
+        self._asked.clear()
+        self._claims.give_back()
+        self._slot.put("held", 0)
+
+    # -- the round ----------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        self._line.hear()
+        if not self._claims.held and self._claims.pending is None:
+            # Nothing is held under an older name any more. Without a name, the keeper tells it again.
+            self._slot.put("incarnation", self._incarnation if self._claims.worker else 0)
+        if self._is_full:
+            self._wait(WAIT_SECONDS, None)
+            return
+        if self._asked:
+            self._wait(WAIT_SECONDS, None)
+        else:
+            claimed = self._claiming.claim(self._count())
+            if claimed:
+                self._take(claimed)
+        self._work()
+
+    def _count(self) -> int:
+        count = self._pace.count()
+        if self._plan.max_tasks:
+            count = min(count, self._plan.max_tasks - self._pool.done)
+        return count
+
+    def _take(self, claimed: list[Claimed]) -> None:
+        self._claimed_at = time.time()
+        self._slot.put("claimed_at", time.monotonic())
+        self._pace.claimed(len(claimed))
+        for message in claimed:
+            try:
+                job = opened(message, self._known)
+            except envelope.Unreadable as error:
+                self._claims.settle(message.token, "quarantine", str(error))
+                continue
+            self._admit(job)
+        self._slot.put("held", len(self._waiting) + len(self._asked))
+
+    def _admit(self, job: Job) -> None:
+        """To those that may start, or to those that have to wait for the ledger's word; others are put away."""
+        if job.is_plain and not (self._gate and self._gate.comebacks.is_doubtful(job.headers)):
+            self._waiting.append(job)
+        elif self._claims.prepare(job.claimed, job.payload):
+            if (
+                self._gate is None
+                or job.duties is None
+                or not self._gate.holds_up(self._reception.message(job), self._start)
+            ):
+                job.body = None
+                self._waiting.append(job)
+            else:
+                self._asked[job.token] = job
+
+    def _start(self, message: Any) -> None:
+        """The ledger's word has come: the job may start."""
+        job = self._asked.pop(message.delivery_tag, None)
+        if job is not None:
+            job.body = None
+            self._waiting.append(job)
+
+    def _work(self) -> None:
+        while self._waiting:
+            job = self._waiting.popleft()
+            if not self._claims.holds(job.token):
+                continue
+            if self._waiting and self._pace.is_slow(job.headers.get("task", "")):
+                self._return_waiting()
+            began = time.monotonic()
+            self._run(job)
+            self._slot.end(self._pool.done)
+            took = time.monotonic() - began
+            if took > LONG_SECONDS:
+                self._after_long_job(job)
+            if self._slot.get("orders") or self._is_over():
+                return
+        self._slot.put("held", len(self._asked))
+
+    def _run(self, job: Job) -> None:
+        id = job.headers.get("id")
+        if job.is_plain and not self._revocations.knows(id):
+            took = self._plain.run(job, self._claimed_at)
+            assert job.duties is not None
+            self._pace.note(job.duties.name, took)
+            return
+        if job.is_plain and not self._claims.prepare(job.claimed, job.payload):
+            return
+        self._pool.job = job
+        self._announcer.token = job.token
+        self._reception.receive(self._reception.message(job))
+
+    def _is_over(self) -> bool:
+        plan = self._plan
+        return bool((plan.max_tasks and self._pool.done >= plan.max_tasks) or plan.max_memory_kib)
+
+    def _after_long_job(self, job: Job) -> None:
+        """The keeper may have given back what waited behind it. Under the lock, so it is either theirs or ours."""
+        with self._slot.locked():
+            recalled = self._slot.get("recalled")
+            self._slot.put("recalled", 0)
+        if recalled == job.number:
+            # Told once more, for a keeper that died before it had done it; if it has, the claims are not ours.
+            self._give_back()
+        self._line.hear()
+
+    def _return_waiting(self) -> None:
+        """To the front of their queues, the last first, before a job that is known to run long."""
+        while self._waiting:
+            self._claims.settle(self._waiting.pop().token, "return")
+
+    # -- waiting and hearing ------------------------------------------------------------------------------------
+
+    def _wait(self, seconds: float, other: int | None) -> bool:
+        """For the keeper, for whoever wakes this, or for ``other``."""
+        if self._slot.get("orders"):
+            seconds = min(seconds, ORDERS_SECONDS)
+        is_ready = self._line.wait(seconds, other)
+        self._line.hear()
+        return is_ready
+
+    def _look_for_change(self, scripts: Scripts) -> None:
+        """What a restarted server brings back must not run in the second in which the keeper finds out."""
+        if self._gate is not None:
+            self._gate.comebacks.notice(last_change(scripts))
+
+    def _make_room(self) -> None:
+        """The keeper has not written what was handed over: nothing more can be told, so nothing more is begun."""
+        self._line.wait(ROOM_SECONDS)
+
+    def _on_news(self, news: dict[str, Any]) -> None:
+        if "worker" in news and news["worker"] != self._claims.worker:
+            self._claims.begin(news["worker"])
+            self._incarnation = news["incarnation"]
+        if "queues" in news:
+            self._claiming.serve(news["queues"])
+        if "full" in news:
+            self._is_full = news["full"]
+        if "lost" in news:
+            self._lose(news["lost"])
+        if "changed" in news and self._gate is not None:
+            self._gate.comebacks.notice(news["changed"])
+        if "started" in news and self._gate is not None:
+            self._gate.open(news["started"])
+        if "revoked" in news:
+            self._claims.learn(news["revoked"], [tuple(stamp) for stamp in news["stamps"]], news["version"])
+        if "unknown" in news:
+            sources = (Source(queue, int(step), task) for task, queue, step in news["unknown"])
+            self._claims.unknown = tuple(source for source in sources if source.task in self._known)
+        if "events" in news and news["events"] != self._announcer.enabled:
+            self._announcer.enabled = news["events"]
+            self._rebuild()
+        if "limits" in news:
+            self._change_limits(news["limits"])
+
+    def _change_limits(self, changes: dict[str, dict[str, Any]]) -> None:
+        """Remote control has changed attributes of tasks."""
+        for name, changed in changes.items():
+            if (task := self._plan.app.tasks.get(name)) is not None:
+                for attribute, value in changed.items():
+                    setattr(task, attribute, value)
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        self._plain.forget()
+        self._reception.rebuild()
+        self._look_at_tasks()
+
+    def _lose(self, workers: list[str]) -> None:
+        """These incarnations were silent for a lease: what was claimed under them is somebody else's."""
+        self._claims.abandon(workers)
+        self._asked = {token: job for token, job in self._asked.items() if self._claims.holds(token)}
+
+
+def _resident_kib() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        import resource
+
+        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return usage // 1024 if sys.platform == "darwin" else usage
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def live(plan: Plan, slot: Slot) -> int:
+    """The child's process, after the fork; its exit code."""
+    gc.unfreeze()
+    for name in RESET:
+        platforms.signals.reset(name)
+    platforms.signals.ignore("SIGINT")
+    return Child(plan, slot).run()

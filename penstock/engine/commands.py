@@ -1,0 +1,37 @@
+"""Remote control about jobs that run in children: Celery's commands, which look at its requests, see them as they are now."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import Any
+
+from celery.worker.control import Panel
+
+LOOKING = ("active", "reserved", "query_task", "stats", "revoke", "terminate", "revoke_by_stamped_headers", "heartbeat")
+CHANGING = ("time_limit", "rate_limit")
+
+
+def install(parent: Any) -> None:
+    """In the worker of this consumer; more than once does no harm."""
+    for name in LOOKING:
+        _wrap(name, before=lambda: parent.showing.refresh(whole=True))
+    for name in CHANGING:
+        _wrap(name, after=parent.tell_limits)
+
+
+def _wrap(name: str, before: Any = None, after: Any = None) -> None:
+    command = Panel.data[name]
+    if hasattr(command, "looks"):
+        return
+
+    @wraps(command)
+    def looking(state: Any, *args: Any, **kwargs: Any) -> Any:
+        if before is not None:
+            before()
+        answer = command(state, *args, **kwargs)
+        if after is not None:
+            after()
+        return answer
+
+    looking.looks = True  # type: ignore[attr-defined]
+    Panel.data[name] = looking

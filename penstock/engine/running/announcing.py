@@ -1,0 +1,66 @@
+"""Events and log lines of a child: handed to the keeper, who publishes and writes them in batches."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from celery.app.trace import LOG_SUCCESS
+
+from penstock.engine.running.handing import Handing, Kind
+from penstock.message import PLAIN
+
+Event = tuple[str, float, dict[str, Any]]
+Line = tuple[float, str]
+
+
+class Announcer:
+    """In place of Celery's event dispatcher."""
+
+    def __init__(self, handing: Handing, *, logs: bool) -> None:
+        """Args:
+        logs: whether anybody reads what is logged of jobs at level INFO.
+        """
+        self._handing = handing
+        self.enabled = False
+        self.logs = logs
+        self.token = ""
+        """Of the claim that events are about."""
+        self._events: list[Event] = []
+        self._lines: list[Line] = []
+        self._started: list[str] = []
+
+    def send(self, type: str, **fields: Any) -> None:
+        """Celery's; buffered until the next flush."""
+        if self.enabled:
+            self._events.append((type, time.time(), {name: _plain(value) for name, value in fields.items()}))
+
+    def started(self, task: Any) -> None:
+        """A job of the task starts; counted also where nobody asks for events."""
+        self._started.append(str(task))
+
+    def log_success(self, args: Any, result: Any, runtime: float | None) -> None:
+        """Celery's line for a job that has succeeded.
+
+        Args:
+            args: of Celery's tracer: the task's name, the job's id, its request …
+        """
+        if self.logs:
+            name, id, request = args[0], args[1], args[2]
+            told = {"id": id, "name": request.get("shadow") or name, "return_value": result, "runtime": runtime}
+            self._lines.append((time.time(), LOG_SUCCESS % told))
+
+    def flush(self) -> None:
+        """Hands over what has come."""
+        if self._events or self._lines or self._started:
+            events = tuple((self.token, *event) for event in self._events)
+            self._handing.put((Kind.TELL, (), events, tuple(self._lines), tuple(self._started)))
+            self._events, self._lines, self._started = [], [], []
+
+
+def _plain(value: Any) -> Any:
+    """As the ring takes it: values of JSON, and no types derived from them."""
+    if type(value) in PLAIN or type(value) is float:
+        return value
+    return json.loads(json.dumps(value, default=str))

@@ -1,0 +1,220 @@
+"""A child's claims: taken over a connection of its own, opened after the fork.
+
+While nothing waits the child rests on the wake lists of its queues: one token, one child. A token that gets lost costs
+a poll, never a job.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+from redis.exceptions import NoScriptError, RedisError
+
+from penstock.broker.claims import Claims
+from penstock.broker.connection import connect
+from penstock.broker.keys import FIELD_SEPARATOR, PRIORITY_STEPS, Keys
+from penstock.broker.scripts import Claimed, Scripts, Settlement, Source, claim_reply, script
+
+logger = logging.getLogger(__name__)
+WAKE_SECONDS = 2
+"""How long an idle child waits for a token before it asks again; a dead connection is noticed as soon."""
+OVERDUE_SECONDS = 3.0
+"""How much later than promised an answer may come before its connection counts as dead."""
+POLL_SECONDS = 30.0
+"""How long an idle child goes without a claim. Tokens make it claim at once; this is for one that got lost."""
+FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
+"""Before Redis is tried again; twice as long after each failure."""
+LOST = (RedisError, OSError)
+Wait = Callable[[float, int | None], bool]
+
+
+class Claiming:
+    """The connection, and what it is used for."""
+
+    def __init__(
+        self,
+        broker_url: str,
+        options: dict[str, Any],
+        claims: Claims,
+        wait: Wait,
+        on_connected: Callable[[Scripts], None],
+        is_over: Callable[[], bool],
+    ) -> None:
+        """Args:
+        on_connected: called before anything is claimed by a new connection.
+        is_over: whether the child is to end.
+        wait: waits so many seconds, or until a socket can be read, or something else happens; whether it can.
+        """
+        self._client = connect(broker_url, options, name="child", wait=WAKE_SECONDS, retries=0)
+        self.scripts = Scripts(self._client, Keys(options.get("global_keyprefix") or ""))
+        self._claims = claims
+        self._wait = wait
+        self._on_connected = on_connected
+        self._is_over = is_over
+        self._id = 0
+        self._connection: Any = None
+        self.queues: list[str] = []
+        self._seems_empty = False
+        self._polled = float("-inf")
+        self._pause = 0.0
+        self._turn = 0
+
+    # -- claiming -----------------------------------------------------------------------------------------------
+
+    def serve(self, queues: Sequence[str]) -> None:
+        """Claims from these queues from now on."""
+        self.queues = list(queues)
+        self._seems_empty = False
+
+    def claim(self, count: int) -> list[Claimed]:
+        """Up to so many messages; none when there seem to be none, or Redis does not answer, after a while.
+
+        Redis is asked again for the answer that got lost, under the same base, so nothing is lost with it.
+        """
+        if not self._claims.worker and self._claims.pending is None:
+            self._wait(LAST_PAUSE, None)
+            return []
+        if self._may_rest():
+            self._rest()
+            return []
+        try:
+            return self._claim(count)
+        except LOST as error:
+            self._lost(error)
+            return []
+
+    def _claim(self, count: int) -> list[Claimed]:
+        self._polled = time.monotonic()
+        arguments = self._claims.next_claim(self._sources(), count)
+        reply = self._run("claim", arguments)
+        self._pause = 0.0
+        answer = claim_reply(reply)
+        if not answer.has_lease:
+            self._claims.refuse()
+            return []
+        self._seems_empty = not self._claims.receive(answer)
+        if answer.revoked_version > self._claims.revoked_version:
+            self._learn_revocations()
+        return self._claims.arrived()
+
+    def _sources(self) -> list[Source]:
+        """Strict priority, and within a priority the queues in turn, as kombu serves them."""
+        self._turn += 1
+        turn = self._turn % max(len(self.queues), 1)
+        queues = self.queues[turn:] + self.queues[:turn]
+        unknown = [source for source in self._claims.unknown if source.queue in queues]
+        return unknown + [Source(queue, step) for step in PRIORITY_STEPS for queue in queues]
+
+    def _learn_revocations(self) -> None:
+        """Before anything of this batch is opened: a job that was revoked while it waited must not start."""
+        client, keys = self._client, self.scripts.keys
+        first = f"({self._claims.revoked_version}"
+        ids: Any = client.zrange(keys.revoked, first, "+inf", byscore=True, withscores=True)  # type: ignore[arg-type]
+        stamps: Any = client.zrange(
+            keys.revoked_stamps,
+            first,
+            "+inf",
+            byscore=True,
+            withscores=True,  # type: ignore[arg-type]
+        )
+        self._claims.learn(
+            [id.decode() for id, _ in ids],
+            [tuple(stamp.decode().split(FIELD_SEPARATOR, 1)) for stamp, _ in stamps],
+            int(max((version for _, version in chain(ids, stamps)), default=0)),
+        )
+
+    def settle_now(self, settlement: Settlement) -> bool:
+        """Ends a claim before its body begins, and waits for it; whether it was still ours."""
+        while True:
+            try:
+                (answer,) = self.scripts.settle([settlement])
+            except LOST as error:
+                self._lost(error)
+            else:
+                return bool(answer)
+
+    # -- resting ------------------------------------------------------------------------------------------------
+
+    def _may_rest(self) -> bool:
+        if self._claims.pending is not None:
+            return False
+        rest = POLL_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311  not in step with others
+        if self._claims.unknown:
+            rest = WAKE_SECONDS  # Nobody pushes tokens for what is put aside.
+        if time.monotonic() - self._polled > rest:
+            self._seems_empty = False
+        return self._seems_empty or not self.queues
+
+    def _rest(self) -> None:
+        """Waits for a token."""
+        if not self.queues:
+            self._wait(LAST_PAUSE, None)
+            return
+        try:
+            self._wait_for_token()
+        except LOST as error:
+            self._lost(error)
+
+    def _wait_for_token(self) -> None:
+        queues = self.queues
+        keys = [self.scripts.keys.wake(queue) for queue in queues]
+        connection = self._connected()
+        connection.send_command("BLPOP", *keys, WAKE_SECONDS)
+        deadline = time.monotonic() + WAKE_SECONDS + OVERDUE_SECONDS
+        while not self._wait(max(deadline - time.monotonic(), 0), connection._sock.fileno()):
+            if time.monotonic() >= deadline:
+                raise TimeoutError("no answer")
+            if self._is_over() or self.queues is not queues or not self._claims.worker:
+                # It then answers at once, with the token if that was on its way.
+                self._client.client_unblock(self._id)
+        answer = connection.read_response()
+        if answer is None:
+            return
+        self._seems_empty = False
+        if self._is_over() or answer[0].decode() not in {self.scripts.keys.wake(queue) for queue in self.queues}:
+            self._client.lpush(answer[0], 1)  # For another, who claims.
+
+    # -- the connection -----------------------------------------------------------------------------------------
+
+    def _run(self, name: str, arguments: list[Any]) -> Any:
+        chosen, prefix = script(name), self.scripts.keys.prefix
+        connection = self._connected()
+        connection.send_command("EVALSHA", chosen.sha, 0, prefix, *arguments)
+        try:
+            return connection.read_response()
+        except NoScriptError:
+            connection.send_command("EVAL", chosen.text, 0, prefix, *arguments)
+            return connection.read_response()
+
+    def _connected(self) -> Any:
+        if self._connection is None:
+            pool = self._client.connection_pool
+            connection = pool.connection_class(**pool.connection_kwargs)
+            connection.connect()
+            self._on_connected(self.scripts)
+            connection.send_command("CLIENT", "ID")
+            self._id = int(connection.read_response())
+            self._connection = connection
+        return self._connection
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._connection = None
+
+    def _lost(self, error: Exception) -> None:
+        self._hang_up()
+        if not self._pause:
+            logger.warning("Redis does not answer (%s); what was claimed is kept, and claiming goes on", error)
+        self._pause = min(max(self._pause * 2, FIRST_PAUSE), LAST_PAUSE)
+        self._wait(self._pause, None)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._hang_up()
+        self._client.close()

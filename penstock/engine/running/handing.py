@@ -1,0 +1,101 @@
+"""Handing over: what a child leaves to its keeper, which outlives it.
+
+Entries are tuples of plain values; ``Kind`` says which. The keeper's half is ``penstock.engine.keeping.rings``.
+"""
+
+from __future__ import annotations
+
+import json
+import marshal
+import os
+import tempfile
+from collections.abc import Callable
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from penstock.broker.scripts import Settlement
+from penstock.engine.ring import MOST
+from penstock.engine.running.line import Line
+from penstock.engine.slots import Slot, Slots
+from penstock.ledger.records import Record
+
+ROOM_SECONDS = 0.05
+"""How long to wait before the ring is looked at again when it was full."""
+
+
+class Kind(IntEnum):
+    """What an entry is."""
+
+    PLAIN = 0
+    """The success of a first delivery, from which nothing follows; see ``penstock.engine.running.plain``."""
+    SETTLE = 1
+    """The parts of a settlement: a claim ends. Its records were handed over before."""
+    TELL = 2
+    """(records as words in JSON, events, log lines, tasks whose jobs have started)."""
+    ASK = 3
+    """(record as words in JSON, whether it is doubtful): whether a delivery may start."""
+    FILE = 4
+    """(path): an entry too large for the ring."""
+
+
+class Handing:
+    """One child's end."""
+
+    def __init__(self, slots: Slots, slot: Slot, line: Line, folder: Path, rest: Callable[[], None]) -> None:
+        """Args:
+        folder: for entries that are too large; nobody else may read it.
+        rest: called while there is no room; may raise in order to end the child.
+        """
+        self._slots = slots
+        self._slot = slot
+        self._line = line
+        self._folder = folder
+        self._rest = rest
+
+    def put(self, entry: tuple[Any, ...]) -> None:
+        """Hands an entry over. It waits while the ring is full, as when SQL is away: then nothing more is claimed."""
+        record = marshal.dumps((int(entry[0]), *entry[1:]))
+        if len(record) > MOST:
+            record = marshal.dumps((int(Kind.FILE), self._write(record)))
+        while not self._slot.ring.write(record):
+            self._rest()
+        if self._slots.keeper_sleeps:
+            # Not again until it has slept again; if two children clear it at once, two nudge.
+            self._slots.keeper_sleeps = False
+            self._line.nudge()
+
+    def _write(self, record: bytes) -> str:
+        handle, path = tempfile.mkstemp(dir=self._folder, prefix=f"{self._slot.index}-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(record)
+        return path
+
+    # -- as the keeper's outlet of this process, for the ledger's backend ---------------------------------------
+
+    is_open = True
+
+    def settle(self, settlement: Settlement) -> None:
+        """Has a claim ended."""
+        self.put((Kind.SETTLE, *settlement))
+
+    def record(self, record: Record) -> None:
+        """Has a record written."""
+        self.put((Kind.TELL, (_words(record),), (), (), ()))
+
+    def ask(self, record: Record, is_doubtful: bool) -> None:
+        """Asks whether a delivery may start; the news ``started`` bring its token and the verdict."""
+        self.put((Kind.ASK, _words(record), is_doubtful))
+
+    def note(self, record: Record) -> None:
+        """Has it written that a job runs."""
+        self.record(record)
+
+    report = note
+
+    def unindex(self, jobs: list[tuple[str, str]]) -> None:
+        """Nothing: jobs leave the waiting index when they end, or when the ledger shows them."""
+
+
+def _words(record: Record) -> str:
+    return json.dumps(record.to_words(), separators=(",", ":"))

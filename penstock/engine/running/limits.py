@@ -1,0 +1,57 @@
+"""Soft time limits: an exception in the body, and nowhere else.
+
+The zygote notes in the slot which job it means and sends the signal. By the time it arrives that job may have ended, or
+be on its way into the books; an exception there would cost its outcome, or hit the next job.
+"""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery.app import trace
+
+from penstock.engine.slots import IN_BODY, Slot
+
+SIGNAL = signal.SIGUSR1
+"""As Celery's prefork pool has it."""
+OUTSIDE = (
+    "celery.app.trace",
+    "celery.utils.dispatch",
+    "celery.backends.",
+    "celery.loaders.",
+    "penstock.ledger.",
+    "kombu.",
+)
+"""Modules that the tracer calls before and after a body."""
+_TRACER = next(code for code in trace.build_tracer.__code__.co_consts if getattr(code, "co_name", None) == "trace_task")
+
+
+def install(slot: Slot) -> None:
+    """Has this process listen for soft time limits."""
+
+    def on_signal(_number: int, frame: FrameType | None) -> None:
+        if slot.get("soft_target") == slot.get("number") and slot.get("is_running") == IN_BODY and is_in_body(frame):
+            slot.put("soft_target", 0)
+            raise SoftTimeLimitExceeded(slot.time("soft_limit"))
+
+    signal.signal(SIGNAL, on_signal)
+
+
+def is_in_body(frame: FrameType | None) -> bool:
+    """Whether a frame is inside of a task's body, seen from the tracer that has called it."""
+    inner: FrameType | None = None
+    while frame is not None and frame.f_code is not _TRACER:
+        inner, frame = frame, frame.f_back
+    if frame is None or not _is_before_outcome(frame.f_locals):
+        return False
+    # A body that is built in has no frame of its own.
+    module = "" if inner is None else str(inner.f_globals.get("__name__", ""))
+    return not module.startswith(OUTSIDE)
+
+
+def _is_before_outcome(local: dict[str, Any]) -> bool:
+    """The tracer sets the state as soon as the body has returned, and its request before it begins."""
+    return local.get("state") is None and local.get("task_request") is not None

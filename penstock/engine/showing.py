@@ -1,0 +1,229 @@
+"""What Celery's own process is shown of jobs that run in children: requests, as it would have made them itself.
+
+Nothing of this lies on a job's way. A request is made of the message in a child's slot when somebody asks, or on a timer
+a few times a second, for the few jobs that run at that moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import Any
+
+from celery.worker import state
+from kombu.message import Message
+
+from penstock.broker import envelope
+from penstock.broker.claims import claimer_name
+from penstock.broker.scripts import Settlement
+from penstock.engine.putting_away import NONSENSE
+from penstock.engine.request import Request
+from penstock.engine.slots import Running
+from penstock.ledger.backend import STARTED_AT
+
+logger = logging.getLogger(__name__)
+LIMITS = ("rate_limit", "time_limit", "soft_time_limit")
+
+
+class Shown(Request):
+    """A request for a job that runs in a child; what is done with it goes to the keeper."""
+
+    claims = None
+    place: tuple[str, str, str] = ("", "", "")
+    """Claimer, queue and token."""
+
+
+class Showing:
+    """Of one worker."""
+
+    def __init__(self, parent: Any) -> None:
+        self._parent = parent
+        self._shown: dict[tuple[int, int], Shown] = {}
+        """By the child's fork and the number of its claim. Celery's own sets are weak."""
+        self._reserved: dict[str, Shown] = {}
+        self._limits = self._look_at_limits()
+        self._born = time.monotonic()
+        self._buried: set[tuple[str, str]] = set()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the worker was made."""
+        return time.monotonic() - self._born
+
+    # -- what runs ----------------------------------------------------------------------------------------------
+
+    def refresh(self, *, whole: bool = False) -> None:
+        """Has Celery's state show what runs now.
+
+        Args:
+            whole: and what is claimed and waits, for which Redis is asked.
+        """
+        if self._parent.pool._slots is None:
+            return
+        slots = self._parent.pool.slots
+        state.all_total_count[0] = max(
+            slots.done + sum(bool(slot.get("is_running")) for slot in slots.live()), state.all_total_count[0]
+        )
+        current: dict[tuple[int, int], Shown] = {}
+        for slot in slots.live():
+            number = slot.get("number") if slot.get("is_running") else 0
+            if not number:
+                continue
+            key = slot.get("fork"), number
+            known = self._shown.get(key)
+            if known is None and (running := slot.running()) is not None and running.number == number:
+                known = self._request(running)
+            if known is not None:
+                current[key] = known
+        for key, gone in self._shown.items():
+            if key not in current:
+                _forget(gone)
+        self._shown = current
+        for request in current.values():
+            state.reserved_requests.add(request)
+            state.active_requests.add(request)
+            state.requests[request.id] = request
+        if whole:
+            self._refresh_reserved()
+
+    def _refresh_reserved(self) -> None:
+        """Claimed, and not started: what Redis holds for our children and no slot shows."""
+        for gone in self._reserved.values():
+            _forget(gone)
+        self._reserved = {}
+        connection = self._parent.connection
+        if connection is None:
+            return
+        scripts = connection.default_channel.scripts
+        running = {request.place for request in self._shown.values()}
+        with contextlib.suppress(Exception):
+            for claimer, queue in self._claimers(scripts):
+                for token, raw in scripts.client.hgetall(scripts.keys.inflight(claimer, queue)).items():
+                    place = claimer, queue, token.decode()
+                    if place not in running and (made := self._made(raw, place)) is not None:
+                        self._reserved[made.id] = made
+                        state.reserved_requests.add(made)
+                        state.requests[made.id] = made
+
+    def _claimers(self, scripts: Any) -> list[tuple[str, str]]:
+        found = []
+        for _, worker in self._parent.pool.slots.incarnations:
+            for field in scripts.client.hkeys(scripts.keys.worker(worker)):
+                if field.startswith(b"held:"):
+                    claimer, _, queue = field[5:].decode().partition("\x1f")
+                    found.append((claimer, queue))
+        return found
+
+    def _request(self, running: Running) -> Shown | None:
+        names = dict(self._parent.pool.slots.incarnations)
+        slot = self._parent.pool.slots.find(running.pid)
+        worker = names.get(slot.get("incarnation") if slot else 0, "") or next(reversed(names.values()), "")
+        place = claimer_name(worker, str(running.fork)), running.queue, running.token
+        raw = running.raw if running.raw is not None else self._fetch(place)
+        made = self._made(raw, place, running.deliveries) if raw is not None else None
+        if made is not None:
+            made.time_start = running.started_at
+            made.worker_pid = running.pid
+        return made
+
+    def _fetch(self, place: tuple[str, str, str]) -> bytes | None:
+        """A message that is too long for a slot."""
+        claimer, queue, token = place
+        with contextlib.suppress(Exception):
+            scripts = self._parent.connection.default_channel.scripts
+            raw: bytes | None = scripts.client.hget(scripts.keys.inflight(claimer, queue), token)
+            return raw
+        return None
+
+    def _made(self, raw: bytes, place: tuple[str, str, str], deliveries: int = 0) -> Shown | None:
+        parent = self._parent
+        claimer, queue, token = place
+        try:
+            payload = envelope.read(raw)
+            properties = payload["properties"]
+            properties["delivery_tag"] = token
+            told = {"token": token, "claimer": claimer, "deliveries": deliveries, "redelivered": deliveries > 0}
+            properties["delivery_info"].update(told)
+            message = Message(
+                body=envelope.text(payload),
+                delivery_tag=token,
+                content_type=payload.get("content-type"),
+                content_encoding=payload.get("content-encoding"),
+                headers=payload["headers"],
+                properties=properties,
+                delivery_info=properties["delivery_info"],
+                accept=parent.app.conf.accept_content and set(parent.app.conf.accept_content) | {"application/json"},
+            )
+            made = Shown(
+                message,
+                on_ack=lambda *_: self._settle(place),
+                on_reject=lambda *_: self._settle(place),
+                app=parent.app,
+                hostname=parent.hostname,
+                eventer=parent.event_dispatcher,
+                task=parent.app.tasks[payload["headers"]["task"]],
+                body=message.body,
+                headers=message.headers,
+            )
+        except (envelope.Unreadable, *NONSENSE, Exception):
+            logger.debug("a job cannot be shown", exc_info=True)
+            return None
+        made.place = place
+        return made
+
+    def _settle(self, place: tuple[str, str, str]) -> None:
+        claimer, queue, token = place
+        self._parent.keeper.settle(Settlement(claimer, queue, token, "ack_counted"))
+
+    # -- what has ended -----------------------------------------------------------------------------------------
+
+    def bury(self, told: dict[str, Any]) -> None:
+        """A child was ended while it ran a job, because of a limit or because somebody has revoked that."""
+        place = told["claimer"], told["queue"], told["token"]
+        if place[::2] in self._buried:
+            return
+        self._buried.add(place[::2])
+        key = told["fork"], int(told["token"].partition(":")[0])
+        request = self._shown.pop(key, None)
+        if request is None:
+            raw = told["raw"].encode("latin-1") if told["raw"] is not None else self._fetch(place)
+            request = self._made(raw, place, told["deliveries"]) if raw is not None else None
+        if request is None:
+            self._settle(place)
+            return
+        request.time_start, request.worker_pid = told["started_at"], told["pid"]
+        request._context.update({STARTED_AT: request.began_at})
+        if told["reason"] == "HARD_LIMIT":
+            request.on_timeout(soft=False, timeout=_plain_number(told["limit"]))
+        elif not request._already_revoked:
+            request._announce_revoked("terminated", True, "SIGTERM", False)
+        _forget(request)
+
+    def count(self, ran: dict[str, int]) -> None:
+        """So many jobs of each task have started."""
+        state.total_count.update(ran)
+
+    # -- limits -------------------------------------------------------------------------------------------------
+
+    def changed_limits(self) -> dict[str, dict[str, Any]]:
+        """What remote control has changed of tasks since the last call."""
+        before, self._limits = self._limits, self._look_at_limits()
+        return {name: now for name, now in self._limits.items() if now != before.get(name)}
+
+    def _look_at_limits(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: {attribute: getattr(task, attribute, None) for attribute in LIMITS}
+            for name, task in self._parent.app.tasks.items()
+        }
+
+
+def _forget(request: Shown) -> None:
+    state.reserved_requests.discard(request)
+    state.active_requests.discard(request)
+    if state.requests.get(request.id) is request:
+        del state.requests[request.id]
+
+
+def _plain_number(value: float) -> float:
+    return int(value) if value == int(value) else value

@@ -1,0 +1,356 @@
+"""What each child runs at this moment, in memory that all processes of a worker share.
+
+A slot is written by its child alone, but for the fields by which others ask something of it: ``orders``,
+``recalled``, ``soft_target`` and the reason of a kill. Writing costs a fraction of a microsecond and wakes nobody; parent, zygote and
+keeper read when they want to know. The memory is anonymous: it is made before the first fork and ends with its last
+process, whichever way that ends.
+
+A slot goes round: FREE → LIVE (the zygote has forked a child) → DEAD (the zygote has found its end) → FREE (the keeper
+has put the child's claims in order). Nobody else changes its standing, so nothing of a dead child is overwritten before
+the keeper has read it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import mmap
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+from penstock.broker.scripts import Claimed
+from penstock.engine import ring
+
+LEAST, MOST = 32, 1024
+"""Slots of a worker: four for each child that it is to have, within these."""
+SIZE = (1 << 16) + ring.SIZE
+_HEADER = 4096
+_RING = 1 << 16
+_RAW = 512
+"""Where the message begins in a slot; before it the queue's name."""
+_QUEUE = 256
+MAX_RAW = _RING - _RAW
+MAX_QUEUE = _RAW - _QUEUE
+
+IN_BODY, ENDING = 1, 2
+"""Values of ``is_running``; 0: nothing runs."""
+
+
+class Standing(IntEnum):
+    """Whose a slot is."""
+
+    FREE = 0
+    LIVE = 1
+    DEAD = 2
+
+
+class Orders(IntEnum):
+    """What a child is asked to do when it looks next."""
+
+    NONE = 0
+    DRAIN = 1
+    """Claim no more, give back what has not started, finish what runs, end."""
+
+
+class Reason(IntEnum):
+    """Why a child was killed on purpose while it ran a job."""
+
+    NONE = 0
+    HARD_LIMIT = 1
+    TERMINATED = 2
+    """Somebody revoked the job; whoever did records that."""
+    MEMORY = 3
+    """It took more memory than a child may."""
+    SHUTDOWN = 4
+    """The worker ends and waits no longer."""
+    LOST = 5
+    """The worker's lease was taken away: the job is somebody else's."""
+
+
+_FIELDS = (
+    ("standing", "q"),
+    ("pid", "q"),
+    ("fork", "q"),
+    ("orders", "q"),
+    ("recalled", "q"),
+    ("soft_target", "q"),
+    ("warned", "q"),
+    ("reason", "q"),
+    ("reason_for", "q"),
+    ("exit_status", "q"),
+    ("done", "q"),
+    ("claimed_at", "d"),
+    ("held", "q"),
+    ("incarnation", "q"),
+    # From here on written together at the start of each job.
+    ("is_running", "q"),
+    ("number", "q"),
+    ("step", "q"),
+    ("deliveries", "q"),
+    ("started", "d"),
+    ("started_at", "d"),
+    ("soft_limit", "d"),
+    ("hard_limit", "d"),
+    ("raw_length", "q"),
+    ("queue_length", "q"),
+)
+_OFFSETS = {name: 8 * place for place, (name, _) in enumerate(_FIELDS)}
+_KINDS = {name: struct.Struct("<" + kind) for name, kind in _FIELDS}
+_START = struct.Struct("<qqqqddddqq")
+_START_AT = _OFFSETS["is_running"]
+_INTEGER = struct.Struct("<q")
+_TARGET, _RETIRED, _CLOSING, _USED, _SLEEPING, _NAMES = 0, 8, 16, 24, 32, 64
+
+
+@dataclass(frozen=True)
+class Running:
+    """The job that a child runs, as its slot shows it."""
+
+    pid: int
+    fork: int
+    number: int
+    step: int
+    deliveries: int
+    """How often the message had been delivered before."""
+    queue: str
+    started: float
+    """Monotonic."""
+    started_at: float
+    """Seconds since 1970."""
+    raw: bytes | None
+    """The message; None when it is longer than the slot."""
+
+    @property
+    def token(self) -> str:
+        """Of its claim."""
+        return f"{self.number}:{self.step}"
+
+
+class Begun(Protocol):
+    """A job that starts; see ``penstock.engine.running.opening``."""
+
+    claimed: Claimed
+    number: int
+    step: int
+
+
+class Slot:
+    """One child's part of the memory."""
+
+    def __init__(self, memory: mmap.mmap, index: int, lock: int) -> None:
+        self.index = index
+        self._memory = memory
+        self._lock = lock
+        self._at = _HEADER + index * SIZE
+        self.ring = ring.Ring(memory, self._at + _RING)
+
+    def get(self, name: str) -> int:
+        """A field that holds an integer."""
+        return int(_KINDS[name].unpack_from(self._memory, self._at + _OFFSETS[name])[0])
+
+    def time(self, name: str) -> float:
+        """A field that holds a time or a number of seconds."""
+        return float(_KINDS[name].unpack_from(self._memory, self._at + _OFFSETS[name])[0])
+
+    def put(self, name: str, value: float) -> None:
+        """Writes one field."""
+        _KINDS[name].pack_into(self._memory, self._at + _OFFSETS[name], value)
+
+    @property
+    def standing(self) -> Standing:
+        """Whose the slot is."""
+        return Standing(self.get("standing"))
+
+    def clear(self) -> None:
+        """All fields to nothing; the standing last, because others go by it."""
+        self.ring.reset()
+        for name, _ in reversed(_FIELDS):
+            self.put(name, 0)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Between the child that goes on after a long job and the keeper that takes its waiting ones back.
+
+        The system lets go of it when its holder dies, whichever way.
+        """
+        fcntl.lockf(self._lock, fcntl.LOCK_EX, 1, self.index)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, self.index)
+
+    # -- by the child -------------------------------------------------------------------------------------------
+
+    def begin(self, job: Begun, now: float, at: float, soft: float, hard: float) -> None:
+        """A job starts. The message goes in first: whoever sees the new number finds its message.
+
+        Args:
+            now: monotonic; ``at``: seconds since 1970.
+            soft: limit in seconds; 0: none. ``hard`` as well.
+        """
+        memory, base = self._memory, self._at
+        claimed = job.claimed
+        raw, queue = claimed.raw, claimed.queue.encode()[:MAX_QUEUE]
+        length = len(raw)
+        if length <= MAX_RAW:
+            memory[base + _RAW : base + _RAW + length] = raw
+        else:
+            length = -1
+        memory[base + _QUEUE : base + _QUEUE + len(queue)] = queue
+        _START.pack_into(
+            memory,
+            base + _START_AT,
+            IN_BODY,
+            job.number,
+            job.step,
+            claimed.deliveries,
+            now,
+            at,
+            soft,
+            hard,
+            length,
+            len(queue),
+        )
+
+    def ending(self) -> None:
+        """The body has ended, and is not handed over yet: no limit holds any more, and nothing waits behind it."""
+        self.put("is_running", ENDING)
+
+    def end(self, done: int) -> None:
+        """The job's outcome is handed over."""
+        self.put("is_running", 0)
+        self.put("done", done)
+
+    # -- by everybody -------------------------------------------------------------------------------------------
+
+    def running(self) -> Running | None:
+        """The job that runs, as one piece: read again if the child went on meanwhile. None: it runs none."""
+        for _ in range(100):
+            before = self._start()
+            is_running, number, step, deliveries, started, started_at, _, _, length, queue_length = before
+            if not is_running:
+                return None
+            raw = None if length < 0 else self._bytes(_RAW, length)
+            queue = self._bytes(_QUEUE, queue_length).decode(errors="replace")
+            if self._start() == before:
+                return Running(
+                    self.get("pid"), self.get("fork"), number, step, deliveries, queue, started, started_at, raw
+                )
+        return None
+
+    def limits(self) -> tuple[int, float, float, float]:
+        """(number, started, soft, hard) of the body that runs; number 0: none does."""
+        is_running, number, _, _, started, _, soft, hard, _, _ = self._start()
+        return (number if is_running == IN_BODY else 0), started, soft, hard
+
+    def _start(self) -> tuple[int, int, int, int, float, float, float, float, int, int]:
+        return _START.unpack_from(self._memory, self._at + _START_AT)  # type: ignore[return-value]
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        return bytes(self._memory[self._at + offset : self._at + offset + max(length, 0)])
+
+
+class Slots:
+    """The table. Make it before the first fork."""
+
+    def __init__(self, children: int) -> None:
+        """Args:
+        children: how many there are to be.
+        """
+        count = max(LEAST, min(4 * children, MOST))
+        # Pages that nobody has touched take no memory.
+        self._memory = mmap.mmap(-1, _HEADER + count * SIZE)
+        self._lock = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the worker
+        self.all = tuple(Slot(self._memory, index, self._lock.fileno()) for index in range(count))
+
+    def _header(self, at: int) -> int:
+        return int(_INTEGER.unpack_from(self._memory, at)[0])
+
+    @property
+    def target(self) -> int:
+        """How many children there should be; the parent's to set."""
+        return self._header(_TARGET)
+
+    @target.setter
+    def target(self, value: int) -> None:
+        _INTEGER.pack_into(self._memory, _TARGET, value)
+
+    @property
+    def retired(self) -> int:
+        """Jobs that children have run which are no more; the zygote's to count."""
+        return self._header(_RETIRED)
+
+    @retired.setter
+    def retired(self, value: int) -> None:
+        _INTEGER.pack_into(self._memory, _RETIRED, value)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the worker ends: no child is replaced any more."""
+        return bool(self._header(_CLOSING))
+
+    @is_closing.setter
+    def is_closing(self, value: bool) -> None:
+        _INTEGER.pack_into(self._memory, _CLOSING, int(value))
+
+    @property
+    def incarnations(self) -> list[tuple[int, str]]:
+        """(number, name) of the worker's incarnations that may hold claims, the newest last; the keeper's to write.
+
+        Here, because a keeper that comes next must renew them even if this one has told nobody of the last.
+        """
+        length = self._header(_NAMES)
+        text = self._memory[_NAMES + 8 : _NAMES + 8 + length]
+        return [(int(number), str(name)) for number, name in json.loads(text or b"[]")]
+
+    @incarnations.setter
+    def incarnations(self, value: list[tuple[int, str]]) -> None:
+        text = json.dumps(value).encode()
+        if len(text) > _HEADER - _NAMES - 8:
+            raise ValueError(f"{len(value)} incarnations hold claims, more than there is room for")
+        self._memory[_NAMES + 8 : _NAMES + 8 + len(text)] = text
+        _INTEGER.pack_into(self._memory, _NAMES, len(text))
+
+    @property
+    def keeper_sleeps(self) -> bool:
+        """Whether the keeper waits to be woken when something is handed over."""
+        return bool(self._header(_SLEEPING))
+
+    @keeper_sleeps.setter
+    def keeper_sleeps(self, value: bool) -> None:
+        _INTEGER.pack_into(self._memory, _SLEEPING, int(value))
+
+    @property
+    def most(self) -> int:
+        """Most children that the worker can have: half of the slots, so that dead ones need not be waited for."""
+        return len(self.all) // 2
+
+    def free(self) -> Slot | None:
+        """A slot for a new child."""
+        return next((slot for slot in self.all if slot.standing is Standing.FREE), None)
+
+    def of(self, standing: Standing) -> list[Slot]:
+        """The slots of this standing."""
+        return [slot for slot in self.all[: self._header(_USED)] if slot.standing is standing]
+
+    def note_used(self, index: int) -> None:
+        """By the zygote: this slot was taken, so that nobody has to look at those beyond."""
+        _INTEGER.pack_into(self._memory, _USED, max(self._header(_USED), index + 1))
+
+    def live(self) -> list[Slot]:
+        """The slots of children that live, as far as anybody knows."""
+        return self.of(Standing.LIVE)
+
+    def find(self, pid: int) -> Slot | None:
+        """The slot of the child with this process id."""
+        return next((slot for slot in self.of(Standing.LIVE) if slot.get("pid") == pid), None)
+
+    @property
+    def done(self) -> int:
+        """Jobs that the worker's children have run."""
+        return self.retired + sum(slot.get("done") for slot in self.of(Standing.LIVE))

@@ -1,0 +1,357 @@
+"""The zygote: forks the keeper and the children of a worker, and watches over the children.
+
+It is forked from the worker before that has threads or connections, and has none itself, so it can fork at any time; all
+memory that was there by then stays shared. It does no I/O but with its worker, so nothing makes it late: time limits,
+memory limits and replacements are its.
+
+    worker ──target, drain, restart──► zygote ──fork──► keeper, child, child …
+
+When it dies, the kernel ends its children; their jobs go back. When the worker dies, the kernel ends the zygote. The
+keeper is tied to neither, so that it can put their claims in order; it ends when it has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from celery import platforms
+
+from penstock.broker import envelope
+from penstock.engine import child
+from penstock.engine.child import Plan
+from penstock.engine.slots import Orders, Reason, Running, Slot, Standing
+
+logger = logging.getLogger("penstock.zygote")
+PR_SET_NAME, PR_SET_PDEATHSIG = 15, 1
+TICK_SECONDS, REST_SECONDS = 0.05, 1.0
+"""Between two looks at the slots: while something runs that has a limit, and otherwise."""
+MEMORY_SECONDS = 0.2
+SHORT_LIFE_SECONDS = 2.0
+FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+"""Before a child is forked in place of one that ended right after its start; twice as long each time."""
+INSIST_SECONDS = 5.0
+GRACE_SECONDS = 10.0
+"""How long a keeper may go on after everybody else has ended."""
+
+
+class Zygote:
+    """Of one worker."""
+
+    def __init__(self, plan: Plan, commands: socket.socket, keep: Callable[[], None]) -> None:
+        """Args:
+        commands: to the worker; a line of JSON each.
+        keep: what the keeper's process does.
+        """
+        self._plan = plan
+        self._slots = plan.slots
+        self._commands = commands
+        self._keep = keep
+        self._unread = bytearray()
+        self._forks = 0
+        self._children: dict[int, tuple[Slot, float]] = {}
+        self._keeper = 0
+        self._pause = 0.0
+        self._not_before = 0.0
+        self._looked_at_memory = 0.0
+        self._terminated: dict[tuple[int, int], float] = {}
+        """Since when jobs are to end that somebody has revoked, by child and number."""
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> None:
+        """Until the worker has said that it ends, and all children have."""
+        name_process("penstock-zygote")
+        for ignored in ("SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+            platforms.signals.ignore(ignored)
+        # What is here by now is never collected, so no child copies it in order to look whether it may be.
+        gc.collect()
+        gc.freeze()
+        woken, waker = socket.socketpair()
+        woken.setblocking(False)
+        waker.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        self._selector.register(woken, selectors.EVENT_READ, lambda: woken.recv(1 << 12))
+        self._selector.register(self._commands, selectors.EVENT_READ, self._read)
+        while not self._slots.is_closing or self._children:
+            self._turn()
+        self._see_keeper_off()
+
+    def _turn(self) -> None:
+        self._bury()
+        if not self._slots.is_closing:
+            self._fork_keeper()
+            self._fork_missing()
+        self._drain_surplus()
+        has_limits = self._enforce()
+        wait = TICK_SECONDS if has_limits or self._not_before > time.monotonic() else REST_SECONDS
+        for key, _ in self._selector.select(wait):
+            key.data()
+
+    def _read(self) -> None:
+        chunk = self._commands.recv(1 << 16)
+        if not chunk:  # The worker has died, and this process is about to.
+            os._exit(1)
+        *lines, rest = bytes(self._unread + chunk).split(b"\n")
+        self._unread[:] = rest
+        for line in lines:
+            command = json.loads(line)
+            if "restart" in command:
+                self._restart(command["restart"])
+
+    def _restart(self, modules: list[str]) -> None:
+        """Lets every child go on to the end of its job, and forks others that know these modules."""
+        for name in modules:
+            try:
+                import_module(name)
+            except Exception:
+                logger.exception("module %s cannot be imported; the new children do without it", name)
+        for slot, _ in self._children.values():
+            self._drain(slot)
+
+    # -- forking ------------------------------------------------------------------------------------------------
+
+    def _fork_keeper(self) -> None:
+        if self._keeper or time.monotonic() < self._not_before:
+            return
+        self._keeper = self._fork(self._be_keeper)
+
+    def _be_keeper(self) -> int:
+        name_process("penstock-keeper")
+        self._keep()
+        return 0
+
+    def _fork_missing(self) -> None:
+        living = sum(slot.get("orders") != Orders.DRAIN for slot, _ in self._children.values())
+        for _ in range(self._slots.target - living):
+            slot = self._slots.free()
+            if slot is None or time.monotonic() < self._not_before:
+                return
+            self._fork_child(slot)
+
+    def _fork_child(self, slot: Slot) -> None:
+        self._forks += 1
+        slot.clear()
+        slot.put("fork", self._forks)
+        self._slots.note_used(slot.index)
+        pid = self._fork(lambda: self._be_child(slot))
+        if pid:
+            slot.put("pid", pid)
+            slot.put("standing", Standing.LIVE)
+            self._children[pid] = slot, time.monotonic()
+
+    def _be_child(self, slot: Slot) -> int:
+        tie_to_parent()
+        name_process("penstock-child")
+        # The zygote writes both as well; whoever is first, the child must not claim before they are there.
+        slot.put("pid", os.getpid())
+        slot.put("standing", Standing.LIVE)
+        return child.live(self._plan, slot)
+
+    def _fork(self, live: Callable[[], int]) -> int:
+        """Forks a process that does this and nothing else; its id, or 0 when the system has no room for it."""
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            logger.error("cannot fork (%s); trying again", error)
+            self._wait_longer()
+            return 0
+        if pid:
+            return pid
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._selector.close()
+            self._commands.close()
+            code = live()
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 1
+        except BaseException:
+            logger.exception("a process of this worker ends (child of %s)", parent)
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+                logging.shutdown()
+            os._exit(code)
+
+    def _wait_longer(self) -> None:
+        self._pause = min(max(self._pause * 2, FIRST_PAUSE), LAST_PAUSE)
+        self._not_before = time.monotonic() + self._pause
+
+    # -- ends ---------------------------------------------------------------------------------------------------
+
+    def _bury(self) -> None:
+        """Sees off those that have ended. The slot stays as it is, for the keeper."""
+        for pid in (*self._children, *([self._keeper] if self._keeper else ())):
+            try:
+                found, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                found, status = pid, 0
+            if not found:
+                continue
+            if pid == self._keeper:
+                self._keeper = 0
+                if not self._slots.is_closing:
+                    logger.error("the keeper ended (%s); another goes on", ending(status))
+                    self._not_before = time.monotonic()
+            else:
+                self._bury_child(pid, status)
+
+    def _bury_child(self, pid: int, status: int) -> None:
+        slot, born = self._children.pop(pid)
+        self._terminated = {key: since for key, since in self._terminated.items() if key[0] != pid}
+        running = slot.running()
+        if status and slot.get("reason_for") != (running.number if running else -1):
+            logger.error(
+                "child %d ended (%s)%s", pid, ending(status), f" while it ran {_title(running)}" if running else ""
+            )
+        slot.put("exit_status", status)
+        self._slots.retired += slot.get("done")
+        slot.put("done", 0)
+        slot.put("standing", Standing.DEAD)
+        if time.monotonic() - born < SHORT_LIFE_SECONDS and not running and status:
+            self._wait_longer()
+        else:
+            self._pause = 0.0
+
+    def _see_keeper_off(self) -> None:
+        """It puts in order what the others have left."""
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self._keeper and time.monotonic() < deadline:
+            self._bury()
+            time.sleep(0.01)
+
+    # -- surplus and limits -------------------------------------------------------------------------------------
+
+    def _drain_surplus(self) -> None:
+        staying = [slot for slot, _ in self._children.values() if slot.get("orders") != Orders.DRAIN]
+        surplus = len(staying) - (0 if self._slots.is_closing else self._slots.target)
+        if surplus > 0:
+            # Those first who run nothing.
+            for slot in sorted(staying, key=lambda each: each.get("is_running"))[:surplus]:
+                self._drain(slot)
+
+    def _drain(self, slot: Slot) -> None:
+        slot.put("orders", Orders.DRAIN)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(slot.get("pid"), signal.SIGUSR2)
+
+    def _enforce(self) -> bool:
+        """Ends what has run for too long, or has grown too large; whether there is anything to watch."""
+        watched = False
+        now = time.monotonic()
+        for pid, (slot, _) in self._children.items():
+            number, started, soft, hard = slot.limits()
+            if not number:
+                continue
+            if slot.get("reason") == Reason.TERMINATED and slot.get("reason_for") == number:
+                self._insist(pid, number, now)
+                watched = True
+            if hard and now - started >= hard:
+                self._kill(pid, slot, number, Reason.HARD_LIMIT)
+            elif (
+                soft
+                and now - started >= soft
+                and slot.get("soft_target") != number
+                and not slot.get("warned") == number
+            ):
+                self._warn(pid, slot, number, soft)
+            watched = watched or bool(soft or hard)
+        if (most := self._plan.max_memory_kib) and now - self._looked_at_memory > MEMORY_SECONDS:
+            self._looked_at_memory = now
+            self._cap_memory(most)
+        return watched or bool(most and any(slot.get("is_running") for slot, _ in self._children.values()))
+
+    def _insist(self, pid: int, number: int, now: float) -> None:
+        """A job that was to be terminated has some seconds to see to it; code that is not Python's hears of no signal."""
+        since = self._terminated.setdefault((pid, number), now)
+        if now - since > INSIST_SECONDS:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _warn(self, pid: int, slot: Slot, number: int, soft: float) -> None:
+        running = slot.running()
+        slot.put("soft_target", number)
+        slot.put("warned", number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, child.limits.SIGNAL)
+        if running is not None and running.number == number:
+            logger.warning("Soft time limit (%ss) exceeded for %s", _seconds(soft), _title(running))
+
+    def _cap_memory(self, most: int) -> None:
+        """A child that has grown beyond the limit between two jobs ends by itself; one in the middle of a job, whose
+        growth nobody else stops, may have a quarter more.
+        """
+        for pid, (slot, _) in self._children.items():
+            if (number := slot.limits()[0]) and _resident_kib(pid) > most * 1.25:
+                logger.error("child %d has more than %d KiB; it is ended", pid, int(most * 1.25))
+                self._kill(pid, slot, number, Reason.MEMORY)
+
+    def _kill(self, pid: int, slot: Slot, number: int, reason: Reason) -> None:
+        if slot.get("reason_for") == number:
+            return  # It is on its way.
+        slot.put("reason", reason)
+        slot.put("reason_for", number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def tie_to_parent() -> None:
+    """Has the kernel end this process when its parent dies. Elsewhere than on Linux nobody does."""
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # It died before the kernel knew what to do about that.
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def name_process(name: str) -> None:
+    """What `ps -o comm` and `top` show; at most 15 characters."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+def ending(status: int) -> str:
+    """How a process ended, in words."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        with contextlib.suppress(ValueError):
+            return f"by {signal.Signals(number).name}"
+        return f"by signal {number}"
+    return f"with code {os.WEXITSTATUS(status)}"
+
+
+def _title(running: Running) -> str:
+    headers: dict[str, Any] = {}
+    if running.raw is not None:
+        with contextlib.suppress(envelope.Unreadable):
+            headers = envelope.read(running.raw)["headers"]
+    return f"{headers.get('task')}[{headers.get('id')}]"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:g}"
+
+
+def _resident_kib(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+    except (OSError, IndexError):
+        return 0
