@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -14,7 +14,7 @@ from celery import current_app
 from benchmarks.conditions import BenchmarkError
 from benchmarks.figures.redis_work import fill
 from benchmarks.figures.throughput import is_settled
-from benchmarks.harness import OURS, Bench
+from benchmarks.harness import OURS, Bench, Caller
 from benchmarks.scale.together import call_all, callers
 from benchmarks.servers import Server, running_server
 
@@ -44,47 +44,49 @@ class Claiming:
 
 def measure(bench: Bench) -> list[Claiming]:
     """More and more claimers on one server; then the largest number of them on two."""
-    server = bench.server(OURS)
-    found = [repeated(bench, [server], claimers) for claimers in CLAIMERS]
+    most = CLAIMERS[-1]
     with running_server(bench.folder / "redis-second") as second:
-        found.append(repeated(bench, [server, second], CLAIMERS[-1]))
+        first = bench.server(OURS)
+        with callers(bench, [first] * most) as here, callers(bench, [second] * (most // 2)) as there:
+            found = [repeated(bench, {first: here[:count]}) for count in CLAIMERS]
+            found.append(repeated(bench, {first: here[: most // 2], second: there}))
     return found
 
 
-def repeated(bench: Bench, servers: Sequence[Server], claimers: int) -> Claiming:
-    """Medians of a few times."""
-    with callers(bench, servers) as fillers:
-        runs = []
-        for _ in range(ROUNDS):
-            for server in servers:
-                server.client.flushall()
-            jobs = bench.amount(JOBS) // len(servers)
-            call_all(fillers, fill, [{"jobs": jobs}] * len(servers))
-            runs.append(once(bench, servers, claimers, jobs * len(servers)))
+def repeated(bench: Bench, claimers: Mapping[Server, Sequence[Caller]]) -> Claiming:
+    """Medians of a few times. The first claimer of each server fills it as well."""
+    jobs = bench.amount(JOBS) // len(claimers)
+    runs = []
+    for _ in range(ROUNDS):
+        for server in claimers:
+            server.client.flushall()
+        call_all([each[0] for each in claimers.values()], fill, [{"jobs": jobs}] * len(claimers))
+        runs.append(once(claimers, jobs * len(claimers)))
     names = ("rate", "cpu_us", "busy", "commands", "bytes")
-    return Claiming(claimers, len(servers), **{name: median(getattr(run, name) for run in runs) for name in names})
+    medians = {name: median(getattr(run, name) for run in runs) for name in names}
+    return Claiming(runs[0].claimers, len(claimers), **medians)
 
 
-def once(bench: Bench, servers: Sequence[Server], claimers: int, jobs: int) -> Claiming:
+def once(claimers: Mapping[Server, Sequence[Caller]], jobs: int) -> Claiming:
     """Empties the filled queues."""
-    with callers(bench, [servers[number % len(servers)] for number in range(claimers)]) as processes:
-        arguments = [{"name": f"scale-{number}"} for number in range(claimers)]
-        call_all(processes, join, arguments)
-        before = [server.usage() for server in servers]
-        # A moment at which all of them begin.
-        begin = time.monotonic() + 0.1 + 0.01 * claimers
-        counts = call_all(processes, claim_and_settle, [{**each, "begin": begin} for each in arguments])
-        used = [server.usage() - earlier for server, earlier in zip(servers, before, strict=True)]
-    if sum(count for count, _ in counts) != jobs or not all(is_settled(server) for server in servers):
+    processes = [process for each in claimers.values() for process in each]
+    arguments = [{"name": f"scale-{number}"} for number in range(len(processes))]
+    call_all(processes, join, arguments)
+    before = [server.usage() for server in claimers]
+    # A moment at which all of them begin.
+    begin = time.monotonic() + 0.1 + 0.01 * len(processes)
+    counts = call_all(processes, claim_and_settle, [{**each, "begin": begin} for each in arguments])
+    used = [server.usage() - earlier for server, earlier in zip(claimers, before, strict=True)]
+    if sum(count for count, _ in counts) != jobs or not all(is_settled(server) for server in claimers):
         raise BenchmarkError(f"{sum(count for count, _ in counts)} of {jobs} jobs were claimed and settled")
     seconds = max(ended for _, ended in counts) - begin
     cpu = sum(each.cpu_us for each in used)
     return Claiming(
-        claimers=claimers,
-        servers=len(servers),
+        claimers=len(processes),
+        servers=len(claimers),
         rate=jobs / seconds,
         cpu_us=cpu / jobs,
-        busy=cpu / len(servers) / seconds / 1e6,
+        busy=cpu / len(claimers) / seconds / 1e6,
         commands=sum(each.commands for each in used) / jobs,
         bytes=sum(each.bytes for each in used) / jobs,
     )
