@@ -44,5 +44,5 @@ def produced(module: str, environment: dict[str, str]) -> dict[str, str]:
 def names_pool(log: str, options: tuple[str, ...]) -> bool:
     """Whether the worker's banner names the pool that it was to have."""
     with Celery(set_as_current=False) as app:
-        wanted = "prefork" if options == CELERYS else penstock.adopt(app).conf.worker_pool.partition(":")[0]
+        wanted = "prefork" if "-P" in options else penstock.adopt(app).conf.worker_pool.partition(":")[0]
     return f"({wanted.rpartition('.')[2]})" in log
