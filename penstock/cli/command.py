@@ -126,8 +126,9 @@ def booked_app_of(context: click.Context) -> PenstockApp:
     url = ledger_url(app)
     if url is None:
         raise PenstockError(
-            "this command works on the ledger, and the results of this app are not there; name another app before the "
-            "command (celery -A …), or give this one a ledger: penstock.adopt(app, ledger=…)"
+            "this command works on the ledger, and the results of this app are not there; give it a ledger "
+            "(penstock.adopt(app, ledger=…)), or name another app before the command: `celery -A workers "
+            f"{context.command_path.partition(' ')[2]}`"
         )
     # What such an app says itself stands before the environment, which need not name any server.
     broker = str(app.conf.broker_read_url or app.conf.broker_url)
