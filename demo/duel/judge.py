@@ -2,7 +2,7 @@
 
 | word | meaning |
 |---|---|
-| lost | accepted, not done, and neither running nor waiting where a worker of the side will take it |
+| lost | accepted, not done, and neither running nor waiting where a worker of the side will take it, nor just taken |
 | doubled | started while an earlier start of it was alive, or after an earlier start had come to its end in a process \
 that lives or with a row in the store |
 | never recorded | done, and the store has no final row of it |
@@ -10,6 +10,7 @@ that lives or with a row in the store |
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from demo.duel.effects import END, START, Effect
 
 BLUR = 0.1
 """Seconds by which the death of a process that nobody of us killed may be noticed too late."""
+IN_HAND = 5.0
+"""Seconds for which a job that has left its queue may lie in a worker before it starts."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Evidence:
     """Jobs in a ready queue."""
     left: Mapping[str, float] = field(default_factory=dict)
     """Jobs that were seen in a ready queue, and when last."""
+    now: float = math.inf
+    """When all this was seen."""
 
 
 @dataclass
@@ -94,10 +99,10 @@ def judge(evidence: Evidence) -> Verdict:
         ends = [attempt.ended for attempt in mine if attempt.ended is not None]
         if ends and job not in evidence.recorded:
             unrecorded[job] = Harm(min(ends))
-        elif not ends and (job in evidence.waiting or any(attempt.closed is None for attempt in mine)):
+        elif not ends and _is_open(job, mine, evidence):
             unfinished.add(job)
         elif not ends:
-            lost[job] = _loss(mine, max(accepted, evidence.left.get(job, accepted)))
+            lost[job] = Harm(mine[-1].closed or accepted) if mine else Harm(_waited(job, evidence), started=False)
         if (again := _doubled_at(mine, evidence.recorded.get(job))) is not None:
             doubled[job] = Harm(again)
     return Verdict(lost, doubled, unrecorded, unfinished, attempts, evidence.recorded)
@@ -121,8 +126,16 @@ def attempts_of(evidence: Evidence) -> dict[str, list[Attempt]]:
     return dict(found)
 
 
-def _loss(attempts: Sequence[Attempt], waited: float) -> Harm:
-    return Harm(attempts[-1].closed or waited) if attempts else Harm(waited, started=False)
+def _is_open(job: str, attempts: Sequence[Attempt], evidence: Evidence) -> bool:
+    """Whether it waits, runs, or has only just left its queue."""
+    if not attempts and evidence.now - _waited(job, evidence) < IN_HAND:
+        return True
+    return job in evidence.waiting or any(attempt.closed is None for attempt in attempts)
+
+
+def _waited(job: str, evidence: Evidence) -> float:
+    """Until when it was in its queue, as far as anybody saw."""
+    return max(evidence.accepted[job], evidence.left.get(job, 0.0))
 
 
 def _doubled_at(attempts: Sequence[Attempt], recorded: float | None) -> float | None:

@@ -12,7 +12,7 @@ from demo.duel.command import STOCK
 from demo.duel.faults import LOAD_ENDS, MINUTE, STEPS, WORKER
 from demo.duel.judge import judge
 from demo.duel.record import FILLED, FILLED_PREFIX, QUEUE
-from demo.duel.side import KILLED, Side
+from demo.duel.side import KILLED, NotReady, Side
 
 TICK = 0.25
 SHORT, MIDDLE, LONG = 0.03, 0.3, 2.0
@@ -23,9 +23,10 @@ CONTEST_SECONDS = 20.0
 """How long a side's contest lasts at most: what is left over then is not counted."""
 LEASE = 15.0
 """How long after a kill the jobs of the dead may take to come back, here."""
-QUIET, EXTRA = 3.0, 25.0
+QUIET, EXTRA = 3.0, 40.0
 """Seconds without anything new after which a side is at rest; and those that are added at most until both are."""
 POLL = 0.03
+SERVE_TRIES = 4
 
 
 class Interrupted(Exception):
@@ -93,8 +94,8 @@ class Match:
 
     def _contest(self, side: Side) -> float:
         """One of its workers is given the filled queue; jobs per second from the first start to the last row."""
+        self._serve(side)
         store, over = side.store(), time.monotonic() + CONTEST_SECONDS
-        side.producer.ask(do="serve", queue=FILLED, worker=f"{KILLED}@duel")
         while (done := store.filled()) < self.filled and time.monotonic() < over:
             self._wait(POLL)
         last = time.monotonic()
@@ -102,6 +103,14 @@ class Match:
         side.record.look()
         starts = [effect.at for effect in side.record.evidence().effects if effect.job.startswith(FILLED_PREFIX)]
         return done / (last - min(starts)) if starts else 0.0
+
+    def _serve(self, side: Side) -> None:
+        """Asks until the worker answers: it may be new, and the machine busy."""
+        for _ in range(SERVE_TRIES):
+            if side.producer.ask(do="serve", queue=FILLED, worker=f"{KILLED}@duel"):
+                return
+            self._wait(0)
+        raise NotReady(f"{side.name}: {KILLED} does not take another queue")
 
     def _rest(self, latest: float) -> None:
         """Until both sides are at rest, or so many seconds have passed since the beginning."""

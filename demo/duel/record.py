@@ -99,7 +99,7 @@ class Record:
         with self._lock:
             accepted, recorded = dict(self._accepted), dict(self._recorded)
             deaths, left = self._deaths.all(), dict(self._left)
-            return Evidence(accepted, list(self._effects), deaths, recorded, self._waiting, left)
+            return Evidence(accepted, list(self._effects), deaths, recorded, self._waiting, left, time.monotonic())
 
     def running(self) -> list[Attempt]:
         """The attempts that run at this moment."""

@@ -45,6 +45,11 @@ def test_a_job_that_was_accepted_and_left_no_line_is_lost(tmp_path: Path) -> Non
     assert verdict(tmp_path).lost == {"job": Harm(1.0, started=False)}
 
 
+def test_a_job_that_has_just_left_its_queue_is_open(tmp_path: Path) -> None:
+    assert verdict(tmp_path, left={"job": 7.0}, now=9.0).open == {"job"}
+    assert verdict(tmp_path, left={"job": 7.0}, now=15.0).lost == {"job": Harm(7.0, started=False)}
+
+
 def test_a_row_does_not_make_a_job_done(tmp_path: Path) -> None:
     assert verdict(tmp_path, start(2), deaths={FIRST: 3.0}, recorded={"job": 3.1}).figures == (1, 0, 0)
 
