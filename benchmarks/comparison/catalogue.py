@@ -38,7 +38,7 @@ def _bare() -> list[System]:
             producer=_module("bare", "produce"),
             workers=[_module("bare", "work")] * 2,
             pending=BARE_PENDING,
-            probe=20_000,
+            fewest=50_000,
             most=250_000,
         ),
         System(
@@ -52,7 +52,7 @@ def _bare() -> list[System]:
             pending=BARE_PENDING,
             database="ledger",
             kept_rows="SELECT count(*) FROM jobs",
-            probe=10_000,
+            fewest=25_000,
             most=150_000,
         ),
     ]
@@ -117,6 +117,7 @@ def _peer(
     settings: str,
     packages: Sequence[str],
     workers: int = 1,
+    fewest: int = 1000,
     most: int = 20_000,
 ) -> System:
     return System(
@@ -128,6 +129,7 @@ def _peer(
         producer=_module(name),
         workers=[worker] * workers,
         pending=pending,
+        fewest=fewest,
         most=most,
     )
 
@@ -142,6 +144,7 @@ def _python_peers() -> list[System]:
             keeps="nothing; a crash loses jobs",
             settings="pops, no acknowledgement; -k process -w 2 -n, results off",
             packages=("huey", "redis", "hiredis"),
+            fewest=5000,
             most=40_000,
         ),
         _peer(
@@ -212,7 +215,7 @@ def _others() -> list[System]:
             producer=[str(BULLMQ.folder / "producer.mjs")],
             workers=[[str(BULLMQ.folder / "worker.mjs")]] * 2,
             pending=("bull:bench:wait", "bull:bench:active"),
-            probe=2000,
+            fewest=5000,
             most=40_000,
         ),
     ]
@@ -226,6 +229,7 @@ def _ours(
     pool: str = "",
     keeps: str = "rows (PostgreSQL)",
     database: Database = "ledger",
+    fewest: int = 25_000,
     most: int = 200_000,
 ) -> System:
     variables: Mapping[str, str] = {"BENCH_POOL": pool, "BENCH_CHILDREN": str(children), "BENCH_EVENTS": "yes"}
@@ -245,7 +249,7 @@ def _ours(
         kept_rows="SELECT count(*) FROM jobs" if database != "none" else "",
         variables=variables,
         is_ours=True,
-        probe=5000,
+        fewest=fewest,
         most=most,
     )
 
@@ -257,7 +261,13 @@ def _penstock() -> list[System]:
         _ours("penstock_sqlite", "-c2 on SQLite", keeps="rows (SQLite)", database="ledger in a file"),
         _ours("penstock_pg", "-c2 on PostgreSQL"),
         _ours("penstock_pg_1", "-c1 on PostgreSQL", children=1),
-        _ours("penstock_prefork", "-P processes -c2 on PostgreSQL (plug-ins 1 and 3)", pool="processes", most=20_000),
+        _ours(
+            "penstock_prefork",
+            "-P processes -c2 on PostgreSQL (plug-ins 1 and 3)",
+            pool="processes",
+            fewest=1000,
+            most=20_000,
+        ),
     ]
 
 

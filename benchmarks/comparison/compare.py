@@ -16,7 +16,7 @@ from benchmarks.report import number
 from benchmarks.servers import Server, running_server
 
 FEWEST = 300
-"""Jobs of a run; with fewer of them a start or an end weighs too much."""
+"""Jobs of any run, however small a share of the work is done."""
 Tell = Callable[[str], None]
 
 
@@ -77,7 +77,7 @@ def compare(systems: Sequence[System], plan: Plan, folder: Path, tell: Tell) -> 
 
 def probe(system: System, server: Server, folder: Path, plan: Plan, tell: Tell) -> float:
     """Jobs a second of a first run; whatever is compiled, cached or made at a first start is so afterwards."""
-    jobs = max(FEWEST, int(system.probe * plan.share))
+    jobs = max(FEWEST, int(system.fewest * plan.share))
     try:
         found = run(system, server, folder, Load(many=jobs))
     except BenchmarkError as error:
@@ -90,8 +90,8 @@ def probe(system: System, server: Server, folder: Path, plan: Plan, tell: Tell) 
 
 def load_for(system: System, rate: float, plan: Plan) -> Load:
     """As many jobs as take about so long."""
-    most = max(FEWEST, int(system.most * plan.share))
-    jobs = min(most, max(FEWEST, int(rate * plan.seconds)))
+    fewest, most = (max(FEWEST, int(bound * plan.share)) for bound in (system.fewest, system.most))
+    jobs = min(most, max(fewest, int(rate * plan.seconds)))
     return Load(many=jobs, one_by_one=plan.one_by_one, idle=plan.idle)
 
 

@@ -45,7 +45,7 @@ class System:
         prepare: arguments of a process that makes its tables.
         variables: of the processes' environment.
         is_ours: it is Penstock: checked afterwards; every other one must not have loaded anything of it.
-        probe: jobs of the first run, which is not counted and says how many the next ones need.
+        fewest: jobs of one run at least: with fewer of them its start and end weigh too much.
         most: jobs of one run at most.
     """
 
@@ -63,7 +63,7 @@ class System:
     prepare: Sequence[str] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     is_ours: bool = False
-    probe: int = 500
+    fewest: int = 1000
     most: int = 20_000
 
     @property
