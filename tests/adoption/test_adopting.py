@@ -1,17 +1,17 @@
 """An ordinary Celery project adopts Penstock and goes back, by the lines of docs/adopt.md; each job is done once."""
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 
 from tests.adoption.project import SHOP, Project, command
 from tests.faults.servers import Server
-from tests.live import wait_for
+from tests.live import Worker, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 PATIENCE = 40
@@ -144,9 +144,7 @@ def test_after_going_back_stock_workers_start_again_what_died_with_its_host(plac
         place.adopted.front("pack", str(place.gate()), "1")
         place.wait_until_done("packing 1")
         place.stock.front("place", "2")
-        os.kill(worker.pid, signal.SIGSTOP)
-        os.kill(worker.keeper, signal.SIGKILL)
-        worker.stop(signal.SIGKILL)
+        lose_host_of(worker)
     assert "in flight" in released(place.adopted)
     place.adopted.take_out()
     place.gate().touch()
@@ -154,6 +152,16 @@ def test_after_going_back_stock_workers_start_again_what_died_with_its_host(plac
         place.wait_until_done("packed 1", *lines("2"))
         place.wait_until_settled()
     assert sorted(place.stock.done) == sorted(["packing 1", "packing 1", "packed 1", *lines("2")])
+
+
+def lose_host_of(worker: Worker) -> None:
+    """Kills all processes of a worker, none of which sees another one die."""
+    processes = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    for process in processes:
+        process.kill()
+    worker.stop()
 
 
 def released(project: Project) -> str:
