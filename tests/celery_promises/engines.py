@@ -26,7 +26,7 @@ class Engine:
     transport: str
     backend: str
     uses_penstock: bool
-    command: str = "celery"
+    command: str = "tests.celery_promises.whole_celery"
     options: tuple[str, ...] = ()
     stands_on: str = ""
 

@@ -75,6 +75,10 @@ ORDER = (
     "hooks",
     "request",
     "worker",
+    "options",
+    "logs",
+    "pools",
+    "shutdown",
     "commands",
     "messages",
 )

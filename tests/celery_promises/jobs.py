@@ -46,7 +46,6 @@ READABLE = (
     "chain",
     "chord",
     "group_index",
-    "utc",
     "replaced_task_nesting",
 )
 
@@ -576,3 +575,9 @@ def sets_state_of(self: Any, task_id: str) -> None:
 @shared_task(bind=True)
 def replaced_by_context(self: Any) -> Any:
     raise self.replace(context.s())
+
+
+@shared_task(bind=True)
+def logs_and_holds(self: Any, key: str) -> None:
+    logger.warning("from its process")
+    _hold(self, key)

@@ -112,6 +112,12 @@ def test_active_queues(system: System) -> None:
     assert names(system.inspect("active_queues"))[:2] == ["celery", "side"]
 
 
+def test_description_of_queues(system: System) -> None:
+    """It tells each queue's exchange and routing key."""
+    (found, *_) = system.inspect("active_queues", worker=system.lane)
+    assert (found["name"], found["exchange"]["name"], found["routing_key"]) == ("lane", "lane", "lane")
+
+
 def test_stats(system: System) -> None:
     """`inspect stats` tells process, pool, broker, prefetch count and how many tasks ran."""
     jobs.add.delay(1, 1).get(timeout=PATIENCE)
@@ -128,6 +134,14 @@ def test_conf(system: System) -> None:
     assert system.inspect("conf")["timezone"] == "America/New_York"
 
 
+def test_passwords(system: System) -> None:
+    """It hides passwords and keys, and lists the defaults too where asked for."""
+    assert "task_time_limit" not in system.inspect("conf")
+    with_defaults = system.inspect("conf", True)
+    assert with_defaults["task_time_limit"] is None
+    assert with_defaults["security_key_password"] == "********"
+
+
 def test_query_task(system: System, key: str) -> None:
     """`inspect query_task` tells whether a worker has a task, and in which state."""
     result = jobs.hold.delay(key)
@@ -136,6 +150,21 @@ def test_query_task(system: System, key: str) -> None:
     assert system.inspect("query_task", "unheard of") == {}
     system.release(key)
     result.get(timeout=PATIENCE)
+
+
+def test_query_waiting_task(system: System, key: str) -> None:
+    """It tells of a task that a worker has taken and not started that it is reserved, and answers for several."""
+    running = jobs.hold.apply_async((key,), queue="lane")
+    system.noted(key)
+    waiting = jobs.add.apply_async((1, 1), queue="lane")
+
+    def states() -> dict[str, str]:
+        answer = system.inspect("query_task", running.id, waiting.id, worker=system.lane)
+        return {id: found[0] for id, found in answer.items()}
+
+    wait_for(lambda: states() == {running.id: "active", waiting.id: "reserved"}, "active and reserved")
+    system.release(key)
+    assert waiting.get(timeout=PATIENCE) == 2
 
 
 def test_report(system: System) -> None:
@@ -202,6 +231,21 @@ def test_autoscale(system: System, key: str) -> None:
         assert system.control("autoscale", worker=extra.name, max=3, min=2) == {"ok": "autoscale now max=3 min=2"}
 
 
+def test_autoscale_down(system: System, key: str) -> None:
+    """`control autoscale` shrinks a pool that is larger than the new maximum, and `pool_grow` is refused there."""
+    with system.worker_beside("--autoscale", "3,3") as extra:
+
+        def processes() -> int:
+            return len(system.inspect("stats", worker=extra.name)["pool"]["processes"])
+
+        wait_for(lambda: processes() == 3, "three processes")
+        assert "error" in system.control("pool_grow", worker=extra.name, n=1)
+        assert "ok" in system.control("autoscale", worker=extra.name, max=1, min=1)
+        wait_for(lambda: processes() == 1, "one process")
+        assert system.inspect("stats", worker=extra.name)["autoscaler"]["max"] == 1
+        assert jobs.add.apply_async((1, 1), queue=extra.queue).get(timeout=PATIENCE) == 2
+
+
 def test_pool_restart(system: System) -> None:
     """`control pool_restart` replaces all processes."""
     before = jobs.process_id.apply_async(queue="lane").get(timeout=PATIENCE)
@@ -261,6 +305,32 @@ def test_heartbeat(system: System) -> None:
         "heartbeat",
         1,
     )
+
+
+def test_election(system: System, key: str) -> None:
+    """`control election` has the workers choose one of them, which calls the task."""
+    system.app.control.election(key, "task", jobs.note.s(key, "elected"))
+    assert [note["text"] for note in system.noted(key)] == ["elected"]
+
+
+def test_wrong_time_limit(system: System) -> None:
+    """A time limit of a task that is not known is refused with an error."""
+    assert system.control("time_limit", task_name="unheard.of", soft=1, hard=2) == {"error": "unknown task"}
+
+
+def test_events_twice(system: System) -> None:
+    """`enable_events` of a worker that sends them already says so."""
+    assert system.control("enable_events") == {"ok": "task events already enabled"}
+
+
+def test_revoke_by_command(system: System, key: str) -> None:
+    """`control revoke` and `terminate` answer with what they did, `terminate` with the tasks that it found."""
+    assert "flagged as revoked" in system.control("revoke", task_id=[key])["ok"]
+    assert system.control("terminate", task_id=[key], signal="TERM") == {"ok": "terminate: tasks unknown"}
+    result = jobs.hold.delay(key)
+    system.noted(key)
+    assert system.control("terminate", task_id=[result.id], signal="TERM") == {"ok": f"terminate: {result.id}"}
+    assert system.signal(result.id, "task_revoked")["terminated"] is True
 
 
 def test_custom_command(system: System) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from celery import group
+from celery import chain, chord, group
 
 from tests.celery_promises import jobs
 from tests.celery_promises.system import System
@@ -82,3 +82,37 @@ def test_inherited_priority(system: System, key: str) -> None:
     """A task's priority is not handed on to tasks that it starts unless `task_inherit_parent_priority` is set."""
     jobs.starts_child_that_notes_its_priority.apply_async((key,), priority=6)
     assert system.noted(key) == [0]
+
+
+def test_links(system: System) -> None:
+    """`request.callbacks` and `errbacks` are the signatures that were linked to it."""
+    found = read(link=jobs.echo.s("linked"), link_error=jobs.echo.si("failed"))
+    (callback,), (errback,) = found["callbacks"], found["errbacks"]
+    assert (callback["task"], callback["args"]) == (jobs.echo.name, ["linked"])
+    assert (errback["task"], errback["args"]) == (jobs.echo.name, ["failed"])
+
+
+def test_chain(system: System) -> None:
+    """`request.chain` is what is left of its chain, the next one last."""
+    result = chain(jobs.context.si(), jobs.total.si([1]), jobs.total.si([2]))()
+    result.get(timeout=PATIENCE)
+    found = result.parent.parent.get(timeout=PATIENCE)
+    assert [step["args"] for step in found["chain"]] == [[[2]], [[1]]]
+
+
+def test_chord(system: System) -> None:
+    """`request.chord` is the body of its chord."""
+    ((found, _),) = chord([jobs.context.si(), jobs.context.si()])(jobs.echo.s()).get(timeout=PATIENCE)["args"]
+    assert found["chord"]["task"] == jobs.echo.name
+
+
+def test_place_in_group(system: System) -> None:
+    """`request.group_index` is its place in its group."""
+    found = group(jobs.context.si() for _ in range(3))().get(timeout=PATIENCE)
+    assert [each["group_index"] for each in found] == [0, 1, 2]
+
+
+def test_replaced(system: System) -> None:
+    """`request.replaced_task_nesting` tells how often it was replaced."""
+    assert read()["replaced_task_nesting"] == 0
+    assert jobs.replaced_by_context.delay().get(timeout=PATIENCE)["replaced_task_nesting"] == 1

@@ -70,6 +70,14 @@ def test_update_state(system: System, key: str) -> None:
     assert result.get(timeout=PATIENCE) == "done"
 
 
+def test_update_state_of_another(system: System, key: str) -> None:
+    """`update_state(task_id=…)` sets the state of another task."""
+    setter = jobs.sets_state_of.delay(key)
+    setter.get(timeout=PATIENCE)
+    found = system.app.AsyncResult(key)
+    assert (found.state, found.info) == ("PROGRESS", {"by": setter.id})
+
+
 def test_retry_state(system: System, key: str) -> None:
     """A task that waits for another try is RETRY, with the exception that caused it."""
     result = jobs.retries_with.delay(key, 1, {"countdown": 20})
