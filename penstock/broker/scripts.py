@@ -175,6 +175,10 @@ class Scripts:
         """Ends claims; for each REFUSED, SETTLED or BURIED."""
         return list(self.call("settle", *(part for settlement in settlements for part in settlement)))
 
+    def end(self, claimer: str, queue: str, tokens: Sequence[str], ids: Sequence[str]) -> int:
+        """Ends claims on plain deliveries, and takes their jobs off the waiting index; how many were still ours."""
+        return int(self.call("done", claimer, queue, len(tokens), *tokens, *ids))
+
     def unindex(self, jobs: Iterable[tuple[str, str]]) -> None:
         """Takes (queue, job id) pairs, some hundred at most, off the waiting index."""
         by_queue: dict[str, list[str]] = {}

@@ -16,6 +16,8 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import process as processes
 from pathlib import Path
@@ -35,6 +37,7 @@ from penstock.engine.comeback import Comebacks
 from penstock.engine.gate import Gate
 from penstock.engine.keeping import CRASH_LIMIT
 from penstock.engine.keeping.identity import last_change
+from penstock.engine.putting_away import NONSENSE
 from penstock.engine.revoking import Revocations
 from penstock.engine.running import limits
 from penstock.engine.running.announcing import Announcer
@@ -265,7 +268,8 @@ class Child:
             except envelope.Unreadable as error:
                 self._claims.settle(message.token, "quarantine", str(error))
                 continue
-            self._admit(job)
+            with self._putting_away(job):
+                self._admit(job)
         self._slot.put("held", len(self._waiting) + len(self._asked))
 
     def _admit(self, job: Job) -> None:
@@ -298,7 +302,8 @@ class Child:
             if self._waiting and self._pace.is_slow(job.headers.get("task", "")):
                 self._return_waiting()
             began = time.monotonic()
-            self._run(job)
+            with self._putting_away(job):
+                self._run(job)
             self._slot.end(self._pool.done)
             took = time.monotonic() - began
             if took > LONG_SECONDS:
@@ -306,6 +311,19 @@ class Child:
             if self._slot.get("orders") or self._is_over():
                 return
         self._slot.put("held", len(self._asked))
+
+    @contextmanager
+    def _putting_away(self, job: Job) -> Iterator[None]:
+        """A message that nobody expected to be like this must not end this child, and then the next."""
+        try:
+            yield
+        except NONSENSE as error:
+            logger.exception("a message cannot be dealt with")
+            reason, id = f"{type(error).__name__}: {error}", envelope.job_id(job.payload)
+            if id:
+                self._claims.settle(job.token, "bury", reason, id)
+            else:
+                self._claims.settle(job.token, "quarantine", reason)
 
     def _run(self, job: Job) -> None:
         id = job.headers.get("id")

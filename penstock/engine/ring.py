@@ -31,6 +31,8 @@ class Ring:
         self._memory = memory
         self._at = at
         self._data = at + _DATA
+        self._written = self._released = 0
+        """What the writer knows of the two positions."""
 
     @property
     def head(self) -> int:
@@ -46,15 +48,26 @@ class Ring:
         """For a new writer, when nothing is left of the last one."""
         _POSITION.pack_into(self._memory, self._at + _HEAD, 0)
         _POSITION.pack_into(self._memory, self._at + _TAIL, 0)
+        self._written = self._released = 0
 
     def write(self, record: bytes) -> bool:
-        """Adds a record of at most MOST bytes; False when there is no room for it yet. By the writer."""
-        head = self.head
+        """Adds a record of at most MOST bytes; False when there is no room for it yet. By the writer, the only one."""
+        memory, head = self._memory, self._written
         length = len(record)
-        if head + _PREFIX.size + length - self.tail > CAPACITY:
-            return False
-        self._copy_in(head, _PREFIX.pack(length, zlib.crc32(record)) + record)
-        _POSITION.pack_into(self._memory, self._at + _HEAD, head + _PREFIX.size + length)
+        end = head + _PREFIX.size + length
+        if end - self._released > CAPACITY:
+            self._released = self.tail
+            if end - self._released > CAPACITY:
+                return False
+        start = head % CAPACITY
+        place = self._data + start
+        if start + _PREFIX.size + length <= CAPACITY:
+            _PREFIX.pack_into(memory, place, length, zlib.crc32(record))
+            memory[place + _PREFIX.size : place + _PREFIX.size + length] = record
+        else:
+            self._copy_in(head, _PREFIX.pack(length, zlib.crc32(record)) + record)
+        self._written = end
+        _POSITION.pack_into(memory, self._at + _HEAD, end)
         return True
 
     def read(self, position: int) -> Iterator[tuple[int, bytes]]:

@@ -14,15 +14,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from itertools import islice
+from typing import Protocol
 
-from penstock.broker.scripts import Settlement
 from penstock.engine.keeping import Ward
 from penstock.engine.keeping.burial import Burial
 from penstock.engine.keeping.doubt import Doubt
 from penstock.engine.keeping.retention import Retention
 from penstock.engine.keeping.spool import Spool
+from penstock.engine.running.handing import PlainEntry
 from penstock.errors import PenstockError
+from penstock.ledger.delivery import claim_token
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.recording.plain import PlainSuccess
 from penstock.ledger.records import FollowUp, Record, Verdict
@@ -31,7 +33,7 @@ logger = logging.getLogger("penstock.keeper")
 TICK_SECONDS = 0.5
 BATCH = 1000
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
-FULL, FREE = 1000, 500
+FULL, FREE = 4000, 2000
 """Records that wait at which the worker claims no more, and at which it goes on."""
 FULL_BYTES, FREE_BYTES = 64_000_000, 32_000_000
 """The same for what they weigh."""
@@ -47,8 +49,6 @@ class Kind(StrEnum):
     """Whether a delivery may start."""
     DOUBT = "doubt"
     """As ASK, of a message that may have come back while its job runs."""
-    PLAIN = "plain"
-    """See :class:`Plain`."""
 
 
 class Place(Protocol):
@@ -56,6 +56,16 @@ class Place(Protocol):
 
     def close(self) -> None:
         """One thing less that is open there."""
+
+
+class _Nobody:
+    """A place for what nobody waits for."""
+
+    def close(self) -> None:
+        """Nothing to be done."""
+
+
+NOBODY = _Nobody()
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,9 @@ class Entry:
     place: Place | None = None
     """Where a child has handed it over."""
 
+    def __len__(self) -> int:
+        return 1
+
     @property
     def weight(self) -> int:
         """Bytes of what may be large."""
@@ -77,35 +90,56 @@ class Entry:
         return sum(map(len, filter(None, texts))) + sum(len(message.payload) for message in self.record.follow_ups)
 
 
-class Plain:
-    """A plain success, and what is done with it: an entry with nothing in it that could be left out."""
+class Plains:
+    """Plain successes that one child has handed over one after the other, of claims under one name on one list.
 
-    __slots__ = ("event", "place", "record", "settlement", "weight")
-    kind = Kind.PLAIN
-    number = 0
+    They are written, told and settled together: what is done for each of them alone is all that a plain job costs.
+    """
 
-    def __init__(
-        self, record: PlainSuccess | None, settlement: Settlement, event: tuple[Any, ...], place: Place
-    ) -> None:
-        """Args:
-        record: None: its result is kept elsewhere.
-        event: what is told of it; see ``penstock.engine.keeping.tidings``.
-        """
-        self.record = record
-        self.settlement = settlement
-        self.event = event
+    def __init__(self, entries: list[PlainEntry], hostname: str, place: Place) -> None:
+        self.entries = entries
         self.place = place
-        row = record.row if record is not None else ()
-        self.weight = len(row[16]) + len(row[17]) + len(row[18] or "") if row else 0
+        self._hostname = hostname
+        self.weight = sum(len(each.args) + len(each.kwargs) + len(each.result or "") for each in entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the ledger keeps them."""
+        return self.entries[0].is_recorded
+
+    def records(self) -> list[PlainSuccess]:
+        """Their records."""
+        return [_record(each, self._hostname) for each in self.entries]
+
+
+def _record(entry: PlainEntry, hostname: str) -> PlainSuccess:
+    return PlainSuccess(
+        id=entry.id,
+        task=entry.task,
+        queue=entry.routing_key,
+        worker=hostname,
+        token=claim_token(entry.claimer, entry.token) or "",
+        lineage=entry[16:21],
+        priority=entry.priority,
+        args=entry.args,
+        kwargs=entry.kwargs,
+        result=entry.result,
+        enqueued_at=entry.enqueued_at,
+        started=entry.started,
+        ended=entry.ended,
+    )
 
 
 @dataclass(frozen=True)
 class Written:
     """What became of entries that are in the ledger now."""
 
-    entries: Sequence[Entry | Plain]
-    verdicts: Sequence[Verdict | None]
-    """None: not decided; the message is to be looked at again later."""
+    entries: Sequence[Entry | Plains]
+    verdicts: Sequence[Verdict | None | Sequence[Verdict]]
+    """None: not decided; the message is to be looked at again later. Those of plains are several."""
     messages: Sequence[FollowUp]
     from_spool: bool = False
     """Whether it is another worker's, which had ended."""
@@ -124,7 +158,7 @@ class Books(threading.Thread):
         self._doubt = Doubt(ward, database_url)
         self._retention = Retention(ward, database_url, ward.retention)
         self._on_written = on_written
-        self._entries: queue.SimpleQueue[Entry | Plain] = queue.SimpleQueue()
+        self._entries: queue.SimpleQueue[Entry | Plains] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._spool = Spool(ward)
         self._ticked = 0.0
@@ -133,7 +167,7 @@ class Books(threading.Thread):
         """Has it end within a tick; what is not written yet is not written any more."""
         self._stopped.set()
 
-    def add(self, entry: Entry | Plain) -> None:
+    def add(self, entry: Entry | Plains) -> None:
         """Takes an entry; they are written in the order in which they come."""
         self._entries.put(entry)
 
@@ -160,16 +194,18 @@ class Books(threading.Thread):
         entries = [Entry(Kind.RECORD, 0, record) for record in records]
         self._on_written(Written(entries, written.verdicts, written.messages, from_spool=True))
 
-    def _take(self) -> list[Entry | Plain]:
+    def _take(self) -> list[Entry | Plains]:
         """What has come, at least one entry unless a tick passes without any."""
-        entries: list[Entry | Plain] = []
+        entries: list[Entry | Plains] = []
         with contextlib.suppress(queue.Empty):
             entries.append(self._entries.get(timeout=TICK_SECONDS))
-            while len(entries) < BATCH:
+            size = len(entries[0])
+            while size < BATCH:
                 entries.append(self._entries.get_nowait())
+                size += len(entries[-1])
         return entries
 
-    def _write(self, entries: list[Entry | Plain]) -> Written:
+    def _write(self, entries: list[Entry | Plains]) -> Written:
         """Writes until it is written: while SQL is away the entries stay here, and their claims with them."""
         pause = 0.0
         while not self._stopped.wait(pause):
@@ -184,14 +220,20 @@ class Books(threading.Thread):
                 pause = min(max(pause * 2, FIRST_PAUSE), LAST_PAUSE)
         raise SystemExit  # Of this thread.
 
-    def _try_to_write(self, entries: list[Entry | Plain]) -> Written:
-        doubtful = [entry.record for entry in entries if entry.kind is Kind.DOUBT]
+    def _try_to_write(self, entries: list[Entry | Plains]) -> Written:
+        doubtful = [entry.record for entry in entries if isinstance(entry, Entry) and entry.kind is Kind.DOUBT]
         running_elsewhere = self._doubt.look_up(doubtful) if doubtful else set()
-        chosen = entries
-        if running_elsewhere:
-            chosen = [entry for entry in entries if entry.record.delivery.token not in running_elsewhere]
-        written = self._recorder.write([entry.record for entry in chosen])
-        if chosen is entries:
-            return Written(entries, written.verdicts, written.messages)
-        verdicts = dict(zip(map(id, chosen), written.verdicts, strict=True))
+        chosen = [entry for entry in entries if not _is_among(entry, running_elsewhere)]
+        records: list[Record | PlainSuccess] = []
+        for entry in chosen:
+            records += entry.records() if isinstance(entry, Plains) else [entry.record]
+        written = self._recorder.write(records)
+        told = iter(written.verdicts)
+        verdicts = {
+            id(entry): list(islice(told, len(entry))) if isinstance(entry, Plains) else next(told) for entry in chosen
+        }
         return Written(entries, [verdicts.get(id(entry)) for entry in entries], written.messages)
+
+
+def _is_among(entry: Entry | Plains, tokens: set[str | None]) -> bool:
+    return bool(tokens) and isinstance(entry, Entry) and entry.record.delivery.token in tokens

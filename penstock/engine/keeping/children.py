@@ -17,7 +17,7 @@ from penstock.broker import envelope
 from penstock.broker.claims import claimer_name
 from penstock.broker.scripts import Settlement
 from penstock.engine.keeping import Duty, Ward
-from penstock.engine.keeping.books import Kind, Place
+from penstock.engine.keeping.books import NOBODY, Kind, Place
 from penstock.engine.keeping.outcomes import Outcomes
 from penstock.engine.keeping.rings import RingReader
 from penstock.engine.keeping.tidings import Tidings
@@ -210,7 +210,7 @@ class Children(Duty):
         """To the front of their queues, the newest first, as if they had never been claimed."""
         claimer = claimer_name(worker, str(fork))
         for queue, token in sorted(waiting, key=lambda each: _number(each[1]), reverse=True):
-            if (claimer, queue, token) not in reader.unsettled:
+            if not reader.has_ended(claimer, queue, token):
                 self._outcomes.settle_for(place, Settlement(claimer, queue, token, "return"))
 
     # -- the dead -----------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ class Children(Duty):
         for worker in self.ward.workers:
             orphans = self.ward.scripts.orphans(worker, claimer_name(worker, str(fork)))
             claimer = claimer_name(worker, str(fork))
-            left = [each for each in orphans if (claimer, *each) not in reader.unsettled]
+            left = [each for each in orphans if not reader.has_ended(claimer, *each)]
             ran = next((each for each in left if running and _number(each[1]) == running.number), None)
             self._give_back(worker, fork, [each for each in left if each != ran], reader, burial.opened(len(left)))
             if ran is not None and running is not None:
@@ -344,16 +344,6 @@ class Burial:
     def is_done(self) -> bool:
         """Whether nothing is left."""
         return self._open <= 0 and self.reader.is_empty
-
-
-class _Nobody:
-    """A place for what nobody waits for: the child says the same when it goes on."""
-
-    def close(self) -> None:
-        """Nothing to be done."""
-
-
-NOBODY = _Nobody()
 
 
 def _number(token: str) -> int:

@@ -26,8 +26,9 @@ from penstock.engine.keeping.books import (
     Books,
     Entry,
     Kind,
+    NOBODY,
     Place,
-    Plain,
+    Plains,
     Written,
 )
 from penstock.engine.keeping.relay import Relay, outgoing
@@ -57,7 +58,7 @@ class Outcomes(Duty):
         self._ended: deque[tuple[str, str]] = deque()
         self._confirmed: list[int] = []
         self._closing: list[Place] = []
-        self._plains: set[Plain] = set()
+        self._plains: set[Plains] = set()
         self._waiting = self._weight = 0
         self._is_full = False
         self._books: Books | None = None
@@ -93,15 +94,15 @@ class Outcomes(Duty):
         """Has it written that a job runs; nobody waits for that."""
         self._add(Entry(Kind.NOTE, 0, record))
 
-    def take_plain(self, plain: Plain) -> None:
-        """Takes a plain success."""
-        if plain.record is None or self._books is None:
-            self._settle.add(plain.place, plain.settlement)
+    def take_plains(self, plains: Plains) -> None:
+        """Takes plain successes."""
+        if self._books is None or not plains.is_recorded:
+            self._settle.add_done(plains)
             return
-        self._waiting += 1
-        self._weight += plain.weight
-        self._plains.add(plain)
-        self._books.add(plain)
+        self._waiting += len(plains)
+        self._weight += plains.weight
+        self._plains.add(plains)
+        self._books.add(plains)
         self._tell_whether_full()
 
     def _add(self, entry: Entry) -> None:
@@ -141,13 +142,11 @@ class Outcomes(Duty):
         """Leaves to other keepers what SQL did not take in time: the worker has ended, and its bodies shall not run
         again for it. Should SQL take it at this moment after all, it is written twice, and its token says so.
         """
-        for plain in self._plains:
-            if plain.record is not None:
-                settlement = plain.settlement
-                token = claim_token(settlement.claimer, settlement.token)
-                words = json.dumps([plain.record.record.to_words()])
-                name = f"{token}{FIELD_SEPARATOR}{settlement.queue}"
-                self._settle.add(plain.place, settlement._replace(verb="spool", first=words, second=name))
+        for plains in self._plains:
+            for entry, record in zip(plains.entries, plains.records(), strict=True):
+                words = json.dumps([record.record.to_words()])
+                name = f"{claim_token(entry.claimer, entry.token)}{FIELD_SEPARATOR}{entry.queue}"
+                self._settle.add(NOBODY, Settlement(entry.claimer, entry.queue, entry.token, "spool", words, name))
         self._plains.clear()
         for token, held in list(self._held.items()):
             words = json.dumps([record.to_words() for record in self._unwritten[token]])
@@ -174,12 +173,12 @@ class Outcomes(Duty):
             self._note_ends(written)
             if written.from_spool:
                 continue
-            self._waiting -= len(written.entries)
+            self._waiting -= sum(map(len, written.entries))
             self._weight -= sum(entry.weight for entry in written.entries)
             for entry, verdict in zip(written.entries, written.verdicts, strict=True):
-                if isinstance(entry, Plain):
+                if isinstance(entry, Plains):
                     self._plains.discard(entry)
-                    self._settle.add(entry.place, entry.settlement)
+                    self._settle.add_done(entry)
                     continue
                 if entry.kind in (Kind.ASK, Kind.DOUBT):
                     started.append([entry.record.delivery.token, verdict and verdict.value])
@@ -196,13 +195,17 @@ class Outcomes(Duty):
 
     def _note_ends(self, written: Written) -> None:
         for entry, verdict in zip(written.entries, written.verdicts, strict=True):
-            if isinstance(entry, Plain):
-                if verdict is Verdict.WON and entry.record is not None:
-                    self._ended.append((entry.record.id, SUCCEEDED))
+            if isinstance(entry, Plains):
+                self._note_successes(entry, verdict)
                 continue
             outcome = entry.record.outcome
             if verdict is Verdict.WON and outcome is not None and outcome.state.is_final:
                 self._ended.append((entry.record.delivery.id, outcome.state.value))
+
+    def _note_successes(self, plains: Plains, verdicts: Any) -> None:
+        for entry, verdict in zip(plains.entries, verdicts, strict=True):
+            if verdict is Verdict.WON:
+                self._ended.append((entry.id, SUCCEEDED))
 
     def _release(self, record: Record, verdict: Verdict | None) -> None:
         token = record.delivery.token

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import marshal
 from collections import deque
 from collections.abc import Callable
@@ -16,34 +15,35 @@ from pathlib import Path
 from typing import Any
 
 from penstock.broker.scripts import Settlement
-from penstock.engine.keeping.books import Kind, Plain
+from penstock.engine.keeping.books import Kind, Plains
 from penstock.engine.keeping.outcomes import Outcomes
 from penstock.engine.keeping.tidings import Tidings
-from penstock.engine.running.handing import Kind as Handed
+from penstock.engine.running import handing
+from penstock.engine.running.handing import PlainEntry
 from penstock.engine.slots import Slot
-from penstock.ledger.delivery import claim_token
-from penstock.ledger.recording.plain import PlainSuccess
 from penstock.ledger.records import Record
 
-logger = logging.getLogger("penstock.keeper")
+MOST_PLAINS = 200
+"""Plain successes that are treated together."""
 
 
 class RingPlace:
-    """One entry, and how many things have to happen before it is done with."""
-
-    __slots__ = ("end", "file", "open", "reader")
+    """One entry, or several, and how many things have to happen before they are done with."""
 
     def __init__(self, reader: RingReader, end: int, file: str | None) -> None:
-        self.reader = reader
         self.end = end
         self.file = file
         self.open = 1
+        self.on_closed: Callable[[], None] | None = None
+        self._reader = reader
 
     def close(self) -> None:
         """One thing less."""
         self.open -= 1
         if not self.open:
-            self.reader.release()
+            if self.on_closed is not None:
+                self.on_closed()
+            self._reader.release()
 
 
 class RingReader:
@@ -52,19 +52,20 @@ class RingReader:
     def __init__(self, slot: Slot, hostname: str, outcomes: Outcomes, tidings: Tidings) -> None:
         self.slot = slot
         self.fork = slot.get("fork")
-        self.unsettled: set[tuple[str, str, str]] = set()
-        """(claimer, queue, token) of claims whose end was handed over."""
         self._hostname = hostname
         self._outcomes = outcomes
         self._tidings = tidings
         self._process = f"ForkPoolWorker-{slot.index + 1}"
         self._position = slot.ring.tail
         self._places: deque[RingPlace] = deque()
+        self._settling: set[tuple[str, str, str]] = set()
+        self._ending: set[Plains] = set()
+        self._plains: list[PlainEntry] = []
+        self._plains_end = 0
         self._take: dict[int, Callable[[RingPlace, tuple[Any, ...]], None]] = {
-            Handed.PLAIN: self._take_plain,
-            Handed.SETTLE: self._take_settlement,
-            Handed.TELL: self._take_news,
-            Handed.ASK: self._take_question,
+            handing.SETTLE: self._take_settlement,
+            handing.TELL: self._take_news,
+            handing.ASK: self._take_question,
         }
 
     @property
@@ -72,22 +73,64 @@ class RingReader:
         """Whether everything that was handed over is done with."""
         return not self._places and self._position == self.slot.ring.head
 
+    def has_ended(self, claimer: str, queue: str, token: str) -> bool:
+        """Whether the end of this claim was handed over, and is on its way to Redis."""
+        if (claimer, queue, token) in self._settling:
+            return True
+        return any(entry.token == token and entry.claimer == claimer for each in self._ending for entry in each.entries)
+
     def read(self) -> bool:
         """Takes what is new; whether there was anything."""
-        found = False
-        for position, raw in self.slot.ring.read(self._position):
-            found = True
+        before = self._position
+        for position, raw in self.slot.ring.read(before):
             self._position = position
             entry = marshal.loads(raw)  # noqa: S302  written by a fork of ours
             file = None
-            if entry[0] == Handed.FILE:
+            if entry[0] == handing.FILE:
                 file = entry[1]
                 entry = marshal.loads(Path(file).read_bytes())  # noqa: S302
-            place = RingPlace(self, position, file)
-            self._places.append(place)
-            self._take[entry[0]](place, entry)
-            place.close()
-        return found
+            if entry[0] == handing.PLAIN and file is None:
+                self._gather(position, PlainEntry._make(entry[1:]))
+            else:
+                self._take_other(position, entry, file)
+        self._take_plains()
+        return self._position != before
+
+    def _gather(self, position: int, entry: PlainEntry) -> None:
+        known = self._plains
+        if known and (
+            len(known) >= MOST_PLAINS
+            or (entry.claimer, entry.queue, entry.is_recorded)
+            != (known[0].claimer, known[0].queue, known[0].is_recorded)
+        ):
+            self._take_plains()
+        self._plains.append(entry)
+        self._plains_end = position
+
+    def _take_plains(self) -> None:
+        if not self._plains:
+            return
+        entries, self._plains = self._plains, []
+        place = RingPlace(self, self._plains_end, None)
+        self._places.append(place)
+        self._take_together(place, entries)
+
+    def _take_together(self, place: RingPlace, entries: list[PlainEntry]) -> None:
+        plains = Plains(entries, self._hostname, place)
+        place.on_closed = lambda: self._ending.discard(plains)
+        self._ending.add(plains)
+        self._tidings.tell_plains(entries, self.fork, self._process)
+        self._outcomes.take_plains(plains)
+
+    def _take_other(self, position: int, entry: tuple[Any, ...], file: str | None) -> None:
+        self._take_plains()
+        place = RingPlace(self, position, file)
+        self._places.append(place)
+        if entry[0] == handing.PLAIN:
+            self._take_together(place, [PlainEntry._make(entry[1:])])
+            return
+        self._take[entry[0]](place, entry)
+        place.close()
 
     def release(self) -> None:
         """Gives back the room of entries that are done with, as far as those before them are as well."""
@@ -103,43 +146,13 @@ class RingReader:
 
     # -- the kinds ----------------------------------------------------------------------------------------------
 
-    def _take_plain(self, place: RingPlace, entry: tuple[Any, ...]) -> None:
-        (
-            _, claimer, queue, token, id, task, routing_key, priority, args, kwargs, result, is_recorded,
-            claimed_at, started, ended, runtime, enqueued_at, parent, root, group, replay_of, schedule,
-            argsrepr, kwargsrepr, shown, shadow, sends,
-        ) = entry  # fmt: skip
-        place.open += 1
-        self.unsettled.add((claimer, queue, token))
-        record = None
-        if is_recorded:
-            record = PlainSuccess(
-                id=id,
-                task=task,
-                queue=routing_key,
-                worker=self._hostname,
-                token=claim_token(claimer, token) or "",
-                lineage=(parent, root, group, replay_of, schedule),
-                priority=priority,
-                args=args,
-                kwargs=kwargs,
-                result=result,
-                enqueued_at=enqueued_at,
-                started=started,
-                ended=ended,
-            )
-        settlement = Settlement(claimer, queue, token, "ack", "", id)
-        self._outcomes.take_plain(Plain(record, settlement, (), _Settling(self, place, settlement)))
-        name = shadow or task
-        self._tidings.count(name)
-        event = (id, name, argsrepr, kwargsrepr, root, parent, claimed_at, started, ended, runtime, shown, sends)
-        self._tidings.tell_plain(event, (self.fork, token), self._process)
-
     def _take_settlement(self, place: RingPlace, entry: tuple[Any, ...]) -> None:
         settlement = Settlement(*entry[1:])
         place.open += 1
-        self.unsettled.add((settlement.claimer, settlement.queue, settlement.token))
-        self._outcomes.settle_for(_Settling(self, place, settlement), settlement)
+        whose = settlement[:3]
+        self._settling.add(whose)
+        place.on_closed = lambda: self._settling.discard(whose)
+        self._outcomes.settle_for(place, settlement)
 
     def _take_news(self, place: RingPlace, entry: tuple[Any, ...]) -> None:
         _, records, events, lines, started = entry
@@ -159,19 +172,3 @@ class RingReader:
         place.open += 1
         kind = Kind.DOUBT if is_doubtful else Kind.ASK
         self._outcomes.take_from(place, kind, Record.from_words(json.loads(words)))
-
-
-class _Settling:
-    """Closes a place when the claim has ended."""
-
-    __slots__ = ("_place", "_reader", "_whose")
-
-    def __init__(self, reader: RingReader, place: RingPlace, settlement: Settlement) -> None:
-        self._reader = reader
-        self._place = place
-        self._whose = settlement[:3]
-
-    def close(self) -> None:
-        """The claim has ended."""
-        self._reader.unsettled.discard(self._whose)
-        self._place.close()

@@ -8,7 +8,7 @@ from collections import deque
 
 from penstock.broker.scripts import REFUSED, Settlement
 from penstock.engine.keeping import Duty, Ward
-from penstock.engine.keeping.books import Place
+from penstock.engine.keeping.books import Place, Plains
 
 logger = logging.getLogger("penstock.keeper")
 
@@ -24,6 +24,7 @@ class Settle(Duty):
     def __init__(self, ward: Ward) -> None:
         super().__init__(ward)
         self._settlements: deque[tuple[int | Place, Settlement]] = deque()
+        self._done: deque[Plains] = deque()
         self._claimed: deque[tuple[str, str]] = deque()
         self._retiring: list[str] = []
         self._settled = 0.0
@@ -31,6 +32,11 @@ class Settle(Duty):
     def add(self, whose: int | Place, settlement: Settlement) -> None:
         """Takes a settlement, and the number by which the worker hears of it, or the place where it was handed over."""
         self._settlements.append((whose, settlement))
+        self.due = self._settled + PAUSE_SECONDS
+
+    def add_done(self, plains: Plains) -> None:
+        """Takes jobs that are done with; their claims end together."""
+        self._done.append(plains)
         self.due = self._settled + PAUSE_SECONDS
 
     def add_claimed(self, jobs: list[list[str]]) -> None:
@@ -51,6 +57,9 @@ class Settle(Duty):
             self.ward.scripts.unindex(jobs)
             for _ in jobs:
                 self._claimed.popleft()
+        while self._done:
+            self._end(self._done[0])
+            self._done.popleft()
         while self._settlements:
             batch = [self._settlements[i] for i in range(min(len(self._settlements), BATCH))]
             answers = self.ward.scripts.settle(settlement for _, settlement in batch)
@@ -64,6 +73,16 @@ class Settle(Duty):
             self._retiring.pop(0)
         self._settled = time.monotonic()
         return NOTHING_TO_DO
+
+    def _end(self, plains: Plains) -> None:
+        entries = plains.entries
+        claimer, queue = entries[0].claimer, entries[0].queue
+        tokens, ids = [entry.token for entry in entries], [entry.id for entry in entries]
+        ended = self.ward.scripts.end(claimer, queue, tokens, ids)
+        if ended < len(entries):
+            refused = len(entries) - ended
+            logger.warning("the ends of %d claims on %s were refused: they are not ours any more", refused, queue)
+        plains.place.close()
 
     def _answer(self, batch: list[tuple[int | Place, Settlement]], answers: list[int]) -> None:
         settled = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from celery.events.event import group_from
@@ -17,12 +18,13 @@ from redis.exceptions import RedisError
 
 from penstock.engine.keeping import Duty, Ward
 from penstock.engine.logs import Lines
+from penstock.engine.running.handing import PlainEntry
 from penstock.message import encoder, sealed, unsealed
 
 PAUSE_SECONDS = 0.02
 """Between two batches of events; what comes after a pause goes out at once."""
 COUNTS_SECONDS = 0.25
-BATCH = 300
+BATCH = 100
 MOST_PER_SECOND = 20_000
 """Events of jobs beyond which one in SAMPLE jobs is told of: nobody reads more, and the field ``sampled`` says so."""
 SAMPLE = 10
@@ -47,7 +49,9 @@ class Tidings(Duty):
         self._headers = {"hostname": hostname}
         self._prefix = f"{ward.scripts.keys.prefix}/{database}."
         self._lines = lines
-        self._events: deque[dict[str, Any]] = deque()
+        self._events: deque[Any] = deque()
+        """(type, time, fields), or a plain success and whether its first two events were told."""
+        self._has_listeners = False
         self._counts: Counter[str] = Counter()
         self._told = 0.0
         self._counted = 0.0
@@ -87,35 +91,29 @@ class Tidings(Duty):
         if self._lines is not None:
             self._log_received(received_at, received)
 
-    def tell_plain(self, event: tuple[Any, ...], whose: tuple[int, str], process: str) -> None:
-        """A plain success, from its claim to its end; ``event`` is as ``rings.plain_of`` makes it."""
-        (id, name, args, kwargs, root, parent, claimed_at, started_at, ended_at, runtime, result, sends) = event
-        is_shown = whose in self._shown
+    def tell_plains(self, entries: Sequence[PlainEntry], fork: int, process: str) -> None:
+        """Plain successes, from their claims to their ends."""
+        self._counts.update([entry.name for entry in entries])
         if self._lines is not None:
-            if not is_shown:
-                self._log_received(claimed_at, {"uuid": id, "name": name, "args": args, "kwargs": kwargs})
-            told = {"id": id, "name": name, "return_value": result, "runtime": runtime}
-            self._lines.succeeded(ended_at, process, told)
-            self._schedule()
-        if is_shown:
-            self._shown.discard(whose)
-        if not (sends and self.enabled) or not self._has_room():
-            return
-        if not is_shown:
-            received = {
-                "uuid": id,
-                "name": name,
-                "args": args or "",
-                "kwargs": kwargs or "",
-                "root_id": root,
-                "parent_id": parent,
-                "retries": 0,
-                "eta": None,
-                "expires": None,
-            }
-            self._add("task-received", claimed_at, received)
-            self._add("task-started", started_at, {"uuid": id})
-        self._add("task-succeeded", ended_at, {"uuid": id, "result": result, "runtime": runtime})
+            self._log_plains(entries, fork, process)
+        shown: set[str] = set()
+        if self._shown:
+            shown = {entry.token for entry in entries if (fork, entry.token) in self._shown}
+            self._shown.difference_update((fork, token) for token in shown)
+        if self.enabled:
+            for entry in entries:
+                if entry.sends_events and self._has_room():
+                    self._events.append((entry, entry.token in shown))
+        self._schedule()
+
+    def _log_plains(self, entries: Sequence[PlainEntry], fork: int, process: str) -> None:
+        assert self._lines is not None
+        for entry in entries:
+            if (fork, entry.token) not in self._shown:
+                told = {"id": entry.id, "name": entry.name, "args": entry.argsrepr, "kwargs": entry.kwargsrepr}
+                self._lines.received(entry.claimed_at, told)
+            ended = {"id": entry.id, "name": entry.name, "return_value": entry.shown, "runtime": entry.runtime}
+            self._lines.succeeded(entry.ended, process, ended)
 
     def log(self, at: float, process: str, text: str) -> None:
         """A line of a child's."""
@@ -137,12 +135,39 @@ class Tidings(Duty):
         return self._in_second <= MOST_PER_SECOND or self._in_second // 3 % SAMPLE == 0
 
     def _add(self, type: str, at: float, fields: dict[str, Any]) -> None:
+        self._events.append((type, at, fields))
+        self._schedule()
+
+    def _events_of(self, told: Any) -> Iterator[dict[str, Any]]:
+        """Celery's events, of which a job has up to three, each with the next time of the clock."""
+        if len(told) == 3:
+            type, at, fields = told
+            yield self._event(type, at, fields)
+            return
+        entry, is_shown = told
+        if not is_shown:
+            received = {
+                "uuid": entry.id,
+                "name": entry.name,
+                "args": entry.argsrepr or "",
+                "kwargs": entry.kwargsrepr or "",
+                "root_id": entry.root,
+                "parent_id": entry.parent,
+                "retries": 0,
+                "eta": None,
+                "expires": None,
+            }
+            yield self._event("task-received", entry.claimed_at, received)
+            yield self._event("task-started", entry.started, {"uuid": entry.id})
+        ended = {"uuid": entry.id, "result": entry.shown, "runtime": entry.runtime}
+        yield self._event("task-succeeded", entry.ended, ended)
+
+    def _event(self, type: str, at: float, fields: dict[str, Any]) -> dict[str, Any]:
         self.clock += 1
         event = {"type": type, "timestamp": at, "clock": self.clock, **self._common, **fields}
         if self._in_second > MOST_PER_SECOND:
             event["sampled"] = SAMPLE
-        self._events.append(event)
-        self._schedule()
+        return event
 
     def _schedule(self) -> None:
         self.due = min(self.due, max(self._told + PAUSE_SECONDS, 0.0))
@@ -162,12 +187,19 @@ class Tidings(Duty):
         return COUNTS_SECONDS if self._counts else float("inf")
 
     def _publish(self) -> None:
+        """The first alone when nobody listened last time: if still nobody does, nobody misses the rest."""
         while self._events:
-            batch = [self._events.popleft() for _ in range(min(len(self._events), BATCH))]
+            count = min(len(self._events), BATCH if self._has_listeners else 1)
+            batch = [event for _ in range(count) for event in self._events_of(self._events.popleft())]
             key = f"{group_from(batch[0]['type'])}.multi"
             raw = unsealed(to_json(batch), self._headers, {}, key, 0, to_json, exchange=EXCHANGE)
             try:
-                self.ward.scripts.client.publish(f"{self._prefix}{EXCHANGE}/{key}", sealed(raw, str(self.clock)))
+                heard = self.ward.scripts.client.publish(
+                    f"{self._prefix}{EXCHANGE}/{key}", sealed(raw, str(self.clock))
+                )
             except (RedisError, OSError):
                 self._events.clear()  # Whoever listened is not there either.
                 raise
+            self._has_listeners = bool(heard)
+            if not heard:
+                self._events.clear()

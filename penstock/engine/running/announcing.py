@@ -8,7 +8,7 @@ from typing import Any
 
 from celery.app.trace import LOG_SUCCESS
 
-from penstock.engine.running.handing import Handing, Kind
+from penstock.engine.running.handing import TELL, Handing
 from penstock.message import PLAIN
 
 Event = tuple[str, float, dict[str, Any]]
@@ -55,7 +55,7 @@ class Announcer:
         """Hands over what has come."""
         if self._events or self._lines or self._started:
             events = tuple((self.token, *event) for event in self._events)
-            self._handing.put((Kind.TELL, (), events, tuple(self._lines), tuple(self._started)))
+            self._handing.put((TELL, (), events, tuple(self._lines), tuple(self._started)))
             self._events, self._lines, self._started = [], [], []
 
 

@@ -1,6 +1,6 @@
 """Handing over: what a child leaves to its keeper, which outlives it.
 
-Entries are tuples of plain values; ``Kind`` says which. The keeper's half is ``penstock.engine.keeping.rings``.
+Entries are tuples of plain values; the first says of which kind they are. The keeper's half is ``penstock.engine.keeping.rings``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import marshal
 import os
 import tempfile
 from collections.abc import Callable
-from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.broker.scripts import Settlement
 from penstock.engine.ring import MOST
@@ -24,19 +23,52 @@ ROOM_SECONDS = 0.05
 """How long to wait before the ring is looked at again when it was full."""
 
 
-class Kind(IntEnum):
-    """What an entry is."""
+PLAIN = 0
+"""The fields of a :class:`PlainEntry`: the success of a first delivery, from which nothing follows."""
+SETTLE = 1
+"""The parts of a settlement: a claim ends. Its records were handed over before."""
+TELL = 2
+"""(records as words in JSON, events, log lines, tasks whose jobs have started)."""
+ASK = 3
+"""(record as words in JSON, whether it is doubtful): whether a delivery may start."""
+FILE = 4
+"""(path): an entry too large for the ring."""
 
-    PLAIN = 0
-    """The success of a first delivery, from which nothing follows; see ``penstock.engine.running.plain``."""
-    SETTLE = 1
-    """The parts of a settlement: a claim ends. Its records were handed over before."""
-    TELL = 2
-    """(records as words in JSON, events, log lines, tasks whose jobs have started)."""
-    ASK = 3
-    """(record as words in JSON, whether it is doubtful): whether a delivery may start."""
-    FILE = 4
-    """(path): an entry too large for the ring."""
+
+class PlainEntry(NamedTuple):
+    """What is told of a plain success. Times are seconds since 1970."""
+
+    claimer: str
+    queue: str
+    """The list from which it was claimed."""
+    token: str
+    id: str
+    task: str
+    routing_key: Any
+    priority: Any
+    args: str
+    kwargs: str
+    result: str | None
+    is_recorded: bool
+    """Whether the ledger keeps it; other backends have it by now."""
+    claimed_at: float
+    started: float
+    ended: float
+    runtime: float
+    enqueued_at: Any
+    """As the message says it, and so are all that follow but the last three."""
+    parent: Any
+    root: Any
+    group: Any
+    replay_of: Any
+    schedule: Any
+    argsrepr: Any
+    kwargsrepr: Any
+    shown: str
+    """The result as Celery shows it."""
+    name: str
+    """The task's, as it is shown."""
+    sends_events: bool
 
 
 class Handing:
@@ -55,9 +87,9 @@ class Handing:
 
     def put(self, entry: tuple[Any, ...]) -> None:
         """Hands an entry over. It waits while the ring is full, as when SQL is away: then nothing more is claimed."""
-        record = marshal.dumps((int(entry[0]), *entry[1:]))
+        record = marshal.dumps(entry)
         if len(record) > MOST:
-            record = marshal.dumps((int(Kind.FILE), self._write(record)))
+            record = marshal.dumps((FILE, self._write(record)))
         while not self._slot.ring.write(record):
             self._rest()
         if self._slots.keeper_sleeps:
@@ -77,15 +109,15 @@ class Handing:
 
     def settle(self, settlement: Settlement) -> None:
         """Has a claim ended."""
-        self.put((Kind.SETTLE, *settlement))
+        self.put((SETTLE, *settlement))
 
     def record(self, record: Record) -> None:
         """Has a record written."""
-        self.put((Kind.TELL, (_words(record),), (), (), ()))
+        self.put((TELL, (_words(record),), (), (), ()))
 
     def ask(self, record: Record, is_doubtful: bool) -> None:
         """Asks whether a delivery may start; the news ``started`` bring its token and the verdict."""
-        self.put((Kind.ASK, _words(record), is_doubtful))
+        self.put((ASK, _words(record), is_doubtful))
 
     def note(self, record: Record) -> None:
         """Has it written that a job runs."""

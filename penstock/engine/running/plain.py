@@ -18,7 +18,7 @@ from celery.worker.request import create_request_cls
 from kombu.utils.imports import symbol_by_name
 
 from penstock.engine.running.announcing import Announcer
-from penstock.engine.running.handing import Handing, Kind
+from penstock.engine.running.handing import PLAIN, TELL, Handing
 from penstock.engine.running.opening import Job
 from penstock.engine.running.reception import Reception
 from penstock.engine.slots import Slot
@@ -132,7 +132,7 @@ class PlainRunner:
         told = properties.get("delivery_info") or {}
         self._handing.put(
             (
-                Kind.PLAIN,
+                PLAIN,
                 held[0],
                 held[1],
                 job.token,
@@ -156,7 +156,7 @@ class PlainRunner:
                 get("argsrepr"),
                 get("kwargsrepr"),
                 shown,
-                get("shadow"),
+                get("shadow") or headers["task"],
                 job.duties is not None and job.duties.sends_events,
             )
         )
@@ -172,7 +172,7 @@ class PlainRunner:
     ) -> None:
         """All that is no plain success, by Celery's own request."""
         if collection is not None and (words := collection.words()):
-            self._handing.put((Kind.TELL, tuple(words), (), (), ()))
+            self._handing.put((TELL, tuple(words), (), (), ()))
         self._announcer.token = job.token
         self._announcer.started(job.headers.get("shadow") or job.headers["task"])
         self._announce_start(job, claimed_at, started_at)
@@ -207,7 +207,7 @@ class PlainRunner:
             ("task-started", started_at, {"uuid": job.headers["id"]}),
         )
         token = job.token
-        self._handing.put((Kind.TELL, (), ((token, *received), (token, *started)), (), ()))
+        self._handing.put((TELL, (), ((token, *received), (token, *started)), (), ()))
 
     def _request_class(self, job: Job) -> Any:
         assert job.duties is not None

@@ -31,7 +31,7 @@ from penstock.engine.handover import RAISED
 from penstock.engine.putting_away import PutsAway
 from penstock.engine.revoking import Revocations
 from penstock.engine.running.announcing import Announcer
-from penstock.engine.running.handing import Handing, Kind
+from penstock.engine.running.handing import TELL, Handing
 from penstock.engine.running.opening import Job
 from penstock.engine.running.rates import Rates
 from penstock.engine.slots import Slot
@@ -120,8 +120,8 @@ class Reception(PutsAway, CeleryConsumer):
 
     def receive(self, message: Message) -> None:
         """Does with a message what a worker does, up to the end of its job."""
-        self._revocations.remind(message.headers.get("id"))
         with self.putting_away_nonsense(message):
+            self._revocations.remind(message.headers.get("id"))
             self._handle(message)
         self.event_dispatcher.flush()
 
@@ -284,7 +284,7 @@ class InlinePool:
         except Exception:
             return None, ExceptionInfo()
         if words:
-            self._handing.put((Kind.TELL, tuple(words), (), (), ()))
+            self._handing.put((TELL, tuple(words), (), (), ()))
         if failed == RAISED:
             return None, result
         if not failed:
