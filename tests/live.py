@@ -1,5 +1,6 @@
 """Real worker processes for tests, and waiting for conditions instead of sleeping."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -96,20 +97,32 @@ class Worker:
     @property
     def children(self) -> list[int]:
         """Process ids of the pool."""
-        return [pid for pid in self._started if not _is_keeper(pid)]
+        zygote = self.zygote
+        if zygote:
+            return [pid for pid in _started_by(zygote) if _name(pid) == "penstock-child"]
+        return [pid for pid in _started_by(self.pid) if not _is_keeper(pid)]
+
+    @property
+    def zygote(self) -> int:
+        """Process id of what forks our pool's children; 0 with another pool."""
+        return next((pid for pid in _started_by(self.pid) if _name(pid) == "penstock-zygote"), 0)
 
     @property
     def keeper(self) -> int:
-        """Process id of its keeper; 0 while there is none."""
-        return next((pid for pid in self._started if _is_keeper(pid)), 0)
+        """Process id of its keeper, once there is one."""
+        return wait_for(self._keeper, "there is a keeper")
+
+    def _keeper(self) -> int:
+        started = _started_by(self.pid)
+        for pid in tuple(started):
+            if _name(pid) == "penstock-zygote":
+                started += _started_by(pid)
+        return next((pid for pid in started if _is_keeper(pid)), 0)
 
     @property
-    def _started(self) -> list[int]:
-        listed = list(Path(f"/proc/{self.pid}/task").glob("*/children"))  # A thread may have started them.
-        if listed:
-            return [int(pid) for children in listed for pid in children.read_text().split()]
-        output = subprocess.run(["pgrep", "-P", str(self.pid)], capture_output=True, text=True, check=False).stdout
-        return [int(pid) for pid in output.split()]
+    def has_keeper(self) -> bool:
+        """Whether there is a keeper at this moment."""
+        return bool(self._keeper())
 
     @property
     def log(self) -> str:
@@ -123,6 +136,34 @@ class Worker:
         return self.process is not None and self.process.poll() is not None
 
 
+def _started_by(parent: int) -> list[int]:
+    """Process ids of a process's children that have not ended."""
+    listed = list(Path(f"/proc/{parent}/task").glob("*/children"))  # A thread may have started them.
+    found: list[int] = []
+    for children in listed:
+        with contextlib.suppress(OSError):
+            found += [int(pid) for pid in children.read_text().split()]
+    return [pid for pid in found if _lives(pid)]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def _is_keeper(pid: int) -> bool:
-    command = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return "penstock.engine.keeper" in command.stdout
+    if _name(pid) == "penstock-keeper":
+        return True
+    try:
+        return b"penstock.engine.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

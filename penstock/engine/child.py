@@ -62,6 +62,7 @@ LONG_SECONDS = 0.1
 before five times as long, by the same clock, so a child that does not ask has lost none."""
 RESET = ("SIGHUP", "SIGTTIN", "SIGTTOU", "SIGQUIT", "SIGINT", "SIGCHLD")
 WAIT_SECONDS = 1.0
+FLUSH_SECONDS = 2.0
 ORDERS_SECONDS = 0.2
 """How long a child that is to end still waits for an answer that it has asked for."""
 
@@ -140,6 +141,7 @@ class Child:
             pass
         self._give_back()
         signals.worker_process_shutdown.send(sender=self._plan.hostname, pid=os.getpid(), exitcode=code)
+        _flush_sentry()
         self._claiming.close()
         return code
 
@@ -418,6 +420,12 @@ class Child:
         """These incarnations were silent for a lease: what was claimed under them is somebody else's."""
         self._claims.abandon(workers)
         self._asked = {token: job for token, job in self._asked.items() if self._claims.holds(token)}
+
+
+def _flush_sentry() -> None:
+    """Its integration does this at the end of billiard's loop, of which there is none here."""
+    if (sentry := sys.modules.get("sentry_sdk")) is not None:
+        sentry.flush(timeout=FLUSH_SECONDS)
 
 
 def _resident_kib() -> int:

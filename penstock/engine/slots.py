@@ -15,10 +15,11 @@ from __future__ import annotations
 import fcntl
 import json
 import mmap
+import socket
 import struct
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -104,7 +105,7 @@ _KINDS = {name: struct.Struct("<" + kind) for name, kind in _FIELDS}
 _START = struct.Struct("<qqqqddddqq")
 _START_AT = _OFFSETS["is_running"]
 _INTEGER = struct.Struct("<q")
-_TARGET, _RETIRED, _CLOSING, _USED, _SLEEPING, _NAMES = 0, 8, 16, 24, 32, 64
+_TARGET, _RETIRED, _CLOSING, _USED, _SLEEPING, _ZYGOTE_SLEEPS, _NAMES = 0, 8, 16, 24, 32, 40, 64
 
 
 @dataclass(frozen=True)
@@ -266,6 +267,10 @@ class Slots:
         # Pages that nobody has touched take no memory.
         self._memory = mmap.mmap(-1, _HEADER + count * SIZE)
         self._lock = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the worker
+        self.woken, self._waker = socket.socketpair()
+        """The first becomes readable when somebody wakes the zygote."""
+        for end in (self.woken, self._waker):
+            end.setblocking(False)
         self.all = tuple(Slot(self._memory, index, self._lock.fileno()) for index in range(count))
 
     def _header(self, at: int) -> int:
@@ -324,6 +329,25 @@ class Slots:
     @keeper_sleeps.setter
     def keeper_sleeps(self, value: bool) -> None:
         _INTEGER.pack_into(self._memory, _SLEEPING, int(value))
+
+    @property
+    def zygote_sleeps(self) -> bool:
+        """Whether the zygote does not look at the slots, because nothing ran that has a limit."""
+        return bool(self._header(_ZYGOTE_SLEEPS))
+
+    @zygote_sleeps.setter
+    def zygote_sleeps(self, value: bool) -> None:
+        _INTEGER.pack_into(self._memory, _ZYGOTE_SLEEPS, int(value))
+
+    def wake_zygote(self) -> None:
+        """Has it look now."""
+        with suppress(BlockingIOError):
+            self._waker.send(b".")
+
+    @property
+    def waker(self) -> int:
+        """The descriptor by which :meth:`wake_zygote` does that, for signals."""
+        return self._waker.fileno()
 
     @property
     def most(self) -> int:

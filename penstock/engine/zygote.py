@@ -79,12 +79,9 @@ class Zygote:
         # What is here by now is never collected, so no child copies it in order to look whether it may be.
         gc.collect()
         gc.freeze()
-        woken, waker = socket.socketpair()
-        woken.setblocking(False)
-        waker.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-        self._selector.register(woken, selectors.EVENT_READ, lambda: woken.recv(1 << 12))
+        signal.set_wakeup_fd(self._slots.waker, warn_on_full_buffer=False)
+        self._selector.register(self._slots.woken, selectors.EVENT_READ, lambda: self._slots.woken.recv(1 << 12))
         self._selector.register(self._commands, selectors.EVENT_READ, self._read)
         while not self._slots.is_closing or self._children:
             self._turn()
@@ -98,8 +95,13 @@ class Zygote:
         self._drain_surplus()
         has_limits = self._enforce()
         wait = TICK_SECONDS if has_limits or self._not_before > time.monotonic() else REST_SECONDS
+        if wait == REST_SECONDS:
+            # It says so and looks once more: a job with a limit that starts afterwards wakes it.
+            self._slots.zygote_sleeps = True
+            wait = TICK_SECONDS if self._has_limits() else REST_SECONDS
         for key, _ in self._selector.select(wait):
             key.data()
+        self._slots.zygote_sleeps = False
 
     def _read(self) -> None:
         chunk = self._commands.recv(1 << 16)
@@ -277,6 +279,11 @@ class Zygote:
             self._looked_at_memory = now
             self._cap_memory(most)
         return watched or bool(most and any(slot.get("is_running") for slot, _ in self._children.values()))
+
+    def _has_limits(self) -> bool:
+        """Whether something runs that has a limit."""
+        limits = (slot.limits() for slot, _ in self._children.values())
+        return any(number and (soft or hard) for number, _, soft, hard in limits)
 
     def _insist(self, pid: int, number: int, now: float) -> None:
         """A job that was to be terminated has some seconds to see to it; code that is not Python's hears of no signal."""

@@ -103,6 +103,12 @@ class Handing:
             file.write(record)
         return path
 
+    def watch_limits(self) -> None:
+        """A job begins that has a time limit: whoever ends it must not sleep."""
+        if self._slots.zygote_sleeps:
+            self._slots.zygote_sleeps = False
+            self._slots.wake_zygote()
+
     # -- as the keeper's outlet of this process, for the ledger's backend ---------------------------------------
 
     is_open = True

@@ -26,7 +26,8 @@ OUTSIDE = (
     "kombu.",
 )
 """Modules that the tracer calls before and after a body."""
-_TRACER = next(code for code in trace.build_tracer.__code__.co_consts if getattr(code, "co_name", None) == "trace_task")
+_TRACER = ("trace_task", trace.__file__)
+"""Name and file of the tracer's code. Not the code itself: whoever watches an application wraps what makes it."""
 
 
 def install(slot: Slot) -> None:
@@ -43,7 +44,7 @@ def install(slot: Slot) -> None:
 def is_in_body(frame: FrameType | None) -> bool:
     """Whether a frame is inside of a task's body, seen from the tracer that has called it."""
     inner: FrameType | None = None
-    while frame is not None and frame.f_code is not _TRACER:
+    while frame is not None and (frame.f_code.co_name, frame.f_code.co_filename) != _TRACER:
         inner, frame = frame, frame.f_back
     if frame is None or not _is_before_outcome(frame.f_locals):
         return False

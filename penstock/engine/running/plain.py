@@ -65,6 +65,8 @@ class PlainRunner:
             mark = collecting.open(collection)
         start, started_at = time.monotonic(), time.time()
         self._slot.begin(job, start, started_at, soft, hard)
+        if soft or hard:
+            self._handing.watch_limits()
         error = None
         info = None
         try:

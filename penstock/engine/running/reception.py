@@ -263,6 +263,8 @@ class InlinePool:
         soft, hard = soft_timeout or self._limits[0] or 0.0, timeout or self._limits[1] or 0.0
         now = time.monotonic()
         self._slot.begin(job, now, time.time(), soft, hard)
+        if soft or hard:
+            self._handing.watch_limits()
         try:
             told, error = self._run(target, args, kwargs or {})
         finally:
