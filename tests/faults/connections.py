@@ -25,10 +25,8 @@ def cut_in_mid_body(ground: Ground) -> None:
 @fault("W7", "the same, jobs claimed and not started", sides=(LATE, OURS))
 def cut_with_claimed_jobs(ground: Ground) -> None:
     proxy, gate = ground.proxy(), ground.gate()
-    ground.worker(through=proxy.url)
-    running, *_ = ground.enqueue("until", gate, count=3)
-    ground.started(running)
-    ground.taken()
+    worker = ground.worker(through=proxy.url)
+    running, _ = ground.hoard(worker, gate, "until", gate, count=2)
     proxy.cut()
     ground.worker()
     ground.watch(running, seconds=4)

@@ -255,6 +255,32 @@ class Ground:
         """Processes that come to the step pass it again."""
         (self.folder / step).unlink()
 
+    def hoard(self, worker: Worker, gate: str, task: str, *args: Any, count: int) -> tuple[str, list[str]]:
+        """A job that runs until the gate is open, and others behind it, of which its worker has claimed some.
+
+        Ours claims but one job at a time unless it has seen quick ones, and gives back what waits behind a long one
+        after half a second; stock's prefetches whatever comes.
+        """
+        if not self.side.is_ours:
+            (running,) = self.enqueue("until", gate)
+            self.started(running)
+            jobs = self.enqueue(task, *args, count=count)
+            self.wait(lambda: (self.client.llen(QUEUE) or 0) < count, "the worker claims some of them")
+            return running, jobs
+        self.settled(*self.enqueue("work", count=60))
+        children = worker.children
+        worker.freeze_only(children)
+        (running,) = self.enqueue("until", gate)
+        jobs = self.enqueue(task, *args, count=count)
+        worker.thaw(children)
+        self.started(running)
+        if self._claims() < 2:
+            raise Unplayed("the worker claimed but one job")
+        return running, jobs
+
+    def _claims(self) -> int:
+        return sum(self.client.hlen(key) for key in self.client.scan_iter("penstock:inflight:*"))
+
     # -- what is waited for -------------------------------------------------------------------------------------
 
     def wait(self, condition: Callable[[], T], what: str, timeout: float = 20.0) -> T:

@@ -22,13 +22,11 @@ def worker_killed_in_mid_body(ground: Ground) -> None:
 
 @fault("W3", "kill -9 of a whole worker that holds claimed jobs, none started")
 def worker_killed_before_the_start(ground: Ground) -> None:
-    worker, gate = ground.worker(), ground.gate()
-    running, *claimed = ground.enqueue("until", gate, count=3)
-    ground.started(running)
-    ground.taken()
-    ground.worker()
+    worker, other, gate = ground.worker(), ground.worker("-Q", "another"), ground.gate()
+    _, claimed = ground.hoard(worker, gate, "work", count=2)
     worker.kill()
     ground.strike(*claimed)
+    ground.let_serve(other)
     ground.open(gate)
     ground.settle()
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 CHUNK = 1 << 16
+ARRAY = b"*"
+"""How Redis begins what a claim of either side brings. Our keepers look at a queue as well, and get a lone message."""
 COMMITTED, ROLLED_BACK = b"COMMIT\0", b"ROLLBACK\0"
 """How PostgreSQL tells that a transaction is over."""
 
@@ -86,7 +88,7 @@ class Proxy:
         self.cut()
 
     def hold_reply_with(self, text: str) -> None:
-        """From the first reply that holds ``text`` on, its connection's client gets nothing."""
+        """From the first claim's reply that holds ``text`` on, its connection's client gets nothing."""
         self._held = text.encode()
 
     def drop_reply_to(self, *texts: str) -> None:
@@ -110,7 +112,7 @@ class Proxy:
         self._committing, self._cut_when_held = job.encode(), True
 
     def drop_reply_with(self, text: str) -> None:
-        """The first reply that holds ``text`` is lost with its connection."""
+        """The first claim's reply that holds ``text`` is lost with its connection."""
         self._held, self._cut_when_held = text.encode(), True
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -183,7 +185,7 @@ class Proxy:
             return False
         if link.hold_reply:
             return self._keep(link)
-        if self._held and self._held in data:
+        if self._held and self._held in data and data.startswith(ARRAY):
             self._held = b""
             return self._keep(link)
         if self._committing and link.names_job and COMMITTED in data:

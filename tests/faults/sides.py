@@ -18,7 +18,8 @@ import psutil
 from tests.faults.deaths import Deaths
 from tests.live import ROOT
 
-KEEPER = "penstock.engine.keeper"
+OUR_PARTS = {"keeper": "penstock-keeper", "zygote": "penstock-zygote", "child": "penstock-child"}
+"""The processes of our workers, by the names that they give themselves."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Side:
     name: str
     app: str
     config: dict[str, Any] = field(default_factory=dict, hash=False)
+    pool: str = "celery.concurrency.prefork:TaskPool"
+    consumer: str = "celery.worker.consumer.consumer:Consumer"
     transport: str = "kombu.transport.redis:Transport"
     backend: str = "celery.backends.redis:RedisBackend"
 
@@ -42,7 +45,7 @@ class Side:
 
     def check(self, portrait: dict[str, Any]) -> None:
         """Raises AssertionError unless a worker is made as this side's workers are."""
-        for part in ("transport", "backend"):
+        for part in ("pool", "consumer", "transport", "backend"):
             assert portrait[part] == getattr(self, part), f"{self.name}: its {part} is {portrait[part]}"
         assert bool(portrait["ours"]) == self.is_ours, f"{self.name}: modules {portrait['ours']}"
 
@@ -52,6 +55,8 @@ LATE = Side("stock, acks late", "stock", {"task_acks_late": True})
 OURS = Side(
     "ours",
     "our",
+    pool="penstock.engine.pool:Pool",
+    consumer="penstock.engine.parent:Parent",
     transport="penstock.broker.transport:Transport",
     backend="penstock.ledger.backend:LedgerBackend",
 )
@@ -97,12 +102,21 @@ class Worker:
     @property
     def keeper(self) -> int | None:
         """Process id of our keeper; a stock worker has none."""
-        return next((pid for pid in self.everyone if KEEPER in _command(pid)), None)
+        return next(iter(self._named("keeper")), None)
+
+    @property
+    def zygote(self) -> int | None:
+        """Process id of what forks our children; a stock worker has none."""
+        return next(iter(self._named("zygote")), None)
 
     @property
     def children(self) -> list[int]:
         """Process ids of the pool."""
-        return [pid for pid in self.everyone if pid != self.parent and KEEPER not in _command(pid)]
+        ours = self._named("child")
+        return ours or [pid for pid in self.everyone if pid != self.parent and _name(pid) not in OUR_PARTS.values()]
+
+    def _named(self, part: str) -> list[int]:
+        return [pid for pid in self.everyone if _name(pid) == OUR_PARTS[part]]
 
     @property
     def memory(self) -> int:
@@ -111,8 +125,18 @@ class Worker:
 
     def freeze(self) -> None:
         """SIGSTOP of everyone."""
-        for pid in self.everyone:
+        self.freeze_only(self.everyone)
+
+    def freeze_only(self, pids: Sequence[int]) -> None:
+        """SIGSTOP of some of its processes."""
+        for pid in pids:
             os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self, pids: Sequence[int]) -> None:
+        """SIGCONT of those that are still there."""
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def kill(self) -> float:
         """kill -9 of everyone at once, as when the host is gone. Returns when."""
@@ -131,9 +155,18 @@ class Worker:
         assert self.keeper is not None
         return self._kill([self.keeper])
 
+    def kill_zygote(self) -> float:
+        """kill -9 of the zygote alone; the kernel ends its children."""
+        assert self.zygote is not None
+        return self._kill([self.zygote])
+
     def stop(self) -> None:
         """SIGTERM: Celery's warm shutdown. Does not wait."""
         self.process.send_signal(signal.SIGTERM)
+
+    def stop_group(self) -> None:
+        """SIGTERM to every process of the worker, as service managers and terminals do it. Does not wait."""
+        os.killpg(self.parent, signal.SIGTERM)
 
     @property
     def has_ended(self) -> bool:
@@ -141,9 +174,10 @@ class Worker:
         return self.process.poll() is not None
 
     def _kill(self, pids: list[int]) -> float:
-        everyone = self.everyone
+        everyone, children = self.everyone, self.children
+        dragged_along = everyone if self.parent in pids else children if self.zygote in pids else ()
         self._deaths.watch(everyone)
-        struck = self._deaths.kill(pids, dragged_along=everyone if self.parent in pids else ())
+        struck = self._deaths.kill(pids, dragged_along)
         if self.parent in pids:
             self.process.wait()
         return struck
@@ -179,8 +213,8 @@ class Producer:
             self._process.communicate()
 
 
-def _command(pid: int) -> str:
+def _name(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""

@@ -18,7 +18,7 @@ from tests.faults.effects import CHILD, COMMITTED, END, HELD, RETRIED, START, WO
 
 PATIENCE = 180.0
 """Seconds after which a waiting body or a held process gives up: nothing of a run may live for ever."""
-BEFORE_COMMIT = "before-commit"
+BEFORE_COMMIT, AFTER_CLAIM = "before-commit", "after-claim"
 HOLD = "FAULTS_HOLD"
 """Environment variable with a folder; a file of a step's name in it holds every process that reaches the step."""
 OLD = "FAULTS_OLD"
@@ -120,6 +120,22 @@ def hold_before_commit(backend: Any) -> None:
         return store(self, task_id, *args, **kwargs)
 
     backend.mark_as_done = mark_as_done
+
+
+def hold_after_claim(child: Any) -> None:
+    """Lets a run stop one of our children right after it has received what it has claimed, with nothing started.
+
+    Args:
+        child: the module of the children, which reads each message by this function.
+    """
+    read = child.opened
+
+    def opened(claimed: Any, *args: Any) -> Any:
+        job = read(claimed, *args)
+        _hold(AFTER_CLAIM, job.headers.get("id"))
+        return job
+
+    child.opened = opened
 
 
 def note_commits(backend: Any) -> None:
