@@ -16,8 +16,6 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import process as processes
 from pathlib import Path
@@ -48,6 +46,7 @@ from penstock.engine.running.line import Line
 from penstock.engine.running.opening import Job, opened
 from penstock.engine.running.pace import Pace
 from penstock.engine.running.plain import PlainRunner
+from penstock.engine.running.quickening import quicken
 from penstock.engine.running.rates import Rates
 from penstock.engine.running.reception import InlinePool, Reception
 from penstock.engine.slots import Orders, Slot, Slots
@@ -176,6 +175,7 @@ class Child:
         worker_state.reset_state()
         ledger_backend.leave_to_tracer()
         set_outlet(self._handing if isinstance(app.backend, LedgerBackend) else None)
+        quicken(app)
         build_tracers(app, plan.hostname, logs_success=not plan.logs_in_batches)
         self._pool = InlinePool(
             self._slot,
@@ -270,8 +270,10 @@ class Child:
             except envelope.Unreadable as error:
                 self._claims.settle(message.token, "quarantine", str(error))
                 continue
-            with self._putting_away(job):
+            try:
                 self._admit(job)
+            except NONSENSE as error:
+                self._put_away(job, error)
         self._slot.put("held", len(self._waiting) + len(self._asked))
 
     def _admit(self, job: Job) -> None:
@@ -304,8 +306,10 @@ class Child:
             if self._waiting and self._pace.is_slow(job.headers.get("task", "")):
                 self._return_waiting()
             began = time.monotonic()
-            with self._putting_away(job):
+            try:
                 self._run(job)
+            except NONSENSE as error:
+                self._put_away(job, error)
             self._slot.end(self._pool.done)
             took = time.monotonic() - began
             if took > LONG_SECONDS:
@@ -314,18 +318,14 @@ class Child:
                 return
         self._slot.put("held", len(self._asked))
 
-    @contextmanager
-    def _putting_away(self, job: Job) -> Iterator[None]:
+    def _put_away(self, job: Job, error: Exception) -> None:
         """A message that nobody expected to be like this must not end this child, and then the next."""
-        try:
-            yield
-        except NONSENSE as error:
-            logger.exception("a message cannot be dealt with")
-            reason, id = f"{type(error).__name__}: {error}", envelope.job_id(job.payload)
-            if id:
-                self._claims.settle(job.token, "bury", reason, id)
-            else:
-                self._claims.settle(job.token, "quarantine", reason)
+        logger.error("a message cannot be dealt with", exc_info=error)
+        reason, id = f"{type(error).__name__}: {error}", envelope.job_id(job.payload)
+        if id:
+            self._claims.settle(job.token, "bury", reason, id)
+        else:
+            self._claims.settle(job.token, "quarantine", reason)
 
     def _run(self, job: Job) -> None:
         id = job.headers.get("id")

@@ -188,7 +188,8 @@ class Slot:
     # -- by the child -------------------------------------------------------------------------------------------
 
     def begin(self, job: Begun, now: float, at: float, soft: float, hard: float) -> None:
-        """A job starts. The message goes in first: whoever sees the new number finds its message.
+        """A job starts. That it does goes in last: whoever sees it finds all else, and no time of the job before, which
+        may have started long ago and would make this one look as if it had been running since.
 
         Args:
             now: monotonic; ``at``: seconds since 1970.
@@ -206,7 +207,7 @@ class Slot:
         _START.pack_into(
             memory,
             base + _START_AT,
-            IN_BODY,
+            0,
             job.number,
             job.step,
             claimed.deliveries,
@@ -217,6 +218,7 @@ class Slot:
             length,
             len(queue),
         )
+        self.put("is_running", IN_BODY)
 
     def ending(self) -> None:
         """The body has ended, and is not handed over yet: no limit holds any more, and nothing waits behind it."""
@@ -246,7 +248,10 @@ class Slot:
 
     def limits(self) -> tuple[int, float, float, float]:
         """(number, started, soft, hard) of the body that runs; number 0: none does."""
-        is_running, number, _, _, started, _, soft, hard, _, _ = self._start()
+        read = self._start()
+        while (again := self._start()) != read:
+            read = again
+        is_running, number, _, _, started, _, soft, hard, _, _ = read
         return (number if is_running == IN_BODY else 0), started, soft, hard
 
     def _start(self) -> tuple[int, int, int, int, float, float, float, float, int, int]:

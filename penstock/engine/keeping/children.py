@@ -181,7 +181,8 @@ class Children(Duty):
     def _recall(self, slot: Slot, number: int) -> None:
         """Under the lock: either the child has gone on, or what waits in it is ours from now on."""
         with slot.locked():
-            if slot.limits()[0] != number:
+            now_running, started, _, _ = slot.limits()
+            if now_running != number or time.monotonic() - started < RECALL_SECONDS:
                 return
             slot.put("recalled", number)
         reader = self._reader(slot)

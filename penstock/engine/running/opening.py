@@ -7,9 +7,9 @@ unusual is asked. Those take the short way; everything else takes Celery's.
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
+import msgspec
 from celery.worker import state
 
 from penstock.broker import envelope
@@ -17,6 +17,9 @@ from penstock.broker.scripts import Claimed
 from penstock.engine.running.duties import TaskDuties
 from penstock.message import OUTBOX
 
+decode = msgspec.json.Decoder().decode
+KOMBU_TYPES_TEXT = envelope.KOMBU_TYPES.decode()
+ENCODINGS = (None, "", "utf-8", "base64")
 JSON, UTF8 = "application/json", "utf-8"
 NEVER_PLAIN = ("retries", "expires", "eta", OUTBOX, "stamped_headers", "replaced_task_nesting")
 """Headers with which a message is not plain, when they say something."""
@@ -55,7 +58,7 @@ def opened(claimed: Claimed, known: dict[str, TaskDuties]) -> Job:
     Raises:
         Unreadable: nobody can read it.
     """
-    payload = envelope.read(claimed.raw)
+    payload = _quickly(claimed.raw) or envelope.read(claimed.raw)
     job = Job(claimed, payload)
     headers = job.headers
     name = headers.get("task")
@@ -65,6 +68,24 @@ def opened(claimed: Claimed, known: dict[str, TaskDuties]) -> Job:
         if duties.is_plain and not claimed.deliveries and _is_plain(headers, payload):
             job.body = _body(payload)
     return job
+
+
+def _quickly(raw: bytes) -> dict[str, Any] | None:
+    """The envelope, if nothing about it is unusual. msgspec takes a quarter of the time of Python's own decoder, and what
+    it refuses or does not know (surrogates, NaN, kombu's types) is left to that.
+    """
+    if envelope.KOMBU_TYPES in raw:
+        return None
+    try:
+        payload = decode(raw)
+        properties, headers = payload["properties"], payload["headers"]
+        if type(payload["body"]) is not str or type(headers) is not dict or type(properties) is not dict:
+            return None
+        if type(properties["delivery_info"]) is not dict or properties.get("body_encoding") not in ENCODINGS:
+            return None
+    except (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return payload  # type: ignore[no-any-return]
 
 
 def _is_plain(headers: dict[str, Any], payload: dict[str, Any]) -> bool:
@@ -82,8 +103,8 @@ def _body(payload: dict[str, Any]) -> Any:
     try:
         if payload["properties"].get("body_encoding") == "base64":
             text = base64.b64decode(text)
-        body = json.loads(text)
-    except (ValueError, RecursionError):
+        body = decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     if type(body) is not list or len(body) != 3:
         return None
@@ -94,7 +115,8 @@ def _body(payload: dict[str, Any]) -> Any:
     if limits and (type(limits) is not list or len(limits) != 2 or not all(map(_is_limit, limits))):
         return None
     # What kombu's decoder would rebuild.
-    return None if envelope.KOMBU_TYPES in (text if isinstance(text, bytes) else text.encode()) else body
+    marked = KOMBU_TYPES_TEXT in text if isinstance(text, str) else envelope.KOMBU_TYPES in text
+    return None if marked else body
 
 
 def _is_limit(value: Any) -> bool:

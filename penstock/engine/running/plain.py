@@ -20,6 +20,7 @@ from kombu.utils.imports import symbol_by_name
 from penstock.engine.running.announcing import Announcer
 from penstock.engine.running.handing import PLAIN, TELL, Handing
 from penstock.engine.running.opening import Job
+from penstock.engine.running.quickening import CustomHeaders
 from penstock.engine.running.reception import Reception
 from penstock.engine.slots import Slot
 from penstock.ledger import collecting
@@ -42,6 +43,7 @@ class PlainRunner:
         self._announcer = announcer
         self._hostname = hostname
         self._requests: dict[str, Any] = {}
+        self._custom_headers = CustomHeaders()
 
     def run(self, job: Job, claimed_at: float) -> float:
         """Runs a plain job to its end; how long its body took, in seconds.
@@ -97,6 +99,7 @@ class PlainRunner:
         held = self._claims.holder(claimed.token)
         return {
             **job.headers,
+            "headers": self._custom_headers.of(job.headers),
             "properties": properties,
             "reply_to": properties.get("reply_to"),
             "correlation_id": properties.get("correlation_id"),

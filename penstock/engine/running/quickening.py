@@ -1,0 +1,69 @@
+"""What Celery's tracer does for threads and greenlets in general, done for a process that runs one job at a time.
+
+Nothing here changes what a task sees. Each of these is a part of Celery's that the tracer asks for again and again, made
+cheaper for the case that a child is; together they are a third of what the tracer takes.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from celery import _state
+from celery.app import trace
+from celery.app.task import Context
+
+from penstock.ledger.backend import LedgerBackend
+
+PLAIN = frozenset({int, bool, float, type(None)})
+TOLD_ELSEWHERE = frozenset({*Context.__dict__, "lang", "task", "argsrepr", "kwargsrepr", "compression"})
+"""Headers that are no header of an application's own, as Celery's request sees it."""
+_saferepr = trace.saferepr
+
+
+class _Storage(threading.local):
+    """In place of Celery's storage by thread and greenlet, which is written in Python."""
+
+    stack: list[Any]
+
+    def __release_local__(self) -> None:
+        self.__dict__.clear()
+
+
+def quicken(app: Any) -> None:
+    """In a child, before the tracers are built."""
+    _state._task_stack._local = _Storage()
+    backend = app.backend
+    for task in app.tasks.values():
+        if task.request_stack is not None:
+            task.request_stack._local = _Storage()
+        if isinstance(backend, LedgerBackend) and task._backend is None:
+            # Otherwise looked up by thread, four times a job. Ours is the same for all.
+            task.backend = backend
+    trace.saferepr = _repr
+
+
+def _repr(value: Any, *limits: Any, **more: Any) -> str:
+    """Numbers, which are never cut, without a search for what might contain itself."""
+    return repr(value) if type(value) in PLAIN else str(_saferepr(value, *limits, **more))
+
+
+class CustomHeaders:
+    """The headers of an application's own, found once for all messages that have the same ones."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def of(self, headers: dict[str, Any]) -> dict[str, Any] | None:
+        """As Celery's request has them; None: there are none."""
+        names = tuple(headers)
+        custom = self._known.get(names)
+        if custom is None:
+            if len(self._known) >= MOST:
+                self._known.clear()
+            custom = self._known[names] = tuple(name for name in names if name not in TOLD_ELSEWHERE)
+        return {name: headers[name] for name in custom} or None
+
+
+MOST = 1000
+"""Sets of headers that are remembered."""
