@@ -114,7 +114,7 @@ class AMQP(celery.app.amqp.AMQP):
             conf.task_serializer, conf.task_compression, conf.task_publish_retry, policy, _patience(policy)
         )
 
-    def TaskConsumer(self, channel: Any, queues: Any = None, accept: Any = None, **kwargs: Any) -> Any:  # noqa: N802
+    def TaskConsumer(self, channel: Any, queues: Any = None, accept: Any = None, **kwargs: Any) -> Any:
         """Celery's; for a worker whose children claim for themselves, what stands for it."""
         serve = getattr(channel, SERVE, None)
         if serve is None:

@@ -1,10 +1,11 @@
-"""Celery's autoscaler for children that claim for themselves: by what they run, and by what still waits in the queues."""
+"""Celery's autoscaler for children that claim for themselves: by what they run, and by what waits in the queues."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
+from celery.worker.autoscale import AUTOSCALE_KEEPALIVE
 from celery.worker.autoscale import Autoscaler as CeleryAutoscaler
 from redis.exceptions import RedisError
 
@@ -22,7 +23,8 @@ class Autoscaler(CeleryAutoscaler):
         self._is_ours = isinstance(self.pool, Pool)
         if self._is_ours:
             # Celery looks when a job has come, which this process does not see, and each half minute.
-            self._scale_down_after, self.keepalive = self.keepalive, LOOK_SECONDS
+            self._scale_down_after = AUTOSCALE_KEEPALIVE
+            self.keepalive = LOOK_SECONDS
 
     @property
     def qty(self) -> int:

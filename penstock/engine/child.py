@@ -388,12 +388,14 @@ class Child:
             self._is_full = news["full"]
         if "lost" in news:
             self._lose(news["lost"])
-        if "changed" in news and self._gate is not None:
-            self._gate.comebacks.notice(news["changed"])
-        if "started" in news and self._gate is not None:
-            self._gate.open(news["started"])
+        if self._gate is not None:
+            self._gate.comebacks.notice(news.get("changed", 0))
+            self._gate.open(news.get("started", ()))
         if "revoked" in news:
             self._claims.learn(news["revoked"], [tuple(stamp) for stamp in news["stamps"]], news["version"])
+        self._on_news_of_tasks(news)
+
+    def _on_news_of_tasks(self, news: dict[str, Any]) -> None:
         if "unknown" in news:
             sources = (Source(queue, int(step), task) for task, queue, step in news["unknown"])
             self._claims.unknown = tuple(source for source in sources if source.task in self._known)

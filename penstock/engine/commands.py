@@ -1,4 +1,4 @@
-"""Remote control about jobs that run in children: Celery's commands, which look at its requests, see them as they are now."""
+"""Remote control about jobs that run in children: Celery's commands see its requests as they are at that moment."""
 
 from __future__ import annotations
 

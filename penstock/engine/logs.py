@@ -1,4 +1,4 @@
-"""Lines of level INFO about jobs, written in batches by the keeper: what Celery logs twice per job costs more than most.
+"""Lines of level INFO about jobs, written in batches by the keeper: the two that Celery logs cost more than most jobs.
 
 Only where logging is as Celery sets it up: a stream or a file, and its format. Whoever has set up logging of their own
 gets every line by way of that, from the process that it is about.
@@ -18,7 +18,7 @@ strategy_logger, trace_logger = get_logger("celery.worker.strategy"), get_logger
 
 def reads_info() -> bool:
     """Whether anybody reads what is logged about jobs at level INFO."""
-    return strategy_logger.isEnabledFor(logging.INFO) or trace_logger.isEnabledFor(logging.INFO)
+    return any(logger.isEnabledFor(logging.INFO) for logger in (strategy_logger, trace_logger))
 
 
 def is_celerys_logging() -> bool:

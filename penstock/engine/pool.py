@@ -16,7 +16,6 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +191,7 @@ class Pool(BasePool):
         return self._zygote_ended() and not self.slots.is_closing
 
     def _get_info(self) -> dict[str, Any]:
-        info = super()._get_info()
+        info: dict[str, Any] = super()._get_info()
         info.update(
             {
                 "max-concurrency": self.num_processes,
@@ -240,12 +239,9 @@ class Pool(BasePool):
                 os.kill(slot.get("pid"), signal.SIGKILL)
         self._join(time.monotonic() + KILL_SECONDS)
 
-    def join(self, seconds: float, is_enough: Callable[[], bool]) -> None:
-        """Waits so long for the children to end, or until it is enough."""
-        deadline = time.monotonic() + seconds
-        while not is_enough() and not self._join(min(deadline, time.monotonic() + TIMERS_SECONDS)):
-            if time.monotonic() >= deadline:
-                return
+    def join(self, seconds: float) -> None:
+        """Waits so long for the children to end."""
+        self._join(time.monotonic() + seconds)
 
     def _join(self, deadline: float | None) -> bool:
         """Waits until no child lives; False when the time was over before. The worker's heart goes on beating."""

@@ -1,7 +1,7 @@
-"""The keeper of a worker whose children claim for themselves: a fork of the zygote, to which all others of the worker call.
+"""The keeper of a worker whose children claim for themselves: a fork of the zygote, whom all others of the worker call.
 
-It begins the worker's lease, tells the children under which name and from which queues to claim, and does everything for
-them that :mod:`penstock.engine.keeper` does for a worker that claims.
+It begins the worker's lease, tells the children under which name and from which queues to claim, and does everything
+for them that :mod:`penstock.engine.keeper` does for a worker that claims.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class PoolKeeper(Keeper):
         self._known: dict[str, Any] = {}
         """What a child has to be told that calls now."""
         self._changed_ms = 0
+        self._is_called = False
         self._death_until = self._reminded = 0.0
         unused, reports = socket.socketpair()
         unused.close()
@@ -76,8 +77,7 @@ class PoolKeeper(Keeper):
 
     def _await_worker(self) -> bool:
         deadline = time.monotonic() + CALL_SECONDS
-        self._config: dict[str, Any] | None = None
-        while self._config is None:
+        while not self._is_called:
             if time.monotonic() > deadline:
                 return False
             for key, _ in self._selector.select(1.0):
@@ -106,7 +106,7 @@ class PoolKeeper(Keeper):
 
     def take_worker(self, line: socket.socket, config: dict[str, Any], rest: bytes) -> None:
         """The worker has called: what it says from now on is lines of JSON."""
-        if self._config is not None:  # It lost the line; what it has not heard comes again by the new one.
+        if self._is_called:  # It lost the line; what it has not heard comes again by the new one.
             with contextlib.suppress(KeyError, ValueError, OSError):
                 self._selector.unregister(self._link)
             self._link.close()
@@ -115,9 +115,9 @@ class PoolKeeper(Keeper):
         self._unsaid.clear()
         self._selector.modify(line, selectors.EVENT_READ, self._read)
         self._ended = False
-        if self._config is None:
+        if not self._is_called:
             self._begin(config)
-        self._config = config
+            self._is_called = True
         self._unread += rest
         self._take_unread()
 
@@ -140,7 +140,7 @@ class PoolKeeper(Keeper):
         self._look()
 
     def _look(self) -> None:
-        if self._config is not None:
+        if self._is_called:
             self._children.look_now()
 
     def _turn(self) -> None:
@@ -258,7 +258,7 @@ class PoolKeeper(Keeper):
     # -- the end ------------------------------------------------------------------------------------------------
 
     def _notice_lonely_children(self) -> None:
-        """When the worker has died, the kernel has ended the zygote and the children; their outcomes are in the rings."""
+        """When the worker has died, the kernel has ended zygote and children; what they handed over is in the rings."""
         if os.getppid() != self._parent and not self._ended:
             self._ended = True
 

@@ -1,7 +1,7 @@
 """What Celery's own process is shown of jobs that run in children: requests, as it would have made them itself.
 
-Nothing of this lies on a job's way. A request is made of the message in a child's slot when somebody asks, or on a timer
-a few times a second, for the few jobs that run at that moment.
+Nothing of this lies on a job's way. A request is made of the message in a child's slot when somebody asks, or on a
+timer a few times a second, for the few jobs that run at that moment.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Showing:
 
     def _made(self, raw: bytes, place: tuple[str, str, str], deliveries: int = 0) -> Shown | None:
         parent = self._parent
-        claimer, queue, token = place
+        claimer, _, token = place
         try:
             payload = envelope.read(raw)
             properties = payload["properties"]

@@ -1,9 +1,9 @@
 """What each child runs at this moment, in memory that all processes of a worker share.
 
 A slot is written by its child alone, but for the fields by which others ask something of it: ``orders``,
-``recalled``, ``soft_target`` and the reason of a kill. Writing costs a fraction of a microsecond and wakes nobody; parent, zygote and
-keeper read when they want to know. The memory is anonymous: it is made before the first fork and ends with its last
-process, whichever way that ends.
+``recalled``, ``soft_target`` and the reason of a kill. Writing costs a fraction of a microsecond and wakes nobody;
+parent, zygote and keeper read when they want to know. The memory is anonymous: it is made before the first fork and
+ends with its last process, whichever way that ends.
 
 A slot goes round: FREE → LIVE (the zygote has forked a child) → DEAD (the zygote has found its end) → FREE (the keeper
 has put the child's claims in order). Nobody else changes its standing, so nothing of a dead child is overwritten before
@@ -255,7 +255,7 @@ class Slot:
         return (number if is_running == IN_BODY else 0), started, soft, hard
 
     def _start(self) -> tuple[int, int, int, int, float, float, float, float, int, int]:
-        return _START.unpack_from(self._memory, self._at + _START_AT)  # type: ignore[return-value]
+        return _START.unpack_from(self._memory, self._at + _START_AT)
 
     def _bytes(self, offset: int, length: int) -> bytes:
         return bytes(self._memory[self._at + offset : self._at + offset + max(length, 0)])

@@ -1,8 +1,8 @@
 """The zygote: forks the keeper and the children of a worker, and watches over the children.
 
-It is forked from the worker before that has threads or connections, and has none itself, so it can fork at any time; all
-memory that was there by then stays shared. It does no I/O but with its worker, so nothing makes it late: time limits,
-memory limits and replacements are its.
+It is forked from the worker before that has threads or connections, and has none itself, so it can fork at any time;
+all memory that was there by then stays shared. It does no I/O but with its worker, so nothing makes it late: time
+limits, memory limits and replacements are its.
 
     worker ──target, drain, restart──► zygote ──fork──► keeper, child, child …
 
@@ -33,6 +33,7 @@ from celery import platforms
 from penstock.broker import envelope
 from penstock.engine import child
 from penstock.engine.child import Plan
+from penstock.engine.running import limits
 from penstock.engine.slots import Orders, Reason, Running, Slot, Standing
 
 logger = logging.getLogger("penstock.zygote")
@@ -267,12 +268,7 @@ class Zygote:
                 watched = True
             if hard and now - started >= hard:
                 self._kill(pid, slot, number, Reason.HARD_LIMIT)
-            elif (
-                soft
-                and now - started >= soft
-                and slot.get("soft_target") != number
-                and not slot.get("warned") == number
-            ):
+            elif soft and now - started >= soft and slot.get("soft_target") != number and slot.get("warned") != number:
                 self._warn(pid, slot, number, soft)
             watched = watched or bool(soft or hard)
         if (most := self._plan.max_memory_kib) and now - self._looked_at_memory > MEMORY_SECONDS:
@@ -282,11 +278,11 @@ class Zygote:
 
     def _has_limits(self) -> bool:
         """Whether something runs that has a limit."""
-        limits = (slot.limits() for slot, _ in self._children.values())
-        return any(number and (soft or hard) for number, _, soft, hard in limits)
+        looks = (slot.limits() for slot, _ in self._children.values())
+        return any(number and (soft or hard) for number, _, soft, hard in looks)
 
     def _insist(self, pid: int, number: int, now: float) -> None:
-        """A job that was to be terminated has some seconds to see to it; code that is not Python's hears of no signal."""
+        """A job that was to be terminated has some seconds to see to it; code that is not Python's hears no signal."""
         since = self._terminated.setdefault((pid, number), now)
         if now - since > INSIST_SECONDS:
             with contextlib.suppress(ProcessLookupError):
@@ -297,7 +293,7 @@ class Zygote:
         slot.put("soft_target", number)
         slot.put("warned", number)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, child.limits.SIGNAL)
+            os.kill(pid, limits.SIGNAL)
         if running is not None and running.number == number:
             logger.warning("Soft time limit (%ss) exceeded for %s", _seconds(soft), _title(running))
 

@@ -297,7 +297,7 @@ def _due(retry: Any) -> datetime | None:
 
 
 def leave_to_tracer() -> None:
-    """In a process that opens and fills its collections itself: Celery's two signals around each body tell nothing more.
+    """In a process that opens and fills its collections itself: two signals of Celery's have nothing to tell there.
 
     A signal that nobody listens to costs nothing, and these two would cost a third of what the tracer does.
     """

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from penstock.engine.keeping import Ward
 from penstock.engine.keeping.burial import Burial
@@ -27,7 +27,7 @@ from penstock.errors import PenstockError
 from penstock.ledger.delivery import claim_token
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.recording.plain import PlainSuccess
-from penstock.ledger.records import FollowUp, Record, Verdict
+from penstock.ledger.records import FollowUp, Record
 
 logger = logging.getLogger("penstock.keeper")
 TICK_SECONDS = 0.5
@@ -138,8 +138,8 @@ class Written:
     """What became of entries that are in the ledger now."""
 
     entries: Sequence[Entry | Plains]
-    verdicts: Sequence[Verdict | None | Sequence[Verdict]]
-    """None: not decided; the message is to be looked at again later. Those of plains are several."""
+    verdicts: Sequence[Any]
+    """Of each entry a Verdict, or None: not decided; the message is to be looked at again later. Of plains a list."""
     messages: Sequence[FollowUp]
     from_spool: bool = False
     """Whether it is another worker's, which had ended."""

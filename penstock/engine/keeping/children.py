@@ -1,5 +1,6 @@
-"""Looks after the children of the pool: reads what they hand over, recovers what the dead have left, and takes back what
-waits for too long behind a job that runs long.
+"""Looks after the children of the pool.
+
+Reads what they hand over, recovers what the dead have left, and takes back what waits for too long behind a long job.
 """
 
 from __future__ import annotations
@@ -217,8 +218,10 @@ class Children(Duty):
     # -- the dead -----------------------------------------------------------------------------------------------
 
     def _bury(self, slot: Slot) -> None:
-        """Puts the claims of a dead child in order: what it has handed over stands, what it ran is a crash unless it was
-        ended on purpose, and the rest was never started.
+        """Puts the claims of a dead child in order.
+
+        What it has handed over stands, what it ran is a crash unless it was ended on purpose, and the rest was never
+        started.
         """
         fork = slot.get("fork")
         if fork in self._burials:
@@ -326,7 +329,7 @@ class Children(Duty):
 
 
 class Burial:
-    """What is still to be done for a dead child. Until it is, its slot stays, for the next keeper should this one die."""
+    """What is still to be done for a dead child. Its slot stays until then, for the next keeper if this one dies."""
 
     def __init__(self, reader: RingReader) -> None:
         self.reader = reader

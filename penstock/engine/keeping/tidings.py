@@ -1,7 +1,7 @@
 """Tells what happens to jobs: events for whoever listens, lines for the log, counts for the worker's heartbeat.
 
-In batches, and behind everything that a job waits for. Events are Celery's own, those of one job in their order; each has
-the next time of the worker's logical clock, which `celery.events.State` sorts by.
+In batches, and behind everything that a job waits for. Events are Celery's own, those of one job in their order; each
+has the next time of the worker's logical clock, which `celery.events.State` sorts by.
 """
 
 from __future__ import annotations

@@ -114,13 +114,13 @@ class Claiming:
         """Before anything of this batch is opened: a job that was revoked while it waited must not start."""
         client, keys = self._client, self.scripts.keys
         first = f"({self._claims.revoked_version}"
-        ids: Any = client.zrange(keys.revoked, first, "+inf", byscore=True, withscores=True)  # type: ignore[arg-type]
+        ids: Any = client.zrange(keys.revoked, first, "+inf", byscore=True, withscores=True)
         stamps: Any = client.zrange(
             keys.revoked_stamps,
             first,
             "+inf",
             byscore=True,
-            withscores=True,  # type: ignore[arg-type]
+            withscores=True,
         )
         self._claims.learn(
             [id.decode() for id, _ in ids],

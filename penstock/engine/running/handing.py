@@ -1,6 +1,7 @@
 """Handing over: what a child leaves to its keeper, which outlives it.
 
-Entries are tuples of plain values; the first says of which kind they are. The keeper's half is ``penstock.engine.keeping.rings``.
+Entries are tuples of plain values; the first says of which kind they are. The keeper's half is
+``penstock.engine.keeping.rings``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a claimed message is: read once, looked at once.
 
-Nearly every message is plain: the first delivery of a job of a known task, in our own words, due now, from which nothing
-unusual is asked. Those take the short way; everything else takes Celery's.
+Nearly every message is plain: the first delivery of a job of a known task, due now, of which nothing unusual is asked.
+Those take the short way; everything else takes Celery's.
 """
 
 from __future__ import annotations
@@ -71,8 +71,10 @@ def opened(claimed: Claimed, known: dict[str, TaskDuties]) -> Job:
 
 
 def _quickly(raw: bytes) -> dict[str, Any] | None:
-    """The envelope, if nothing about it is unusual. msgspec takes a quarter of the time of Python's own decoder, and what
-    it refuses or does not know (surrogates, NaN, kombu's types) is left to that.
+    """The envelope, if nothing about it is unusual.
+
+    msgspec takes a quarter of the time of Python's own decoder, and what it refuses or does not know (surrogates, NaN,
+    kombu's types) is left to that.
     """
     if envelope.KOMBU_TYPES in raw:
         return None

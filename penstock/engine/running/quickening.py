@@ -1,7 +1,7 @@
 """What Celery's tracer does for threads and greenlets in general, done for a process that runs one job at a time.
 
-Nothing here changes what a task sees. Each of these is a part of Celery's that the tracer asks for again and again, made
-cheaper for the case that a child is; together they are a third of what the tracer takes.
+Nothing here changes what a task sees. Each of these is a part of Celery's that the tracer asks for again and again,
+made cheaper for the case that a child is; together they are a third of what the tracer takes.
 """
 
 from __future__ import annotations

@@ -74,8 +74,8 @@ class Reception(PutsAway, CeleryConsumer):
         self.connection_errors = ()
         self.event_dispatcher = announcer
         self.disable_rate_limits = disable_rate_limits
-        self.task_buckets = defaultdict(lambda: None)
-        self.on_task_message = set()
+        self.task_buckets: defaultdict[str, Any] = defaultdict(lambda: None)
+        self.on_task_message: set[Any] = set()
         self.controller = SimpleNamespace(state=state)
         self.qos = SimpleNamespace(increment_eventually=lambda: None, decrement_eventually=lambda: None)
         self.strategies = self.Strategies()

@@ -53,7 +53,7 @@ class PlainSuccess:
         self.id, self.queue = id, queue
         at = datetime.fromtimestamp(ended, UTC)
         self.enqueued_at = as_time(enqueued_at)
-        self.row = (
+        self.row: tuple[Any, ...] = (
             *_fitting(texts),
             *_BETWEEN,
             small_integer(priority),
