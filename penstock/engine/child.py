@@ -9,7 +9,6 @@ Its claims are in Redis, its outcomes in memory that the keeper reads: it may be
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -248,7 +247,7 @@ class Child:
             return
         if self._asked:
             self._wait(WAIT_SECONDS, None)
-        else:
+        elif not self._waiting:
             claimed = self._claiming.claim(self._count())
             if claimed:
                 self._take(claimed)
@@ -443,7 +442,6 @@ def _resident_kib() -> int:
 
 def live(plan: Plan, slot: Slot) -> int:
     """The child's process, after the fork; its exit code."""
-    gc.unfreeze()
     for name in RESET:
         platforms.signals.reset(name)
     platforms.signals.ignore("SIGINT")

@@ -41,8 +41,9 @@ class Parent(CeleryConsumer):
     connection: Any
     claims = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args: Any, worker_options: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        # A second at each start, to learn what the neighbours know to be revoked: children read that from Redis.
+        super().__init__(*args, worker_options={**(worker_options or {}), "without_mingle": True}, **kwargs)
         self.pool.disable_rate_limits = bool(self.disable_rate_limits)
         self.pool.most = int(getattr(self.controller, "max_concurrency", 0) or 0)
         timeout = float(self.app.conf.worker_soft_shutdown_timeout or 0)

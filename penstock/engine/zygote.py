@@ -33,6 +33,7 @@ from celery import platforms
 from penstock.broker import envelope
 from penstock.engine import child
 from penstock.engine.child import Plan
+from penstock.engine.keeping import LEASE_SECONDS
 from penstock.engine.running import limits
 from penstock.engine.slots import Orders, Reason, Running, Slot, Standing
 
@@ -65,6 +66,9 @@ class Zygote:
         self._forks = 0
         self._children: dict[int, tuple[Slot, float]] = {}
         self._keeper = 0
+        self._patience = float(plan.transport_options.get("lease_seconds", LEASE_SECONDS)) / 3
+        """How long a keeper may be stopped."""
+        self._keeper_stopped: float | None = None
         self._pause = 0.0
         self._not_before = 0.0
         self._looked_at_memory = 0.0
@@ -91,6 +95,7 @@ class Zygote:
     def _turn(self) -> None:
         self._bury()
         if not self._slots.is_closing:
+            self._replace_stopped_keeper()
             self._fork_keeper()
             self._fork_missing()
         self._drain_surplus()
@@ -131,6 +136,21 @@ class Zygote:
         if self._keeper or time.monotonic() < self._not_before:
             return
         self._keeper = self._fork(self._be_keeper)
+
+    def _replace_stopped_keeper(self) -> None:
+        """Somebody has stopped it, and goes on to: the lease would end, and jobs that run here would start elsewhere.
+
+        The next one reads on in the rings where this one was, and this one is gone before there is another.
+        """
+        if not self._keeper or not _is_stopped(self._keeper):
+            self._keeper_stopped = None
+            return
+        now = time.monotonic()
+        self._keeper_stopped = self._keeper_stopped or now
+        if now - self._keeper_stopped > self._patience:
+            logger.error("the keeper was stopped for %.1f s; it is ended", now - self._keeper_stopped)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._keeper, signal.SIGKILL)
 
     def _be_keeper(self) -> int:
         name_process("penstock-keeper")
@@ -339,6 +359,14 @@ def ending(status: int) -> str:
             return f"by {signal.Signals(number).name}"
         return f"by signal {number}"
     return f"with code {os.WEXITSTATUS(status)}"
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process stands still by SIGSTOP or its like."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except (OSError, IndexError):
+        return False
 
 
 def _title(running: Running) -> str:
