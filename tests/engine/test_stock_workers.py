@@ -43,6 +43,7 @@ def stock(live_broker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         connection.flushdb()
         with StartedEarly(
             "tests.celery_promises.stock_celery",
+            False,
             environment,
             folder / "worker.log",
             "-n",
