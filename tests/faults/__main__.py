@@ -21,6 +21,7 @@ from tests.faults import (  # noqa: F401  importing a group declares its scenari
     claims,
     clocks,
     connections,
+    drains,
     endings,
     kills,
     long_jobs,
@@ -29,6 +30,7 @@ from tests.faults import (  # noqa: F401  importing a group declares its scenari
     redis_faults,
     report,
     sql_faults,
+    steps,
     waiting,
 )
 from tests.faults.campaign import Campaign

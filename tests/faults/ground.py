@@ -378,6 +378,10 @@ class Ground:
         self.expect(Fate.FAILED, *jobs)
         self._found.errors |= dict.fromkeys(jobs, error)
 
+    def expect_no_other_start(self, *jobs: str) -> None:
+        """These must have started once when all is over, whoever died."""
+        self._found.once |= set(jobs)
+
     def expect_in_line(self, jobs: Sequence[str]) -> None:
         """These must start in this order."""
         self._found.in_line = list(jobs)

@@ -6,6 +6,7 @@
 | I2 | a start that nothing excuses: no retry asked for, and the former attempt's process was not killed: doubled |
 | I3 | a start while a former attempt's process lives: doubled |
 | I4 | a start after the result was stored: repeated if the process that stored it was killed, doubled if not |
+| - | a start of a job that was not to start again, because its outcome was handed over or its process lives: doubled |
 | I4 | an outcome that changes, or that is not of an attempt that ended: wrong |
 | - | a process that keeps more and more while its store is away: wrong |
 | I5 | a next start later than the bound: slow |
@@ -67,6 +68,8 @@ class Evidence:
     """The names of the errors that jobs have to fail with."""
     interrupted: dict[str, float] = field(default_factory=dict)
     """Jobs that waited or were claimed when a fault struck, and when."""
+    once: set[str] = field(default_factory=set)
+    """Jobs that must not start a second time, whoever died."""
     in_line: Sequence[str] = ()
     """Jobs in the order in which they must start."""
     messages_kept: dict[str, bool] = field(default_factory=dict)
@@ -131,6 +134,8 @@ def judge(evidence: Evidence) -> Verdict:
     for job in evidence.accepted:
         mine = attempts.get(job, [])
         _judge_starts(job, mine, commits.get(job), evidence.killed, verdict)
+        if job in evidence.once and len(mine) > 1:
+            verdict.blame(verdict.doubled, job, "started again, which nothing that happened to it is a reason for")
         _judge_end(job, mine, evidence, verdict)
     for label, kept in evidence.messages_kept.items():
         if not kept:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,11 +16,12 @@ from typing import Any
 
 import psutil
 
-from tests.faults.deaths import Deaths
+from tests.faults.deaths import Deaths, is_alive
 from tests.live import ROOT
 
 OUR_PARTS = {"keeper": "penstock-keeper", "zygote": "penstock-zygote", "child": "penstock-child"}
 """The processes of our workers, by the names that they give themselves."""
+DEATH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,11 @@ class Worker:
         struck = self._deaths.kill(pids, dragged_along)
         if self.parent in pids:
             self.process.wait()
+        # The kernel ends these for us, one after the other.
+        bound_to_die = children if dragged_along else ()
+        deadline = time.monotonic() + DEATH_SECONDS
+        while any(map(is_alive, bound_to_die)) and time.monotonic() < deadline:
+            time.sleep(0.005)
         return struck
 
 

@@ -299,7 +299,7 @@ def _load(ground: Ground, workers: int = 1) -> Iterator[Worker]:
     ground.ready(*each)
     ground.settled(*ground.enqueue("work"))
     ground.watch_memory(each[0])
-    ground.enqueue("work", 0.02, count=200 if ground.quick else 1_000)
+    ground.enqueue("work", 0.02, count=(200 if ground.quick else 1_000) * workers)
     ground.ended(10)
     yield each[0]
     ground.settle()

@@ -57,6 +57,13 @@ def test_a_start_beside_a_living_one_is_doubled() -> None:
     assert verdict(start(1), start(2, "b", SECOND), end(3), end(4, "b", SECOND)).doubled == {JOB}
 
 
+def test_a_second_start_of_a_job_that_was_to_start_once_is_doubled_whoever_died() -> None:
+    again = (start(1), end(2), start(3, "b", SECOND), end(4, "b", SECOND), committed(4.1, SECOND))
+    killed = {"deaths": {FIRST: 2.5}, "killed": {FIRST}, "outcomes": {JOB: Outcome(True, "b")}}
+    assert not verdict(*again, **killed).damaged
+    assert verdict(*again, **killed, once={JOB}).doubled == {JOB}
+
+
 def test_a_start_after_the_result_was_stored_is_doubled() -> None:
     again = (start(5, "b", SECOND), end(6, "b", SECOND))
     assert verdict(start(1), end(2), committed(2.1), *again, deaths={FIRST: 3}).doubled == {JOB}
