@@ -41,6 +41,8 @@ from penstock.retention import read_rules
 
 logger = logging.getLogger("penstock.keeper")
 READ_BYTES = 1 << 18
+SWITCH_SECONDS = 0.0005
+"""After so long a thread gives way to another. Each answer of SQL is waited for by one, and worked on at once."""
 LONGEST_WAIT = 1.0
 AGAIN_SECONDS = 0.25
 """Pause before a duty that failed is tried again."""
@@ -95,6 +97,7 @@ class Keeper:
         self._outcomes.close()
 
     def _begin(self, config: dict[str, Any]) -> None:
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._ward = ward = _ward(config, self._tell, self._selector)
         self._settle = Settle(ward)
         self._outcomes = Outcomes(ward, config["database_url"], self._settle)

@@ -99,7 +99,10 @@ class Plains:
     def __init__(self, entries: list[PlainEntry], hostname: str, place: Place) -> None:
         self.entries = entries
         self.place = place
-        self._hostname = hostname
+        self.records: list[PlainSuccess] = []
+        """Made by whoever reads the rings, because the thread of the books waits for SQL meanwhile."""
+        if self.is_recorded:
+            self.records = [_record(each, hostname) for each in entries]
         self.weight = sum(len(each.args) + len(each.kwargs) + len(each.result or "") for each in entries)
 
     def __len__(self) -> int:
@@ -109,10 +112,6 @@ class Plains:
     def is_recorded(self) -> bool:
         """Whether the ledger keeps them."""
         return self.entries[0].is_recorded
-
-    def records(self) -> list[PlainSuccess]:
-        """Their records."""
-        return [_record(each, self._hostname) for each in self.entries]
 
 
 def _record(entry: PlainEntry, hostname: str) -> PlainSuccess:
@@ -226,7 +225,7 @@ class Books(threading.Thread):
         chosen = [entry for entry in entries if not _is_among(entry, running_elsewhere)]
         records: list[Record | PlainSuccess] = []
         for entry in chosen:
-            records += entry.records() if isinstance(entry, Plains) else [entry.record]
+            records += entry.records if isinstance(entry, Plains) else [entry.record]
         written = self._recorder.write(records)
         told = iter(written.verdicts)
         verdicts = {

@@ -143,7 +143,7 @@ class Outcomes(Duty):
         again for it. Should SQL take it at this moment after all, it is written twice, and its token says so.
         """
         for plains in self._plains:
-            for entry, record in zip(plains.entries, plains.records(), strict=True):
+            for entry, record in zip(plains.entries, plains.records, strict=True):
                 words = json.dumps([record.record.to_words()])
                 name = f"{claim_token(entry.claimer, entry.token)}{FIELD_SEPARATOR}{entry.queue}"
                 self._settle.add(NOBODY, Settlement(entry.claimer, entry.queue, entry.token, "spool", words, name))
