@@ -9,6 +9,7 @@ from celery.worker.control import Panel
 
 LOOKING = ("active", "reserved", "query_task", "stats", "revoke", "terminate", "revoke_by_stamped_headers", "heartbeat")
 CHANGING = ("time_limit", "rate_limit")
+LISTENING = ("enable_events", "disable_events")
 
 
 def install(parent: Any) -> None:
@@ -17,6 +18,8 @@ def install(parent: Any) -> None:
         _wrap(name, before=lambda: parent.showing.refresh(whole=True))
     for name in CHANGING:
         _wrap(name, after=parent.tell_limits)
+    for name in LISTENING:
+        _wrap(name, after=parent.tell_events)
 
 
 def _wrap(name: str, before: Any = None, after: Any = None) -> None:

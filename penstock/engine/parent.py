@@ -71,7 +71,7 @@ class Parent(CeleryConsumer):
         """Celery's; the keeper is heard at once."""
         super().register_with_event_loop(hub)
         self._link.join(hub)
-        self._tell_events()
+        self.tell_events()
 
     def serve(self, queues: list[str]) -> None:
         """Has the children claim from these queues."""
@@ -115,7 +115,7 @@ class Parent(CeleryConsumer):
 
     def _watch(self) -> None:
         self._link.watch()
-        self._tell_events()
+        self.tell_events()
         self._showing.refresh()
         if self.pool.zygote_is_lost():
             self._begin_anew()
@@ -131,7 +131,8 @@ class Parent(CeleryConsumer):
 
     # -- what the keeper is told --------------------------------------------------------------------------------
 
-    def _tell_events(self) -> None:
+    def tell_events(self) -> None:
+        """Tells the keeper and the children whether anybody has asked for events of jobs."""
         dispatcher = self.event_dispatcher
         enabled = bool(dispatcher and dispatcher.enabled and (not dispatcher.groups or "task" in dispatcher.groups))
         if enabled != self._is_told_of_events:

@@ -26,6 +26,8 @@ OUTSIDE = (
     "kombu.",
 )
 """Modules that the tracer calls before and after a body."""
+CALLING = "__protected_call__"
+"""What Celery puts between the tracer and a body."""
 _TRACER = ("trace_task", trace.__file__)
 """Name and file of the tracer's code. Not the code itself: whoever watches an application wraps what makes it."""
 
@@ -45,7 +47,9 @@ def is_in_body(frame: FrameType | None) -> bool:
     """Whether a frame is inside of a task's body, seen from the tracer that has called it."""
     inner: FrameType | None = None
     while frame is not None and (frame.f_code.co_name, frame.f_code.co_filename) != _TRACER:
-        inner, frame = frame, frame.f_back
+        if frame.f_code.co_name != CALLING:
+            inner = frame
+        frame = frame.f_back
     if frame is None or not _is_before_outcome(frame.f_locals):
         return False
     # A body that is built in has no frame of its own.

@@ -3,6 +3,7 @@
 from tests.mutants.guard import Guard
 
 CONSUMER, REQUEST = "penstock/engine/consumer.py", "penstock/engine/request.py"
+PUTTING_AWAY = "penstock/engine/putting_away.py"
 ON_WORKER = "tests/broker/test_guards_worker.py"
 
 GUARDS = (
@@ -32,25 +33,25 @@ GUARDS = (
     ),
     Guard(
         name="unknown-tasks-are-put-aside",
-        file=CONSUMER,
-        text="        if self.claims is None:\n            super().on_unknown_task(",
+        file=PUTTING_AWAY,
+        text="        if not self.keeps_claims:\n            super().on_unknown_task(",
         replacement="        if True:\n            super().on_unknown_task(",
         test=f"{ON_WORKER}::test_a_job_of_an_unknown_task_waits_for_a_worker_that_knows_it",
         why="A rolling deploy drops the jobs of new tasks that old workers claim.",
     ),
     Guard(
         name="forbidden-bodies-are-kept",
-        file=CONSUMER,
-        text='            self._settle(message, "bury", reason, id)\n',
+        file=PUTTING_AWAY,
+        text='            self.end_claim(message, "bury", reason, id)\n',
         replacement="            message.ack()\n",
         test=f"{ON_WORKER}::test_a_body_of_a_forbidden_kind_is_buried_with_its_payload",
         why="A message that a producer wrote in another format is dropped, with all that it said.",
     ),
     Guard(
         name="nonsense-ends-no-worker",
-        file=CONSUMER,
-        text="            except NONSENSE as exc:\n",
-        replacement="            except ZeroDivisionError as exc:\n",
+        file=PUTTING_AWAY,
+        text="        except NONSENSE as exc:\n",
+        replacement="        except ZeroDivisionError as exc:\n",
         test=f"{ON_WORKER}::test_a_message_that_no_job_can_be_made_of_is_buried_with_its_payload",
         why="One JSON message with an odd body ends one worker after the other.",
     ),
