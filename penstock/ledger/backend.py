@@ -176,7 +176,7 @@ class LedgerBackend(Chords, Waiting, BaseBackend):
                 step=Step.END,
                 delivery=delivery.encoded(),
                 outcome=outcome.encoded(),
-                started_at=_started_at(request),
+                started_at=_started_at(request, delivery.id),
                 at=datetime.now(UTC),
                 replaced=collection is not None and collection.replaced and collection.job_id == delivery.id,
                 outbox_key=getattr(request, OUTBOX, None),
@@ -189,7 +189,7 @@ class LedgerBackend(Chords, Waiting, BaseBackend):
             step=Step.RUNNING,
             delivery=delivery.encoded(),
             progress=Encoded(encode_json(progress)),
-            started_at=_started_at(request) or now,
+            started_at=_started_at(request, delivery.id) or now,
             at=now,
         )
         if (keeper := outlet()) is not None:
@@ -274,11 +274,14 @@ def _refused(task: Any, error: UnserialisableResult) -> EncodeError:
     return EncodeError(f"{task} returned what is {error}; return plain JSON values")
 
 
-def _started_at(request: Any) -> datetime | None:
-    """When the body began, as a signal of Celery's told this backend, or as whoever runs it has told."""
+def _started_at(request: Any, id: str) -> datetime | None:
+    """When the body began, as a signal of Celery's told this backend, or as whoever runs it has told.
+
+    Of that job alone: what it ends with it, as the body of a chord that cannot start any more, has never begun.
+    """
     told: datetime | None = getattr(request, STARTED_AT, None)
     collection = current()
-    if told is None and collection is not None and collection.started is not None:
+    if told is None and collection is not None and collection.job_id == id and collection.started is not None:
         return datetime.fromtimestamp(collection.started, UTC)
     return told
 
