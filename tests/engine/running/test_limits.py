@@ -1,0 +1,99 @@
+"""Where a soft time limit may raise: inside of a body, whatever that calls, and nowhere else."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from celery import Celery
+from celery.app.trace import build_tracer
+from celery.signals import task_postrun, task_prerun
+from celery.utils.dispatch import Signal
+
+from penstock.engine.running.limits import is_in_body
+
+seen: dict[str, bool] = {}
+
+
+def look(where: str) -> None:
+    """Asks as a signal's handler would at this moment."""
+    seen[where] = is_in_body(sys._getframe(1))
+
+
+app = Celery("limits", set_as_current=False, broker="memory://", backend="cache+memory://")
+
+
+class Watched(app.Task):  # type: ignore[name-defined,misc]
+    """Looks in its hooks."""
+
+    abstract = True
+
+    def before_start(self, *_: object) -> None:
+        look("before")
+
+    def on_success(self, *_: object) -> None:
+        look("after success")
+
+    def on_failure(self, *_: object) -> None:
+        look("after failure")
+
+
+@app.task(base=Watched, name="body")
+def body(fails: bool) -> None:
+    """Looks from its body, and from what that calls."""
+    look("body")
+    list(map(look, ["called by the body"]))
+    if fails:
+        raise ValueError
+
+
+@pytest.fixture(autouse=True)
+def looked() -> None:
+    seen.clear()
+
+
+def run(fails: bool) -> None:
+    app.finalize()
+    task = app.tasks["body"]
+    tracer = build_tracer("body", task, app.loader, "host", app=app)
+    tracer("1", [fails], {}, {"id": "1", "delivery_info": {}})
+
+
+def test_it_raises_in_the_body_and_in_what_that_calls() -> None:
+    run(fails=False)
+    assert seen["body"]
+    assert seen["called by the body"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_it_does_not_raise_once_the_body_has_ended(fails: bool) -> None:
+    run(fails)
+    assert not seen["after failure" if fails else "after success"]
+
+
+def test_it_does_not_raise_in_receivers_of_signals() -> None:
+    def on_prerun(**_: object) -> None:
+        look("prerun")
+
+    def on_postrun(**_: object) -> None:
+        look("postrun")
+
+    with connected((task_prerun, on_prerun), (task_postrun, on_postrun)):
+        run(fails=False)
+    assert not seen["prerun"]
+    assert not seen["postrun"]
+
+
+def test_it_does_not_raise_where_no_job_runs() -> None:
+    look("outside")
+    assert not seen["outside"]
+
+
+@contextmanager
+def connected(*pairs: tuple[Signal, Callable[..., None]]) -> Iterator[None]:
+    """Signals and their receivers, for the time of a block."""
+    for signal, receiver in pairs:
+        signal.connect(receiver, weak=False)
+    yield
+    for signal, receiver in pairs:
+        signal.disconnect(receiver)

@@ -1,0 +1,74 @@
+"""Plain successes: rows that are made without a record, and are what the record would have made of them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.ledger.recording.columns import new_row
+from penstock.ledger.recording.plain import PlainSuccess
+from penstock.ledger.records import Step, Verdict
+from penstock.ledger.tables import ID_LENGTH
+from tests.ledger.recording.job import Job
+
+texts = st.text(max_size=300)
+NOW = datetime(2026, 11, 22, 8, tzinfo=UTC).timestamp()
+
+
+def plain(**changes: Any) -> PlainSuccess:
+    """A success as a child hands it over."""
+    told: dict[str, Any] = {
+        "id": "1",
+        "task": "tasks.greet",
+        "queue": "default",
+        "worker": "main@host",
+        "token": "ab12cd34.1:7:0",
+        "lineage": (None, "1", None, None, None),
+        "priority": 0,
+        "args": "[1]",
+        "kwargs": "{}",
+        "result": "2",
+        "enqueued_at": "2026-11-22T07:59:59+00:00",
+        "started": NOW,
+        "ended": NOW + 0.5,
+    }
+    return PlainSuccess(**{**told, **changes})
+
+
+@given(
+    id=texts.filter(bool),
+    task=texts,
+    queue=st.none() | texts,
+    lineage=st.tuples(*[st.none() | texts] * 5),
+    priority=st.none() | st.integers() | texts,
+    enqueued_at=st.none() | texts | st.just("2026-11-22T07:59:59+00:00"),
+)
+def test_its_row_is_the_one_that_its_record_makes(**told: Any) -> None:
+    success = plain(**told)
+    assert success.row == new_row(success.record)
+
+
+def test_texts_that_are_too_long_are_cut_and_cost_no_row() -> None:
+    row = plain(id="x" * 1000, lineage=("y" * 1000, None, None, None, None)).row
+    assert len(row[0]) == len(row[5]) == ID_LENGTH
+
+
+def test_it_says_of_itself_what_any_record_does() -> None:
+    success = plain()
+    assert success.step is Step.END
+    assert success.delivery.token == "ab12cd34.1:7:0"
+    assert success.outcome.result == "2"
+
+
+def test_the_first_of_two_stands(job: Job) -> None:
+    first, second = plain(id=job.id), plain(id=job.id, token="ab12cd34.2:9:0", result="3")
+    assert job.tell(first) == [Verdict.WON]
+    assert job.tell(second) == [Verdict.ENDED]
+    assert job.row.result == 2
+
+
+def test_the_same_one_again_is_its_own(job: Job) -> None:
+    assert job.tell(plain(id=job.id)) == [Verdict.WON]
+    assert job.tell(plain(id=job.id)) == [Verdict.WON]
+    assert job.row.attempts == 1
