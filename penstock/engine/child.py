@@ -389,10 +389,24 @@ class Child:
             self._lose(news["lost"])
         if self._gate is not None:
             self._gate.comebacks.notice(news.get("changed", 0))
-            self._gate.open(news.get("started", ()))
+            self._hear_answers(self._gate, news)
         if "revoked" in news:
             self._claims.learn(news["revoked"], [tuple(stamp) for stamp in news["stamps"]], news["version"])
         self._on_news_of_tasks(news)
+
+    def _hear_answers(self, gate: Gate, news: dict[str, Any]) -> None:
+        """What the ledger says of deliveries that have asked."""
+        if "called" in news:
+            # Its answers may have come while nobody listened. A question that is put twice is answered twice alike,
+            # and whoever has had an answer asks no more.
+            gate.ask_again()
+        if "started" in news:
+            gate.open(news["started"])
+            self._keep_asked()
+
+    def _keep_asked(self) -> None:
+        """Waits no more for the word on those whose claims have ended, or were taken away."""
+        self._asked = {token: job for token, job in self._asked.items() if self._claims.holds(token)}
 
     def _on_news_of_tasks(self, news: dict[str, Any]) -> None:
         if "unknown" in news:
@@ -420,7 +434,7 @@ class Child:
     def _lose(self, workers: list[str]) -> None:
         """These incarnations were silent for a lease: what was claimed under them is somebody else's."""
         self._claims.abandon(workers)
-        self._asked = {token: job for token, job in self._asked.items() if self._claims.holds(token)}
+        self._keep_asked()
 
 
 def _flush_sentry() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from penstock.broker import envelope
 from penstock.broker.claims import Claims
@@ -31,6 +31,14 @@ class Asked(Protocol):
         """Asks whether a delivery may start; the news ``started`` bring its token and the verdict."""
 
 
+class _Held(NamedTuple):
+    """A message that waits for the ledger's word."""
+
+    message: Any
+    handle: Callable[[Any], Any]
+    question: tuple[Record, bool]
+
+
 class Gate:
     """Holds messages up until the keeper has answered."""
 
@@ -38,7 +46,7 @@ class Gate:
         self.comebacks = comebacks
         self._link = link
         self._claims = claims
-        self._held: dict[str, tuple[Any, Callable[[Any], Any]]] = {}
+        self._held: dict[str, _Held] = {}
 
     def holds_up(self, message: Any, handle: Callable[[Any], Any]) -> bool:
         """Whether the message has to wait; :meth:`open` then calls ``handle``, or ends the claim."""
@@ -49,22 +57,30 @@ class Gate:
         delivery = describe_message(message.headers, body, message.delivery_info, self._claims.hostname)
         if delivery is None or delivery.token is None:
             return False
-        self._held[delivery.token] = message, handle
         now = datetime.now(UTC)
-        self._link.ask(Record(step=Step.START, delivery=delivery.encoded(), started_at=now, at=now), is_doubtful)
+        question = Record(step=Step.START, delivery=delivery.encoded(), started_at=now, at=now), is_doubtful
+        self._held[delivery.token] = _Held(message, handle, question)
+        self._link.ask(*question)
         return True
+
+    def ask_again(self) -> None:
+        """Asks once more of all that wait, for somebody who may have missed an answer."""
+        for held in self._held.values():
+            if self._claims.holds(held.message.delivery_tag):
+                self._link.ask(*held.question)
 
     def open(self, answers: Iterable[tuple[str, Verdict | None]]) -> None:
         """Lets those start that have won, and ends the claims of the others."""
         for token, verdict in answers:
-            message, handle = self._held.pop(token, (None, None))
-            if message is None or handle is None or not self._claims.holds(message.delivery_tag):
+            held = self._held.pop(token, None)
+            if held is None or not self._claims.holds(held.message.delivery_tag):
                 continue  # Its claim was taken away meanwhile.
+            message = held.message
             if verdict is None:
                 later = self._claims.server_ms() + int(LATER_SECONDS * 1000)
                 self._claims.settle(message.delivery_tag, "park", str(later))
             elif verdict == Verdict.WON:
-                handle(message)
+                held.handle(message)
             else:
                 logger.info("job %s has ended or goes on elsewhere; it does not start again", message.headers["id"])
                 self._claims.acknowledge(message.delivery_tag)

@@ -124,7 +124,7 @@ class PoolKeeper(Keeper):
     def take_child(self, line: socket.socket, fork: int) -> None:
         """A child has called."""
         self._lines[fork] = line
-        self._say(fork, self._known)
+        self._say(fork, {**self._known, "called": True})
 
     def lose_child(self, line: socket.socket, fork: int) -> None:
         """A child has ended, or calls again."""
@@ -228,7 +228,7 @@ class PoolKeeper(Keeper):
         if "lost" in news:
             self._lose(news["lost"])
         if news.get("changed", 0) > self._changed_ms:
-            if self._slots.incarnations:
+            if self._slots.incarnations and self._ward.database_url is not None:
                 logger.warning("Redis was restarted or replaced; messages from before are looked up in the ledger")
                 self._incarnate(after=())
             self._changed_ms = news["changed"]

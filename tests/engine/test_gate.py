@@ -94,6 +94,24 @@ def test_a_delivery_that_may_not_be_the_only_one_asks_first(
     assert not is_doubtful
 
 
+def test_who_may_have_missed_the_answer_asks_again_for_what_it_still_holds(place: Place) -> None:
+    assert place.holds_up(retries=1)
+    place.gate.ask_again()
+    (first, second) = place.notes.asked
+    assert first == second
+    place.gate.open([(str(first[0].delivery.token), Verdict.WON)] * 2)
+    assert len(place.started) == 1
+    place.gate.ask_again()
+    assert len(place.notes.asked) == 2
+
+
+def test_nobody_asks_again_for_a_claim_that_was_taken_away(place: Place) -> None:
+    assert place.holds_up(retries=1)
+    place.claims.abandon([WORKER])
+    place.gate.ask_again()
+    assert len(place.notes.asked) == 1
+
+
 def test_what_was_enqueued_before_redis_was_replaced_is_doubtful(place: Place) -> None:
     place.comebacks.notice(int(datetime.now(UTC).timestamp() * 1000))
     assert place.holds_up(**{ENQUEUED_AT: minutes_ago(1)})
