@@ -241,6 +241,10 @@ class Scripts:
         """Takes jobs off the waiting index that entered it until then, and counts them as taken elsewhere."""
         return int(self.call("sweep", queue, until_ms))
 
+    def somebody_waits(self) -> bool:
+        """Whether anybody listens for the end of any job at this moment."""
+        return bool(self.client.pubsub_channels(self.keys.ended("*")))
+
     def announce(self, ended: Iterable[tuple[str, str]]) -> int:
         """Tells of (job id, state) pairs, whose rows are committed; how many waiters heard of them."""
         flat = [part for job in ended for part in job]

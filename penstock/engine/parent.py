@@ -124,6 +124,7 @@ class Parent(CeleryConsumer):
         """Without a zygote nothing can be forked: the worker replaces itself, as on SIGHUP. The jobs have gone back."""
         if self._showing.age < YOUNG_SECONDS:
             logger.critical("the zygote ended right after its start; look at the lines above")
+            self.controller.exitcode = EX_FAILURE  # Celery would end as if all were well.
             raise WorkerTerminate(EX_FAILURE)
         logger.critical("the zygote is lost; the worker starts anew")
         close_open_fds([sys.__stdin__, sys.__stdout__, sys.__stderr__])

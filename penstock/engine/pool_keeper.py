@@ -11,6 +11,7 @@ import logging
 import os
 import selectors
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Iterable
@@ -268,6 +269,7 @@ class PoolKeeper(Keeper):
             # Nobody sees off what the kernel has ended with the worker.
             while _lives(slot.get("pid")) and time.monotonic() < deadline:
                 time.sleep(0.005)
+            slot.put("exit_status", signal.SIGKILL)
             slot.put("standing", Standing.DEAD)
         while time.monotonic() < deadline and not (self._children.is_idle and not self._slots.of(Standing.DEAD)):
             super()._turn()

@@ -96,13 +96,19 @@ class Plains:
     They are written, told and settled together: what is done for each of them alone is all that a plain job costs.
     """
 
-    def __init__(self, entries: list[PlainEntry], hostname: str, place: Place) -> None:
+    def __init__(self, entries: list[PlainEntry], hostname: str, place: Place, *, uses_copy: bool) -> None:
+        """Args:
+        uses_copy: whether the database is one that takes their lines.
+        """
         self.entries = entries
         self.place = place
         self.records: list[PlainSuccess] = []
         """Made by whoever reads the rings, because the thread of the books waits for SQL meanwhile."""
         if self.is_recorded:
             self.records = [_record(each, hostname) for each in entries]
+        if uses_copy:
+            for record in self.records:
+                _ = record.line
         self.weight = sum(len(each.args) + len(each.kwargs) + len(each.result or "") for each in entries)
 
     def __len__(self) -> int:

@@ -62,6 +62,8 @@ class Outcomes(Duty):
         self._waiting = self._weight = 0
         self._is_full = False
         self._books: Books | None = None
+        self.uses_copy = (database_url or "").startswith("postgresql")
+        """Whether rows go into the database by COPY."""
         if database_url is not None:
             ours, self._theirs = socket.socketpair()
             ward.selector.register(ours, selectors.EVENT_READ, lambda: self._notice(ours))
@@ -203,9 +205,11 @@ class Outcomes(Duty):
                 self._ended.append((entry.record.delivery.id, outcome.state.value))
 
     def _note_successes(self, plains: Plains, verdicts: Any) -> None:
-        for entry, verdict in zip(plains.entries, verdicts, strict=True):
-            if verdict is Verdict.WON:
-                self._ended.append((entry.id, SUCCEEDED))
+        self._ended.extend(
+            (entry.id, SUCCEEDED)
+            for entry, verdict in zip(plains.entries, verdicts, strict=True)
+            if verdict is Verdict.WON
+        )
 
     def _release(self, record: Record, verdict: Verdict | None) -> None:
         token = record.delivery.token
@@ -227,6 +231,8 @@ class Outcomes(Duty):
             self.ward.scripts.publish_outbox(outgoing(message, secrets.token_urlsafe(8)) for message in batch)
             for _ in batch:
                 self._messages.popleft()
+        if self._ended and not self.ward.scripts.somebody_waits():
+            self._ended.clear()  # Whoever begins to wait from now on reads the row.
         while self._ended:
             ended = [self._ended[i] for i in range(min(len(self._ended), SLICE))]
             self.ward.scripts.announce(ended)

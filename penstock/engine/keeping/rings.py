@@ -116,7 +116,7 @@ class RingReader:
         self._take_together(place, entries)
 
     def _take_together(self, place: RingPlace, entries: list[PlainEntry]) -> None:
-        plains = Plains(entries, self._hostname, place)
+        plains = Plains(entries, self._hostname, place, uses_copy=self._outcomes.uses_copy)
         place.on_closed = lambda: self._ending.discard(plains)
         self._ending.add(plains)
         self._tidings.tell_plains(entries, self.fork, self._process)

@@ -24,7 +24,7 @@ Round = dict[str, int]
 class Rows(Protocol):
     """The statements on `jobs`, in the words of one database."""
 
-    def insert_new(self, connection: Connection, rows: Sequence[Row]) -> set[str]:
+    def insert_new(self, connection: Connection, rows: Sequence[Row | PlainSuccess]) -> set[str]:
         """Inserts the rows of jobs that have none, and tells their ids."""
 
     def lock(self, connection: Connection, ids: Sequence[str]) -> dict[str, Found]:
@@ -63,8 +63,8 @@ def _is_likely_to_have_a_row(record: Record | PlainSuccess) -> bool:
     return not isinstance(record, PlainSuccess) and is_likely_to_have_a_row(record)
 
 
-def _row(record: Record | PlainSuccess) -> Row:
-    return record.row if isinstance(record, PlainSuccess) else new_row(record)
+def _new(record: Record | PlainSuccess) -> Row | PlainSuccess:
+    return record if isinstance(record, PlainSuccess) else new_row(record)
 
 
 def _rounds(records: Sequence[Record | PlainSuccess]) -> list[Round]:
@@ -104,7 +104,7 @@ class _Batch:
 
     def _insert(self, round: Round) -> Round:
         """Inserts the rows of jobs that have none; those that are left."""
-        new = self._rows.insert_new(self._connection, [_row(self._records[place]) for place in round.values()])
+        new = self._rows.insert_new(self._connection, [_new(self._records[place]) for place in round.values()])
         left: Round = {}
         for id, place in round.items():
             if id in new:

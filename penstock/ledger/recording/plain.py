@@ -6,6 +6,7 @@ job has a row already, gets it.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -22,6 +23,9 @@ _BETWEEN = (SUCCEEDED, None, 0, 0, 1)
 """State, reason, retries, deliveries, attempts."""
 _AFTER = (None,) * 6
 """Progress and the parts of a failure."""
+_BETWEEN_TEXT, _AFTER_TEXT = f"{SUCCEEDED}\t\\N\t0\t0\t1", "\t".join(["\\N"] * len(_AFTER))
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(\+00:00|Z)", re.ASCII)
+"""Times as our own producers write them."""
 
 
 class PlainSuccess:
@@ -49,23 +53,51 @@ class PlainSuccess:
         enqueued_at: as the message says it.
         started: seconds since 1970, as ``ended``.
         """
-        texts = (id, task, queue, worker, token, *lineage)
         self.id, self.queue = id, queue
+        self._texts = (id, task, queue, worker, token, *lineage)
+        self._values = (priority, args, kwargs, result)
+        self._times = (enqueued_at, started, ended)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the balance sheet has counted the job when it was enqueued."""
+        told = self._times[0]
+        return told is not None and as_time(told) is not None
+
+    @cached_property
+    def row(self) -> tuple[Any, ...]:
+        """Values in the order of COLUMNS."""
+        (priority, args, kwargs, result), (enqueued_at, started, ended) = self._values, self._times
         at = datetime.fromtimestamp(ended, UTC)
-        self.enqueued_at = as_time(enqueued_at)
-        self.row: tuple[Any, ...] = (
-            *_fitting(texts),
+        return (
+            *_fitting(self._texts),
             *_BETWEEN,
             small_integer(priority),
             args,
             kwargs,
             result,
             *_AFTER,
-            self.enqueued_at,
+            as_time(enqueued_at),
             None,
             datetime.fromtimestamp(started, UTC),
             at,
             at,
+        )
+
+    @cached_property
+    def line(self) -> str | None:
+        """The same as PostgreSQL's COPY has it; None: something in it is unusual, and the row says it.
+
+        Made in one piece, in a fraction of the time that a driver takes value by value.
+        """
+        (priority, args, kwargs, result), (enqueued_at, started, ended) = self._values, self._times
+        texts = _plain_texts(self._texts)
+        if texts is None or (enqueued_at is not None and not _is_time(enqueued_at)):
+            return None
+        at = _stamp(ended)
+        return (
+            f"{texts}\t{_BETWEEN_TEXT}\t{_null(small_integer(priority))}\t{_escaped(args)}\t{_escaped(kwargs)}\t"
+            f"{_escaped(result)}\t{_AFTER_TEXT}\t{_null(enqueued_at)}\t\\N\t{_stamp(started)}\t{at}\t{at}\n"
         )
 
     @cached_property
@@ -83,7 +115,7 @@ class PlainSuccess:
             kwargs=Encoded(kwargs),
             token=token,
             worker=worker,
-            enqueued_at=self.enqueued_at,
+            enqueued_at=self.row[-5],
             parent_id=parent,
             root_id=root,
             group_id=group,
@@ -98,6 +130,36 @@ class PlainSuccess:
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self.record, name)
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, str) and _TIME.fullmatch(value) is not None and as_time(value) is not None
+
+
+def _null(value: Any) -> Any:
+    return "\\N" if value is None else value
+
+
+def _escaped(text: str | None) -> str:
+    """JSON, in which nothing but a backslash means something to COPY."""
+    if text is None:
+        return "\\N"
+    return text.replace("\\", "\\\\") if "\\" in text else text
+
+
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _plain_texts(texts: tuple[Any, ...]) -> str | None:
+    """The short texts, if nothing in them means something to COPY, and all of them together fit into one column."""
+    try:
+        together = "".join([text for text in texts if text is not None])
+    except TypeError:
+        return None
+    if len(together) > ID_LENGTH or not together.isascii() or not together.isprintable() or "\\" in together:
+        return None
+    return "\t".join(["\\N" if text is None else text for text in texts])
 
 
 def _fitting(texts: tuple[Any, ...]) -> tuple[str | None, ...]:
@@ -115,3 +177,8 @@ def _fitting(texts: tuple[Any, ...]) -> tuple[str | None, ...]:
 def as_record(record: Record | PlainSuccess) -> Record:
     """The record as any other."""
     return record.record if isinstance(record, PlainSuccess) else record
+
+
+def row_of(new: tuple[Any, ...] | PlainSuccess) -> tuple[Any, ...]:
+    """The row of a job that has none."""
+    return new.row if isinstance(new, PlainSuccess) else new

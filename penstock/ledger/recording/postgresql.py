@@ -19,6 +19,7 @@ from penstock.ledger.recording.among import among
 from penstock.ledger.recording.columns import COLUMNS, Changes, Row
 from penstock.ledger.recording.fence import Found
 from penstock.ledger.recording.found import FOUND_COLUMNS, read
+from penstock.ledger.recording.plain import PlainSuccess, row_of
 from penstock.ledger.session import through_driver
 from penstock.ledger.tables import jobs
 
@@ -27,14 +28,14 @@ FEW = 16
 """Rows that are written as values; each number of them is a statement that the server prepares."""
 
 
-def insert_new(connection: Connection, rows: Sequence[Row]) -> set[str]:
+def insert_new(connection: Connection, rows: Sequence[Row | PlainSuccess]) -> set[str]:
     """Inserts the rows of jobs that have none, and tells their ids.
 
     In the order of their ids, so that two who insert the same ones wait for each other instead of both for ever. A row
     that somebody else is just inserting is waited for, and then counts as there.
     """
     if len(rows) <= FEW:
-        ordered = sorted(rows, key=lambda row: str(row[0]))
+        ordered = sorted(map(row_of, rows), key=lambda row: str(row[0]))
         with through_driver(connection) as driver:
             values = [value for row in ordered for value in row]
             return {id for (id,) in driver.execute(_insert_values(len(rows)), values)}
@@ -63,14 +64,21 @@ def change(connection: Connection, changed: Sequence[tuple[str, Changes]]) -> No
             driver.execute(_update(columns))
 
 
-def _stage(connection: Connection, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def _stage(connection: Connection, columns: Sequence[str], rows: Iterable[Sequence[Any] | PlainSuccess]) -> None:
     with through_driver(connection) as driver:
         driver.execute(_make())
         # Rows of this transaction; TRUNCATE would make new files for them.
         driver.execute(f"DELETE FROM {STAGED}")  # noqa: S608
         with driver.cursor() as cursor, cursor.copy(f"COPY {STAGED} ({', '.join(columns)}) FROM STDIN") as copy:
+            lines: list[str] = []
             for row in rows:
+                if isinstance(row, PlainSuccess):
+                    if row.line is not None:
+                        lines.append(row.line)
+                        continue
+                    row = row.row
                 copy.write_row(row)
+            copy.write("".join(lines))
 
 
 @cache

@@ -14,14 +14,16 @@ from penstock.ledger.recording.among import among
 from penstock.ledger.recording.columns import COLUMNS, Changes, Row
 from penstock.ledger.recording.fence import Found
 from penstock.ledger.recording.found import FOUND_COLUMNS, read
+from penstock.ledger.recording.plain import PlainSuccess, row_of
 from penstock.ledger.tables import jobs
 
 TIMES, LENGTH_OF_TIME = 5, len("2026-11-22 12:00:00.000000")
 """Columns at the end of a row that are times, and their length without the zone, which is UTC."""
 
 
-def insert_new(connection: Connection, rows: Sequence[Row]) -> set[str]:
+def insert_new(connection: Connection, new_rows: Sequence[Row | PlainSuccess]) -> set[str]:
     """Inserts the rows of jobs that have none, and tells their ids."""
+    rows = [row_of(new) for new in new_rows]
     ids = [row[0] for row in rows]
     there = set(connection.execute(select(jobs.c.id).where(among(connection, jobs.c.id, ids))).scalars())
     new = [(*row[:-TIMES], *map(_plain, row[-TIMES:])) for row in rows if row[0] not in there]

@@ -53,7 +53,8 @@ def end_of(record: Record, judgement: Judgement, found: Found | None) -> End | N
 
 def end_of_plain(record: PlainSuccess) -> End:
     """The same of a plain success whose row is new."""
-    return End(record.row[2], SUCCEEDED if record.enqueued_at is not None else f"{OF_STOCK}{SUCCEEDED}")
+    queue = record.queue if isinstance(record.queue, str) else str(record.queue)
+    return End(fit(queue), SUCCEEDED if record.is_accepted else f"{OF_STOCK}{SUCCEEDED}")
 
 
 def add_tallies(connection: Connection, ends: Ends) -> None:

@@ -1,11 +1,13 @@
 """Plain successes: rows that are made without a record, and are what the record would have made of them."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.job import State
 from penstock.ledger.recording.columns import new_row
 from penstock.ledger.recording.plain import PlainSuccess
 from penstock.ledger.records import Step, Verdict
@@ -72,3 +74,36 @@ def test_the_same_one_again_is_its_own(job: Job) -> None:
     assert job.tell(plain(id=job.id)) == [Verdict.WON]
     assert job.tell(plain(id=job.id)) == [Verdict.WON]
     assert job.row.attempts == 1
+
+
+ODD = ("a\\tb", "back\\\\slash", "new\\nline", "é", "\\x00", "x" * 400, 7)
+
+
+def test_many_at_once_are_the_rows_that_they_are_one_by_one(job: Job) -> None:
+    """By COPY, where there is one, with texts and times that mean something to it."""
+    odd = [plain(id=f"{job.id}-{n}", lineage=(text, None, "g", None, "s")) for n, text in enumerate(ODD)]
+    times = [
+        plain(id=f"{job.id}-t{n}", enqueued_at=time) for n, time in enumerate((None, "soon", 7, "2026-13-01T00:00:00Z"))
+    ]
+    values = [
+        plain(id=f"{job.id}-v{n}", args=args, result=args, priority=priority)
+        for n, (args, priority) in enumerate([(json.dumps(['a"b\\c\u00e9\n']), None), ("[]", 9), ("[1]", "high")])
+    ]
+    usual = [plain(id=f"{job.id}-u{n}", result=None) for n in range(20)]
+    successes = [*odd, *times, *values, *usual]
+    assert set(job.tell(*successes)) == {Verdict.WON}
+    for success in successes:
+        row, delivery = Job(job.url, success.record.delivery.id).row, success.record.delivery
+        assert (row.parent_id, row.group_id, row.schedule) == (delivery.parent_id, delivery.group_id, delivery.schedule)
+        assert (row.args, row.result) == (json.loads(delivery.args), _decoded(success.outcome.result))
+        assert (row.enqueued_at, row.started_at, row.finished_at, row.priority) == (
+            delivery.enqueued_at,
+            success.started_at,
+            success.at,
+            delivery.priority,
+        )
+        assert (row.state, row.attempts, row.token) == (State.SUCCEEDED, 1, delivery.token)
+
+
+def _decoded(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
