@@ -108,7 +108,7 @@ class Plains:
             self.records = [_record(each, hostname) for each in entries]
         if uses_copy:
             for record in self.records:
-                _ = record.line
+                record.make_line()
         self.weight = sum(len(each.args) + len(each.kwargs) + len(each.result or "") for each in entries)
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from penstock.job import State
@@ -57,12 +57,14 @@ class PlainSuccess:
         self._texts = (id, task, queue, worker, token, *lineage)
         self._values = (priority, args, kwargs, result)
         self._times = (enqueued_at, started, ended)
+        self.line: str | None = None
+        """The row as PostgreSQL's COPY has it; None: the row says it."""
 
     @property
     def is_accepted(self) -> bool:
         """Whether the balance sheet has counted the job when it was enqueued."""
         told = self._times[0]
-        return told is not None and as_time(told) is not None
+        return told is not None and (self.line is not None or as_time(told) is not None)
 
     @cached_property
     def row(self) -> tuple[Any, ...]:
@@ -84,18 +86,16 @@ class PlainSuccess:
             at,
         )
 
-    @cached_property
-    def line(self) -> str | None:
-        """The same as PostgreSQL's COPY has it; None: something in it is unusual, and the row says it.
-
-        Made in one piece, in a fraction of the time that a driver takes value by value.
+    def make_line(self) -> None:
+        """Makes the row as COPY has it, if nothing in it is unusual: in one piece, in a fraction of the time
+        that a driver takes value by value.
         """
         (priority, args, kwargs, result), (enqueued_at, started, ended) = self._values, self._times
         texts = _plain_texts(self._texts)
-        if texts is None or (enqueued_at is not None and not _is_time(enqueued_at)):
-            return None
+        if texts is None or not (enqueued_at is None or _is_time(enqueued_at)):
+            return
         at = _stamp(ended)
-        return (
+        self.line = (
             f"{texts}\t{_BETWEEN_TEXT}\t{_null(small_integer(priority))}\t{_escaped(args)}\t{_escaped(kwargs)}\t"
             f"{_escaped(result)}\t{_AFTER_TEXT}\t{_null(enqueued_at)}\t\\N\t{_stamp(started)}\t{at}\t{at}\n"
         )
@@ -133,7 +133,14 @@ class PlainSuccess:
 
 
 def _is_time(value: Any) -> bool:
-    return isinstance(value, str) and _TIME.fullmatch(value) is not None and as_time(value) is not None
+    """Whether it is a time in UTC, written as our own producers do."""
+    if type(value) is not str or _TIME.fullmatch(value) is None:
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _null(value: Any) -> Any:
@@ -148,7 +155,14 @@ def _escaped(text: str | None) -> str:
 
 
 def _stamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
+    """A time in UTC; what is the same for a whole second is made once."""
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1_000_000):06d}+00:00"
+
+
+@lru_cache(maxsize=64)
+def _second(whole: int) -> str:
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _plain_texts(texts: tuple[Any, ...]) -> str | None:
