@@ -71,7 +71,8 @@ class Children(Duty):
         """One look at all children."""
         self._slots.keeper_sleeps = False
         found = self.read()
-        for slot in self._slots.of(Standing.DEAD):
+        # Whoever claimed first comes last: when several have died at once, its jobs stand in front again.
+        for slot in sorted(self._slots.of(Standing.DEAD), key=lambda each: each.time("claimed_at"), reverse=True):
             self._bury(slot)
         self._free_buried()
         self._watch()
