@@ -150,8 +150,8 @@ class Child:
         signal.signal(signal.SIGTERM, self._on_terminate)
         limits.install(self._slot)
         for current in (billiard_process.current_process(), processes.current_process()):
-            current.name = f"ForkPoolWorker-{self._slot.index + 1}"
-        billiard_process.current_process().index = self._slot.index
+            current.name = f"ForkPoolWorker-{self._slot.get('place') + 1}"
+        billiard_process.current_process().index = self._slot.get("place")
         platforms.set_mp_process_title("celeryd", hostname=plan.hostname)
         _set_task_join_will_block(True)
         app = plan.app

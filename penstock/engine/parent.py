@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-from celery import bootsteps
+from celery import bootsteps, signals
 from celery.exceptions import WorkerTerminate
 from celery.platforms import EX_FAILURE, close_open_fds
 from celery.worker.consumer import Consumer as CeleryConsumer
@@ -56,6 +56,8 @@ class Parent(CeleryConsumer):
         self.controller.wait_for_soft_shutdown = self._drain_softly
         if isinstance(self.app.backend, LedgerBackend):
             set_outlet(self._link)
+        # When the worker is told to end, and not only when its loop has turned.
+        signals.worker_shutting_down.connect(self._on_shutting_down, weak=False, dispatch_uid="penstock-drain")
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -190,6 +192,9 @@ class Parent(CeleryConsumer):
         for slot in self.pool.slots.live():
             if slot.get("is_running"):
                 self.pool.end(slot.get("pid"), Reason.SHUTDOWN)
+
+    def _on_shutting_down(self, **_: Any) -> None:
+        self.pool.on_close()
 
     def _drain_softly(self) -> None:
         """Celery's soft shutdown, which ends as soon as the last job has."""

@@ -26,7 +26,7 @@ from penstock.engine import logs
 from penstock.engine.child import Plan
 from penstock.engine.pool_keeper import keep_children
 from penstock.engine.running.rates import Rates
-from penstock.engine.slots import Reason, Slot, Slots
+from penstock.engine.slots import Orders, Reason, Slot, Slots
 from penstock.engine.wire import Address
 from penstock.engine.zygote import Zygote, tie_to_parent
 
@@ -211,6 +211,10 @@ class Pool(BasePool):
         """Has the children claim no more, give back what has not started, and end after the job that they run."""
         if self._slots is not None and not self._slots.is_closing:
             self._slots.is_closing = True
+            for slot in self._slots.live():
+                slot.put("orders", Orders.DRAIN)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(slot.get("pid"), signal.SIGUSR2)
             self._wake_zygote()
 
     def on_stop(self) -> None:

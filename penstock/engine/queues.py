@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from kombu import Consumer
+from kombu.utils.json import dumps
+
+from penstock.broker.keys import PRIORITY_STEPS
+
 SERVE = "penstock_serve"
 """Attribute of a kombu connection: takes the names of the queues from which children are to claim."""
 
 
 class Queues:
-    """Stands for kombu's consumer of tasks: it knows the queues, and consumes nothing."""
+    """Stands for kombu's consumer of tasks: it knows the queues, and consumes none that children can claim from."""
 
     on_message = None
 
@@ -24,12 +29,17 @@ class Queues:
         self.callbacks: list[Any] = []
         self._on_change = on_change
         self._is_consuming = False
+        self._broadcasts: dict[str, Broadcasts] = {}
 
     def consume(self, no_ack: Any = None) -> None:
         """Has the children claim."""
         del no_ack
         for queue in self.queues:
-            queue(self.channel).declare()
+            if getattr(queue.exchange, "type", "direct") == "fanout":
+                if queue.name not in self._broadcasts:
+                    self._broadcasts[queue.name] = Broadcasts(queue, self.channel)
+            else:
+                queue(self.channel).declare()
         self._is_consuming = True
         self._tell()
 
@@ -38,6 +48,8 @@ class Queues:
         if self._is_consuming:
             self._is_consuming = False
             self._on_change([])
+        for name in tuple(self._broadcasts):
+            self._broadcasts.pop(name).cancel()
 
     close = cancel
 
@@ -50,6 +62,8 @@ class Queues:
         """One queue less."""
         name = getattr(queue, "name", queue)
         self.queues = [kept for kept in self.queues if kept.name != name]
+        if name in self._broadcasts:
+            self._broadcasts.pop(name).cancel()
         if self._is_consuming:
             self._tell()
 
@@ -62,3 +76,29 @@ class Queues:
 
     def _tell(self) -> None:
         self._on_change([queue.name for queue in self.queues])
+
+
+class Broadcasts:
+    """A queue of which every worker gets a copy: Redis tells it to whoever listens, and keeps nothing.
+
+    So this process listens, and puts each message on a list of this worker's own, from which the children claim.
+    """
+
+    def __init__(self, queue: Any, channel: Any) -> None:
+        self._name = queue.name
+        self._channel = channel
+        self._consumer = Consumer(
+            channel, [queue(channel)], no_ack=True, on_message=self._take, accept=None, auto_declare=True
+        )
+        self._consumer.consume()
+
+    def _take(self, message: Any) -> None:
+        scripts = self._channel.scripts
+        scripts.client.lpush(scripts.keys.ready(self._name, 0), dumps(message._raw))
+        scripts.call("wake", self._name, *PRIORITY_STEPS)
+
+    def cancel(self) -> None:
+        """Listens no more; what nobody has claimed is this worker's alone, and ends with it."""
+        self._consumer.cancel()
+        scripts = self._channel.scripts
+        scripts.client.delete(scripts.keys.ready(self._name, 0))

@@ -13,12 +13,13 @@ from typing import Any
 
 from celery.worker import state
 from kombu.message import Message
+from kombu.utils.imports import symbol_by_name
 
 from penstock.broker import envelope
 from penstock.broker.claims import claimer_name
 from penstock.broker.scripts import Settlement
 from penstock.engine.putting_away import NONSENSE
-from penstock.engine.request import Request
+from penstock.engine.request import CELERYS, OURS, Request
 from penstock.engine.slots import Running
 from penstock.ledger.backend import STARTED_AT
 
@@ -45,6 +46,8 @@ class Showing:
         self._limits = self._look_at_limits()
         self._born = time.monotonic()
         self._buried: set[tuple[str, str]] = set()
+        self._warned: set[tuple[int, int]] = set()
+        """Of those that were told of their soft limit."""
 
     @property
     def age(self) -> float:
@@ -76,10 +79,14 @@ class Showing:
                 known = self._request(running)
             if known is not None:
                 current[key] = known
+                if slot.get("warned") == number and key not in self._warned:
+                    self._warned.add(key)
+                    known.on_timeout(soft=True, timeout=_plain_number(slot.time("soft_limit")))
         for key, gone in self._shown.items():
             if key not in current:
                 _forget(gone)
         self._shown = current
+        self._warned &= current.keys()
         for request in current.values():
             state.reserved_requests.add(request)
             state.active_requests.add(request)
@@ -125,6 +132,8 @@ class Showing:
         if made is not None:
             made.time_start = running.started_at
             made.worker_pid = running.pid
+            # Acknowledged before it began, unless it is only when it has ended.
+            made.acknowledged = not made.task.acks_late
         return made
 
     def _fetch(self, place: tuple[str, str, str]) -> bytes | None:
@@ -155,14 +164,15 @@ class Showing:
                 delivery_info=properties["delivery_info"],
                 accept=parent.app.conf.accept_content and set(parent.app.conf.accept_content) | {"application/json"},
             )
-            made = Shown(
+            task = parent.app.tasks[payload["headers"]["task"]]
+            made = _kind(task)(
                 message,
                 on_ack=lambda *_: self._settle(place),
-                on_reject=lambda *_: self._settle(place),
+                on_reject=lambda _log, _errors, requeue: self._settle(place, "requeue" if requeue else "ack_counted"),
                 app=parent.app,
                 hostname=parent.hostname,
                 eventer=parent.event_dispatcher,
-                task=parent.app.tasks[payload["headers"]["task"]],
+                task=task,
                 body=message.body,
                 headers=message.headers,
             )
@@ -172,9 +182,9 @@ class Showing:
         made.place = place
         return made
 
-    def _settle(self, place: tuple[str, str, str]) -> None:
+    def _settle(self, place: tuple[str, str, str], verb: str = "ack_counted") -> None:
         claimer, queue, token = place
-        self._parent.keeper.settle(Settlement(claimer, queue, token, "ack_counted"))
+        self._parent.keeper.settle(Settlement(claimer, queue, token, verb))
 
     # -- what has ended -----------------------------------------------------------------------------------------
 
@@ -216,6 +226,13 @@ class Showing:
             name: {attribute: getattr(task, attribute, None) for attribute in LIMITS}
             for name, task in self._parent.app.tasks.items()
         }
+
+
+def _kind(task: Any) -> type[Shown]:
+    """A request for jobs of the task, of the class that the task asks for."""
+    if task.Request in (CELERYS, OURS):
+        return Shown
+    return type("Shown", (Shown, symbol_by_name(task.Request)), {})
 
 
 def _forget(request: Shown) -> None:

@@ -77,6 +77,7 @@ _FIELDS = (
     ("standing", "q"),
     ("pid", "q"),
     ("fork", "q"),
+    ("place", "q"),
     ("orders", "q"),
     ("recalled", "q"),
     ("soft_target", "q"),

@@ -25,10 +25,11 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from celery import platforms
+from celery import platforms, signals
 
 from penstock.broker import envelope
 from penstock.engine import child
@@ -169,12 +170,19 @@ class Zygote:
         self._forks += 1
         slot.clear()
         slot.put("fork", self._forks)
+        slot.put("place", self._free_place())
+        signals.worker_before_create_process.send(sender=self)
         self._slots.note_used(slot.index)
         pid = self._fork(lambda: self._be_child(slot))
         if pid:
             slot.put("pid", pid)
             slot.put("standing", Standing.LIVE)
             self._children[pid] = slot, time.monotonic()
+
+    def _free_place(self) -> int:
+        """The lowest number that no living child has: by it its log file and its lines are named."""
+        taken = {slot.get("place") for slot, _ in self._children.values()}
+        return next(place for place in count() if place not in taken)
 
     def _be_child(self, slot: Slot) -> int:
         tie_to_parent()
@@ -289,7 +297,7 @@ class Zygote:
             if hard and now - started >= hard:
                 self._kill(pid, slot, number, Reason.HARD_LIMIT)
             elif soft and now - started >= soft and slot.get("soft_target") != number and slot.get("warned") != number:
-                self._warn(pid, slot, number, soft)
+                self._warn(pid, slot, number)
             watched = watched or bool(soft or hard)
         if (most := self._plan.max_memory_kib) and now - self._looked_at_memory > MEMORY_SECONDS:
             self._looked_at_memory = now
@@ -308,14 +316,11 @@ class Zygote:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def _warn(self, pid: int, slot: Slot, number: int, soft: float) -> None:
-        running = slot.running()
+    def _warn(self, pid: int, slot: Slot, number: int) -> None:
         slot.put("soft_target", number)
-        slot.put("warned", number)
+        slot.put("warned", number)  # The worker sees it, and says so as Celery does.
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, limits.SIGNAL)
-        if running is not None and running.number == number:
-            logger.warning("Soft time limit (%ss) exceeded for %s", _seconds(soft), _title(running))
 
     def _cap_memory(self, most: int) -> None:
         """A child that has grown beyond the limit between two jobs ends by itself; one in the middle of a job, whose
@@ -375,10 +380,6 @@ def _title(running: Running) -> str:
         with contextlib.suppress(envelope.Unreadable):
             headers = envelope.read(running.raw)["headers"]
     return f"{headers.get('task')}[{headers.get('id')}]"
-
-
-def _seconds(value: float) -> str:
-    return f"{value:g}"
 
 
 def _resident_kib(pid: int) -> int:

@@ -55,7 +55,7 @@ class RingReader:
         self._hostname = hostname
         self._outcomes = outcomes
         self._tidings = tidings
-        self._process = f"ForkPoolWorker-{slot.index + 1}"
+        self._process = f"ForkPoolWorker-{slot.get('place') + 1}"
         self._position = slot.ring.tail
         self._places: deque[RingPlace] = deque()
         self._settling: set[tuple[str, str, str]] = set()
