@@ -23,6 +23,8 @@ from tests.live import ROOT, Worker, wait_for
 
 QUEUE = "celery"
 LEASE_SECONDS = 5.0
+POOLS = ("prefork", "processes")
+"""Ours and, under our transport, Celery's."""
 STOCK_TRANSPORT = "kombu.transport.redis:Transport"
 Effect = dict[str, Any]
 
@@ -135,6 +137,28 @@ class Station:
     def gate(self, name: str) -> Path:
         """A file that is not there yet; a held body ends when it is touched."""
         return self.folder / f"{name}-{next(self._numbers)}"
+
+    @staticmethod
+    def children(worker: Worker, count: int = 1) -> list[int]:
+        """Process ids of a worker's children; it is ready before they are."""
+        return wait_for(lambda: pids if len(pids := worker.children) == count else [], f"there are {count} children")
+
+    def hoard(self, worker: Worker, end: Path, waiting: int, children: int = 1) -> tuple[str, list[str]]:
+        """A job that runs until there is a file, and others that its worker has claimed behind it.
+
+        For a worker of ours. Its child claims several at once as soon as it has seen quick ones; after half a second
+        what waits behind a long one goes back. Further children stand still afterwards.
+        """
+        for id in [self.send("touch") for _ in range(80 * children)]:
+            self.ended(id)
+        wait_for(self.quiet, "the quick ones are settled")
+        pids = self.children(worker, children)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        running, *others = self.send("hold", str(end)), *(self.send("touch") for _ in range(waiting))
+        os.kill(pids[0], signal.SIGCONT)
+        self.started(running)
+        return running, others
 
     # -- what happened ------------------------------------------------------------------------------------------
 

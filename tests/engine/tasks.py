@@ -24,7 +24,7 @@ def declare(app: Celery) -> None:
     newest = os.environ.get("ENGINE_NEWEST")
     for body in (touch, hold, die, leave, daemon, reject):
         app.task(name=f"engine.{body.__name__}", bind=True)(body)
-    for body in (again, collect):
+    for body in (again, collect, nothing, nap, grow):
         app.task(name=f"engine.{body.__name__}", bind=True)(body)
     app.task(name="engine.early", bind=True, acks_late=False)(hold)
     if newest:
@@ -53,6 +53,28 @@ def touch(task: Any, value: Any = None) -> Any:
     note("start", task)
     note("end", task)
     return value
+
+
+def nothing(_task: Any) -> None:
+    """Leaves no trace but its outcome."""
+
+
+def nap(_task: Any, seconds: float) -> int:
+    """Its process."""
+    time.sleep(seconds)
+    return os.getpid()
+
+
+_KEPT: list[bytes] = []
+
+
+def grow(task: Any, mebibytes: int, path: str) -> None:
+    """Takes memory for good, at its first delivery, and runs until there is a file."""
+    note("start", task)
+    if not task.request.delivery_info["deliveries"]:
+        _KEPT.append(b"x" * (mebibytes << 20))
+        _wait_for(path)
+    note("end", task)
 
 
 def hold(task: Any, path: str) -> None:

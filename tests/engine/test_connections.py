@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.station import Station
+from tests.engine.station import POOLS, Station
 from tests.faults.proxy import Proxy
 from tests.live import Worker, wait_for
 
@@ -28,11 +28,10 @@ def way(durable: Station) -> Iterator[Proxy]:
         yield proxy
 
 
-@pytest.fixture(scope="module", autouse=True)
-def worker(durable: Station, way: Proxy) -> Iterator[Worker]:
-    with durable.worker(
-        children=2, mingles=True, broker_url=way.url, options={"lease_seconds": LEASE_SECONDS}
-    ) as worker:
+@pytest.fixture(scope="module", autouse=True, params=POOLS)
+def worker(durable: Station, way: Proxy, request: pytest.FixtureRequest) -> Iterator[Worker]:
+    options = {"lease_seconds": LEASE_SECONDS}
+    with durable.worker("-P", request.param, children=2, mingles=True, broker_url=way.url, options=options) as worker:
         yield worker
 
 
@@ -82,14 +81,19 @@ def test_scripts_that_redis_forgets_are_loaded_again(durable: Station) -> None:
     run_once(durable, *ids)
 
 
+def complaints(worker: Worker) -> int:
+    """How often it has said that Redis does not do what it is asked."""
+    return sum(worker.log.count(text) for text in ("connection to Redis lost", "Redis does not answer"))
+
+
 def test_a_redis_that_refuses_to_write_for_a_while_ends_no_worker(durable: Station, worker: Worker) -> None:
     end = durable.gate("end")
     held = durable.send("hold", str(end))
     durable.started(held)
-    lost = worker.log.count("connection to Redis lost")
+    before = complaints(worker)
     durable.redis.config_set("min-replicas-to-write", 1)
     try:
-        wait_for(lambda: worker.log.count("connection to Redis lost") > lost, "a claim is refused")
+        wait_for(lambda: complaints(worker) > before, "a claim is refused")
     finally:
         durable.redis.config_set("min-replicas-to-write", 0)
     end.touch()

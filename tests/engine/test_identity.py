@@ -8,7 +8,8 @@ import redis
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts
 from penstock.engine.keeping.identity import last_change
-from tests.engine.station import Station
+from tests.engine.station import POOLS, QUEUE, Station
+from tests.live import wait_for
 
 
 @pytest.fixture
@@ -26,10 +27,17 @@ def test_a_server_under_another_identity_has_changed_once(scripts: Scripts, brok
     assert seen[0] == seen[1] > 0
 
 
-def test_a_worker_claims_nothing_from_a_changed_server_before_it_knows(booked: Station) -> None:
-    """Not when its keeper finds out: what was settled before could be claimed, and run again, until then."""
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_does_not_run_again_what_a_changed_server_brings_back(booked: Station, pool: str) -> None:
+    """It knows of the change before it claims anything; when its keeper finds out is too late."""
+    settled = booked.send("touch")
+    (message,) = booked.redis.lrange(QUEUE, 0, -1)
+    with booked.worker("-P", pool):
+        booked.ended(settled)
+        wait_for(booked.quiet, "it is settled")
+    booked.push(message)
     booked.redis.hset(booked.keys.server, mapping={"run_id": "another", "changed": 0})
-    with booked.worker() as worker:
+    with booked.worker("-P", pool):
         booked.ended(booked.send("touch"))
-        before, _, _ = worker.log.partition(" ready.")
-        assert "looked up in the ledger" in before
+        wait_for(booked.quiet, "everything is settled")
+    assert len(booked.starts(settled)) == 1

@@ -16,7 +16,13 @@ from tests.broker.test_connection import Place, by_sentinel, by_socket, by_tcp, 
 from tests.engine.station import Station
 from tests.live import Worker, wait_for
 
-COMBINATIONS = [("prefork", by_tcp), ("threads", by_socket), ("solo", by_sentinel), ("gevent", by_tls)]
+COMBINATIONS = [
+    ("prefork", by_tcp),
+    ("processes", by_tcp),
+    ("threads", by_socket),
+    ("solo", by_sentinel),
+    ("gevent", by_tls),
+]
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engine.station import QUEUE, Station
+from tests.engine.station import POOLS, QUEUE, Station
 from tests.live import Worker, wait_for
 
 
-@pytest.fixture(scope="module")
-def worker(station: Station) -> Iterator[Worker]:
-    with station.worker() as worker:
+@pytest.fixture(scope="module", params=POOLS)
+def worker(station: Station, request: pytest.FixtureRequest) -> Iterator[Worker]:
+    with station.worker("-P", request.param) as worker:
         yield worker
 
 
@@ -53,7 +53,8 @@ def test_a_job_that_its_worker_holds_already_does_not_start(station: Station) ->
     running = station.send("hold", str(end))
     station.started(running)
     reserved = station.send("touch")
-    wait_for(lambda: station.held() == 2, "the worker holds both")
+    # Celery's pools claim it, ours leaves it in the queue.
+    wait_for(lambda: station.held() + len(station.ready()) == 2, "both are there")
     station.app.control.revoke(reserved)
     wait_for(lambda: station.redis.zscore(station.keys.revoked, reserved), "it is noted")
     end.touch()
