@@ -33,6 +33,7 @@ from penstock.engine.zygote import Zygote, tie_to_parent
 logger = logging.getLogger(__name__)
 JOIN_SECONDS, TIMERS_SECONDS = 0.02, 0.5
 KILL_SECONDS = 5.0
+START_SECONDS, FORK_SECONDS = 10.0, 0.002
 
 
 class Pool(BasePool):
@@ -75,6 +76,7 @@ class Pool(BasePool):
         self._address.listener.close()
         self._commands = ours
         self._commands.setblocking(False)
+        self._await_children()
 
     def _plan(self) -> Plan:
         assert self._slots is not None
@@ -98,6 +100,14 @@ class Pool(BasePool):
             logs=logs.reads_info(),
             logs_in_batches=is_batched,
         )
+
+    def _await_children(self) -> None:
+        """Whoever looks at a worker that is ready finds its processes."""
+        deadline = time.monotonic() + START_SECONDS
+        while len(self.slots.live()) < self.slots.target and time.monotonic() < deadline:
+            if self._zygote_ended():
+                return
+            time.sleep(FORK_SECONDS)
 
     def did_start_ok(self) -> bool:
         """Whether the zygote lives."""

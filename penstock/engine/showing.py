@@ -20,7 +20,7 @@ from penstock.broker.claims import claimer_name
 from penstock.broker.scripts import Settlement
 from penstock.engine.putting_away import NONSENSE
 from penstock.engine.request import CELERYS, OURS, Request
-from penstock.engine.slots import Running
+from penstock.engine.slots import Running, Slot
 from penstock.ledger.backend import STARTED_AT
 
 logger = logging.getLogger(__name__)
@@ -62,26 +62,10 @@ class Showing:
         Args:
             whole: and what is claimed and waits, for which Redis is asked.
         """
-        if self._parent.pool._slots is None:
-            return
         slots = self._parent.pool.slots
-        state.all_total_count[0] = max(
-            slots.done + sum(bool(slot.get("is_running")) for slot in slots.live()), state.all_total_count[0]
-        )
-        current: dict[tuple[int, int], Shown] = {}
-        for slot in slots.live():
-            number = slot.get("number") if slot.get("is_running") else 0
-            if not number:
-                continue
-            key = slot.get("fork"), number
-            known = self._shown.get(key)
-            if known is None and (running := slot.running()) is not None and running.number == number:
-                known = self._request(running)
-            if known is not None:
-                current[key] = known
-                if slot.get("warned") == number and key not in self._warned:
-                    self._warned.add(key)
-                    known.on_timeout(soft=True, timeout=_plain_number(slot.time("soft_limit")))
+        running = [slot for slot in slots.live() if slot.get("is_running")]
+        state.all_total_count[0] = max(slots.done + len(running), state.all_total_count[0])
+        current = {key: shown for slot in running if (shown := self._look(slot, key := _key(slot))) is not None}
         for key, gone in self._shown.items():
             if key not in current:
                 _forget(gone)
@@ -93,6 +77,15 @@ class Showing:
             state.requests[request.id] = request
         if whole:
             self._refresh_reserved()
+
+    def _look(self, slot: Slot, key: tuple[int, int]) -> Shown | None:
+        known = self._shown.get(key)
+        if known is None and (running := slot.running()) is not None and running.number == key[1]:
+            known = self._request(running)
+        if known is not None and slot.get("warned") == key[1] and key not in self._warned:
+            self._warned.add(key)
+            known.on_timeout(soft=True, timeout=_plain_number(slot.time("soft_limit")))
+        return known
 
     def _refresh_reserved(self) -> None:
         """Claimed, and not started: what Redis holds for our children and no slot shows."""
@@ -226,6 +219,10 @@ class Showing:
             name: {attribute: getattr(task, attribute, None) for attribute in LIMITS}
             for name, task in self._parent.app.tasks.items()
         }
+
+
+def _key(slot: Slot) -> tuple[int, int]:
+    return slot.get("fork"), slot.get("number")
 
 
 def _kind(task: Any) -> type[Shown]:
