@@ -60,6 +60,12 @@ def add(x: Any, y: Any) -> Any:
     return x + y
 
 
+@shared_task(acks_late=False)
+def add_early(x: Any, y: Any) -> Any:
+    """The same, acknowledged before it starts."""
+    return x + y
+
+
 @shared_task
 def total(numbers: list[int]) -> int:
     """The sum of a list, as chords ask for it."""

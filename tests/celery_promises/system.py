@@ -47,7 +47,10 @@ def transports(aliases: dict[str, str], resolved: dict[str | None, type | None])
 
 
 class System:
-    """One engine with a worker for everything, ``main``, and one with a single child, ``lane``."""
+    """One engine with a worker for everything, ``main``, and one with a single child, ``lane``.
+
+    Only ``lane`` listens to task_received.
+    """
 
     def __init__(self, engine: Engine, server: str, place: int, folder: Path) -> None:
         """``server`` is the address of a Redis without database number, of which three are used from ``place`` on."""
@@ -70,10 +73,17 @@ class System:
             opened.enter_context(self._listening())
             first, second = (
                 self._worker(self.main, CHILDREN, "-E", "-Q", "celery,side,everyone"),
-                self._worker(self.lane, 1, "-E", "-Q", "lane,everyone", "--prefetch-multiplier", "4"),
+                self._worker(
+                    self.lane,
+                    1,
+                    *("-E", "-Q", "lane,everyone", "--prefetch-multiplier", "4"),
+                    environment={"PROMISES_RECEIVED": "1"},
+                ),
             )
             first.start()
             second.start()
+            # When the first one does not come up, nobody else ends this one.
+            opened.callback(second.stop, signal.SIGKILL)
             self.worker = opened.enter_context(first)
             self.lane_worker = opened.enter_context(second)
             opened.callback(self._end_workers_at_once)

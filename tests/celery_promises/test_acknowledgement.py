@@ -96,10 +96,10 @@ def killed_worker(system: System) -> Killed:
     default, early = (uuid.uuid4().hex for _ in range(2))
     with system.worker_beside(children=2) as first:
         jobs.hold.apply_async((default,), queue=first.queue)
-        acknowledged = jobs.hold_early.apply_async((early,), queue=first.queue)
+        jobs.hold_early.apply_async((early,), queue=first.queue)
         system.noted(default)
         system.noted(early)
-        wait_for(lambda: not system.keeps(acknowledged.id), "it is acknowledged")
+        wait_for(lambda: not system.keeps(early), "its message is acknowledged")
         kill_tree(first.worker.pid)
         wait_for(lambda: first.ended, "the worker is gone")
     with system.worker_beside("-Q", first.queue, children=2):

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.celery_promises import jobs
 from tests.celery_promises.system import System
 from tests.live import wait_for
@@ -20,10 +22,13 @@ def named(task: str, id: str) -> str:
     return re.escape(f"Task {task}[{id}]")
 
 
-def test_received(system: System) -> None:
-    """At INFO a worker logs `Task name[id] received`, after time, level and process."""
-    result = jobs.add.delay(1, 1)
-    assert re.match(TIME + r"INFO/\S+\] ", logged(system, rf"{named(jobs.add.name, result.id)} received$"))
+@pytest.mark.parametrize("name", ["add", "add_early"])
+def test_received(system: System, name: str) -> None:
+    """At INFO a worker logs `Task name[id] received`, once, after time, level and process."""
+    result, task = system.call(name, 1, 1), system.task(name).name
+    assert re.match(TIME + r"INFO/\S+\] ", logged(system, rf"{named(task, result.id)} received$"))
+    logged(system, rf"{named(task, result.id)} succeeded in ")
+    assert system.worker.log.count(f"[{result.id}] received") == 1
 
 
 def test_succeeded(system: System) -> None:
