@@ -168,18 +168,19 @@ def test_a_worker_that_is_told_to_end_gives_back_what_it_did_not_start(
         assert not [key for key in left if not key.startswith(tuple(f"penstock:{name}" for name in shared))]
 
 
-def test_a_job_that_ended_with_its_worker_and_was_shown_as_running_ends_at_the_next(booked: Station) -> None:
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_job_that_ended_with_its_worker_and_was_shown_as_running_ends_at_the_next(booked: Station, pool: str) -> None:
     def state() -> State | None:
         with reading(booked.ledger) as connection:
             row = queries.find_job(connection, id)
         return row.state if row else None
 
     end = booked.gate("ended-with-its-worker")
-    with booked.worker() as first:
+    with booked.worker("-P", pool) as first:
         id = booked.send("hold", str(end))
         wait_for(lambda: state() is State.RUNNING, "the ledger shows that it runs")
         first.stop(signal.SIGQUIT)
     end.touch()
-    with booked.worker():
+    with booked.worker("-P", pool):
         wait_for(lambda: state() is State.SUCCEEDED, "the second attempt's outcome is written")
     assert len(booked.starts(id)) == 2

@@ -31,8 +31,34 @@ GUARDS = (
         file="penstock/engine/consumer.py",
         text="            self._doubt(last_change(connection.default_channel.scripts))\n",
         replacement="            pass\n",
-        test="tests/engine/test_identity.py::test_a_worker_claims_nothing_from_a_changed_server_before_it_knows",
+        test="tests/engine/test_identity.py::"
+        "test_a_worker_does_not_run_again_what_a_changed_server_brings_back[processes]",
         why="In the second after a failover, until its keeper has looked, a worker runs jobs that had ended.",
+    ),
+    Guard(
+        name="children-look-who-answers-before-claiming",
+        file="penstock/engine/child.py",
+        text="            self._gate.comebacks.notice(last_change(scripts))\n",
+        replacement="            pass\n",
+        test="tests/engine/test_identity.py::"
+        "test_a_worker_does_not_run_again_what_a_changed_server_brings_back[prefork]",
+        why="In the second after a failover, until their keeper has looked, children run jobs that had ended.",
+    ),
+    Guard(
+        name="who-was-told-to-end-waits-no-more",
+        file="penstock/engine/child.py",
+        text="            self._keep_asked()\n\n    def _keep_asked",
+        replacement="            pass\n\n    def _keep_asked",
+        test="tests/engine/test_children.py::test_a_delivery_of_a_job_that_has_ended_does_not_keep_its_child_from_others",
+        why="A child that is told that a job has ended waits for ever, and claims nothing more.",
+    ),
+    Guard(
+        name="stopped-keepers-are-replaced",
+        file="penstock/engine/zygote.py",
+        text="            self._replace_stopped_keeper()\n",
+        replacement="",
+        test="tests/engine/test_children.py::test_a_keeper_that_stands_still_is_replaced_before_its_lease_ends",
+        why="A keeper that somebody has stopped lets the lease end, and jobs that run here start elsewhere.",
     ),
     Guard(
         name="interrupted-jobs-are-counted",
@@ -40,7 +66,7 @@ GUARDS = (
         text='"interrupt" if token in self._interrupted else "return"',
         replacement='"return"',
         test="tests/engine/test_lost_workers.py::"
-        "test_a_job_that_ended_with_its_worker_and_was_shown_as_running_ends_at_the_next",
+        "test_a_job_that_ended_with_its_worker_and_was_shown_as_running_ends_at_the_next[processes]",
         why="A job that was running when its worker was told to end at once runs again, and its outcome is refused.",
     ),
     Guard(
