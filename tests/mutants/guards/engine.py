@@ -1,0 +1,107 @@
+"""Guards of children that claim for themselves, and of what they hand over."""
+
+from tests.mutants.guard import Guard
+
+CHILD, ZYGOTE = "penstock/engine/child.py", "penstock/engine/zygote.py"
+CHILDREN, RINGS = "penstock/engine/keeping/children.py", "penstock/engine/keeping/rings.py"
+RING, SLOTS = "penstock/engine/ring.py", "penstock/engine/slots.py"
+OPENING, LIMITS = "penstock/engine/running/opening.py", "penstock/engine/running/limits.py"
+PLAIN = "penstock/ledger/recording/plain.py"
+ON_CHILDREN, ON_RING, ON_SLOTS = (
+    "tests/engine/test_children.py",
+    "tests/engine/test_ring.py",
+    "tests/engine/test_slots.py",
+)
+ON_OPENING, ON_LIMITS = "tests/engine/running/test_opening.py", "tests/engine/running/test_limits.py"
+
+GUARDS = (
+    Guard(
+        name="a-job-begins-last",
+        file=SLOTS,
+        text="            base + _START_AT,\n            0,\n",
+        replacement="            base + _START_AT,\n            IN_BODY,\n",
+        test=f"{ON_SLOTS}::test_a_child_that_is_killed_while_it_writes_that_a_job_begins_has_not_begun_it",
+        why="A new job is shown with the time of the one before: what waits behind it goes back, and runs twice.",
+        red="assert",
+    ),
+    Guard(
+        name="records-in-the-ring-are-whole",
+        file=RING,
+        text="            if zlib.crc32(record) != checksum:\n",
+        replacement="            if False:\n",
+        test=f"{ON_RING}::test_a_record_that_is_not_whole_yet_is_not_read",
+        why="A keeper reads an outcome that its child is still writing.",
+    ),
+    Guard(
+        name="a-full-ring-takes-nothing",
+        file=RING,
+        text="            if end - self._released > CAPACITY:\n                return False\n",
+        replacement="",
+        test=f"{ON_RING}::test_a_full_ring_takes_nothing_until_something_is_released",
+        why="While SQL is away, outcomes are overwritten by later ones.",
+    ),
+    Guard(
+        name="handed-over-is-not-lost-with-its-child",
+        file=CHILDREN,
+        text="            left = [each for each in orphans if not reader.has_ended(claimer, *each)]\n",
+        replacement="            left = list(orphans)\n",
+        test=f"{ON_CHILDREN}::test_outcomes_that_a_child_handed_over_before_its_kill_are_kept",
+        why="Jobs that have ended run again when their child is killed before they are settled.",
+    ),
+    Guard(
+        name="waiting-jobs-go-back",
+        file=CHILDREN,
+        text="                self._recall(slot, number)\n",
+        replacement="                pass\n",
+        test=f"{ON_CHILDREN}::test_no_child_is_idle_while_a_job_waits_behind_a_long_one_for_more_than_a_second",
+        why="Jobs wait for as long as a slow one runs, while other children have nothing to do.",
+    ),
+    Guard(
+        name="told-to-end-claims-no-more",
+        file=CHILD,
+        text='        if self._is_draining or self._slot.get("orders") == Orders.DRAIN:\n',
+        replacement="        if False:\n",
+        test=f"{ON_CHILDREN}::test_a_worker_that_ends_waits_for_running_jobs_no_longer_than_it_may",
+        why="A worker that is told to end goes on to claim.",
+    ),
+    Guard(
+        name="hard-limits-end-jobs",
+        file=ZYGOTE,
+        text="            if hard and now - started >= hard:\n",
+        replacement="            if False:\n",
+        test=f"{ON_CHILDREN}::test_a_job_beyond_its_hard_limit_fails_once_and_its_child_is_replaced",
+        why="A job beyond its hard limit runs for ever.",
+    ),
+    Guard(
+        name="soft-limits-are-for-bodies",
+        file=LIMITS,
+        text="    if frame is None or not _is_before_outcome(frame.f_locals):\n        return False\n",
+        replacement="    if frame is None:\n        return False\n",
+        test=f"{ON_LIMITS}::test_it_does_not_raise_once_the_body_has_ended",
+        why="A time limit costs the outcome of a job that had ended.",
+    ),
+    Guard(
+        name="jobs-are-counted-per-child",
+        file=CHILD,
+        text="        if plan.max_tasks and self._pool.done >= plan.max_tasks:\n            return True\n",
+        replacement="",
+        test=f"{ON_CHILDREN}::test_a_child_ends_after_as_many_jobs_as_it_may_run",
+        why="A task that leaks fills the memory, whatever --max-tasks-per-child says.",
+    ),
+    Guard(
+        name="redelivered-is-not-plain",
+        file=OPENING,
+        text="        if duties.is_plain and not claimed.deliveries and _is_plain(headers, payload):\n",
+        replacement="        if duties.is_plain and _is_plain(headers, payload):\n",
+        test=f"{ON_OPENING}::test_a_message_that_was_delivered_before_goes_celerys_way",
+        why="A job that has ended runs again when its message comes again.",
+    ),
+    Guard(
+        name="odd-texts-are-no-lines",
+        file=PLAIN,
+        text=' or "\\\\" in together',
+        replacement="",
+        test="tests/ledger/recording/test_plain.py::test_many_at_once_are_the_rows_that_they_are_one_by_one[postgresql]",
+        why="A backslash in a name shifts the columns of a whole batch.",
+    ),
+)
