@@ -124,6 +124,7 @@ class Keeper:
                 self._await_outcomes(deadline)
                 self._outcomes.spool()
                 self._settle.perform()
+                self._resign()
                 for worker in self._ward.workers:
                     self._ward.scripts.retire(
                         worker, counted=not self._said_goodbye, crash_limit=self._ward.crash_limit
@@ -132,6 +133,12 @@ class Keeper:
             except (RedisError, OSError) as error:
                 logger.warning("cannot give back claims yet: %s", error)
                 time.sleep(AGAIN_SECONDS)
+
+    def _resign(self) -> None:
+        """From the roles of this keeper, or jobs for later and those of stock producers would wait for their end."""
+        keys = self._ward.scripts.keys
+        for role in (keys.promoter, *map(keys.watcher, self._ward.queues)):
+            self._ward.resign(role)
 
     def _await_outcomes(self, deadline: float) -> None:
         while not self._outcomes.is_idle and time.monotonic() < deadline:

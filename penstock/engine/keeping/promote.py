@@ -6,8 +6,8 @@ import time
 
 from penstock.engine.keeping import Duty, Ward
 
-TICK_SECONDS, STAND_BY_SECONDS = 0.05, 1.0
-QUEUES_SECONDS = 1.0
+TICK_SECONDS, STAND_BY_SECONDS = 0.05, 0.5
+QUEUES_SECONDS = 0.5
 
 
 class Promote(Duty):
