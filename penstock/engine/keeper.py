@@ -79,6 +79,8 @@ class Keeper:
         self._orphaned: float | None = None
         self._ended = False
         self._said_goodbye = False
+        self._served: set[str] = set()
+        """Queues that the worker has ever claimed from."""
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> None:
@@ -137,7 +139,7 @@ class Keeper:
     def _resign(self) -> None:
         """From the roles of this keeper, or jobs for later and those of stock producers would wait for their end."""
         keys = self._ward.scripts.keys
-        for role in (keys.promoter, *map(keys.watcher, self._ward.queues)):
+        for role in (keys.promoter, *map(keys.watcher, self._served)):
             self._ward.resign(role)
 
     def _await_outcomes(self, deadline: float) -> None:
@@ -199,6 +201,7 @@ class Keeper:
             self._ward.workers = words["workers"]
         if "queues" in words:
             self._ward.queues = words["queues"]
+            self._served.update(words["queues"])
         if "retire" in words:
             self._settle.retire(words["retire"])
         if words.get("bye"):

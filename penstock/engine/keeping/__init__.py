@@ -35,8 +35,9 @@ class Ward:
 
     def elect(self, role: str) -> bool:
         """Whether this keeper holds the role now. Roles save work; nothing is wrong if two hold one."""
-        holder = self.workers[-1] if self.workers else ""
-        return bool(self.scripts.call("elect", role, holder, TERM_MS))
+        if not self.workers:
+            return False  # It has no name yet, and would hold the role under none until the term is over.
+        return bool(self.scripts.call("elect", role, self.workers[-1], TERM_MS))
 
     def resign(self, role: str) -> None:
         """Gives a role up, so that the next keeper need not wait for its end."""
