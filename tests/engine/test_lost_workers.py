@@ -77,6 +77,8 @@ def test_what_a_keeper_took_to_its_grave_is_settled_by_the_next(station: Station
 def test_the_jobs_of_a_killed_worker_go_back_within_a_second_as_crashes(station: Station, pool: str) -> None:
     end = station.gate("end")
     with killed_at_the_end(station.worker("-P", pool, children=2)) as worker:
+        station.ended(station.send("touch"))
+        wait_for(station.quiet, "the first one is settled, so the keeper is up")
         ids = [station.send("hold", str(end)) for _ in range(2)]
         for id in ids:
             station.started(id)
@@ -86,7 +88,7 @@ def test_the_jobs_of_a_killed_worker_go_back_within_a_second_as_crashes(station:
             wait_for(lambda: station.held() == 5, "the worker holds all of them")
         worker.stop(signal.SIGKILL)
         # A second for us; the rest is the busy machine's.
-        wait_for(lambda: station.held() == 0, "the claims are back", 3.0)
+        wait_for(lambda: station.held() == 0, "the claims are back", 2.0)
         assert station.ready() == ids + waiting
         wait_for(lambda: not any(map(runs, children)), "the children have ended", 1.0)
         wait_for(lambda: not station.leases(), "the lease has ended", 1.0)
