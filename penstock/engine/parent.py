@@ -119,6 +119,8 @@ class Parent(CeleryConsumer):
         self._link.watch()
         self.tell_events()
         self._showing.refresh()
+        for news in self.pool.hear():
+            self._showing.warn(news["warned"])
         if self.pool.zygote_is_lost():
             self._begin_anew()
 

@@ -16,6 +16,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from penstock.engine.zygote import Zygote, tie_to_parent
 logger = logging.getLogger(__name__)
 JOIN_SECONDS, TIMERS_SECONDS = 0.02, 0.5
 KILL_SECONDS = 5.0
+READ_BYTES = 1 << 16
 START_SECONDS, FORK_SECONDS = 10.0, 0.002
 
 
@@ -52,6 +54,7 @@ class Pool(BasePool):
         """How long jobs may go on once the worker ends; None: as long as they take. Set by the consumer."""
         self.zygote = 0
         self._has_ended = False
+        self._unread = bytearray()
         self._slots: Slots | None = None
         self._modules: set[str] = set()
 
@@ -180,6 +183,15 @@ class Pool(BasePool):
         slot.put("reason_for", running.number)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number or signal.SIGTERM)
+
+    def hear(self) -> Iterator[dict[str, Any]]:
+        """What the zygote has told since the last time."""
+        with contextlib.suppress(OSError):
+            while chunk := self._commands.recv(READ_BYTES):
+                self._unread += chunk
+        *lines, rest = bytes(self._unread).split(b"\n")
+        self._unread[:] = rest
+        yield from map(json.loads, lines)
 
     def _command(self, **command: Any) -> None:
         with contextlib.suppress(OSError):

@@ -46,8 +46,6 @@ class Showing:
         self._limits = self._look_at_limits()
         self._born = time.monotonic()
         self._buried: set[tuple[str, str]] = set()
-        self._warned: set[tuple[int, int]] = set()
-        """Of those that were told of their soft limit."""
 
     @property
     def age(self) -> float:
@@ -70,7 +68,6 @@ class Showing:
             if key not in current:
                 _forget(gone)
         self._shown = current
-        self._warned &= current.keys()
         for request in current.values():
             state.reserved_requests.add(request)
             state.active_requests.add(request)
@@ -82,9 +79,6 @@ class Showing:
         known = self._shown.get(key)
         if known is None and (running := slot.running()) is not None and running.number == key[1]:
             known = self._request(running)
-        if known is not None and slot.get("warned") == key[1] and key not in self._warned:
-            self._warned.add(key)
-            known.on_timeout(soft=True, timeout=_plain_number(slot.time("soft_limit")))
         return known
 
     def _refresh_reserved(self) -> None:
@@ -181,27 +175,40 @@ class Showing:
 
     # -- what has ended -----------------------------------------------------------------------------------------
 
+    def warn(self, told: dict[str, Any]) -> None:
+        """A job has met its soft limit."""
+        worker = next(reversed(dict(self._parent.pool.slots.incarnations).values()), "")
+        place = claimer_name(worker, str(told["fork"])), told["queue"], told["token"]
+        if (request := self._ended(told, place)) is not None:
+            request.on_timeout(soft=True, timeout=_plain_number(told["limit"]))
+
     def bury(self, told: dict[str, Any]) -> None:
         """A child was ended while it ran a job, because of a limit or because somebody has revoked that."""
         place = told["claimer"], told["queue"], told["token"]
         if place[::2] in self._buried:
             return
         self._buried.add(place[::2])
-        key = told["fork"], int(told["token"].partition(":")[0])
-        request = self._shown.pop(key, None)
-        if request is None:
-            raw = told["raw"].encode("latin-1") if told["raw"] is not None else self._fetch(place)
-            request = self._made(raw, place, told["deliveries"]) if raw is not None else None
+        request = self._ended(told, place)
         if request is None:
             self._settle(place)
             return
-        request.time_start, request.worker_pid = told["started_at"], told["pid"]
-        request._context.update({STARTED_AT: request.began_at})
+        self._shown.pop(_key_of(told), None)
         if told["reason"] == "HARD_LIMIT":
             request.on_timeout(soft=False, timeout=_plain_number(told["limit"]))
         elif not request._already_revoked:
             request._announce_revoked("terminated", True, "SIGTERM", False)
         _forget(request)
+
+    def _ended(self, told: dict[str, Any], place: tuple[str, str, str]) -> Shown | None:
+        """The request of a job of which somebody else has told."""
+        request = self._shown.get(_key_of(told))
+        if request is None:
+            raw = told["raw"].encode("latin-1") if told["raw"] is not None else self._fetch(place)
+            request = self._made(raw, place, told["deliveries"]) if raw is not None else None
+        if request is not None:
+            request.time_start, request.worker_pid = told["started_at"], told["pid"]
+            request._context.update({STARTED_AT: request.began_at})
+        return request
 
     def count(self, ran: dict[str, int]) -> None:
         """So many jobs of each task have started."""
@@ -219,6 +226,10 @@ class Showing:
             name: {attribute: getattr(task, attribute, None) for attribute in LIMITS}
             for name, task in self._parent.app.tasks.items()
         }
+
+
+def _key_of(told: dict[str, Any]) -> tuple[int, int]:
+    return told["fork"], int(told["token"].partition(":")[0])
 
 
 def _key(slot: Slot) -> tuple[int, int]:

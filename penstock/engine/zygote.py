@@ -317,10 +317,28 @@ class Zygote:
                 os.kill(pid, signal.SIGKILL)
 
     def _warn(self, pid: int, slot: Slot, number: int) -> None:
+        running = slot.running()
+        if running is not None and running.number == number:
+            self._tell_worker(running, slot.time("soft_limit"))
         slot.put("soft_target", number)
-        slot.put("warned", number)  # The worker sees it, and says so as Celery does.
+        slot.put("warned", number)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, limits.SIGNAL)
+
+    def _tell_worker(self, running: Running, limit: float) -> None:
+        """Of a soft limit: the task's own request may want to know. A worker that is stopped must not stop this."""
+        told = {
+            "pid": running.pid,
+            "fork": running.fork,
+            "token": running.token,
+            "queue": running.queue,
+            "deliveries": running.deliveries,
+            "started_at": running.started_at,
+            "raw": running.raw.decode("latin-1") if running.raw is not None else None,
+            "limit": limit,
+        }
+        with contextlib.suppress(OSError):
+            self._commands.send(json.dumps({"warned": told}).encode() + b"\n", socket.MSG_DONTWAIT)
 
     def _cap_memory(self, most: int) -> None:
         """A child that has grown beyond the limit between two jobs ends by itself; one in the middle of a job, whose
