@@ -36,15 +36,6 @@ GUARDS = (
         why="In the second after a failover, until its keeper has looked, a worker runs jobs that had ended.",
     ),
     Guard(
-        name="children-look-who-answers-before-claiming",
-        file="penstock/engine/child.py",
-        text="            self._gate.comebacks.notice(last_change(scripts))\n",
-        replacement="            pass\n",
-        test="tests/engine/test_identity.py::"
-        "test_a_worker_does_not_run_again_what_a_changed_server_brings_back[prefork]",
-        why="In the second after a failover, until their keeper has looked, children run jobs that had ended.",
-    ),
-    Guard(
         name="who-was-told-to-end-waits-no-more",
         file="penstock/engine/child.py",
         text="            self._keep_asked()\n\n    def _keep_asked",
