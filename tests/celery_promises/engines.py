@@ -4,12 +4,11 @@ import os
 from dataclasses import dataclass
 from functools import cache
 
-from penstock import adoption
 from tests.live import ROOT
 from tests.share import Share
 
-STOCK_PARTS = 3
-"""Stock Celery was seen to keep every promise; each commit has CI look again at one part of them."""
+CELERYS_PARTS = 3
+"""Stock Celery and its pool under our broker keep every promise; each commit has CI look again at one part of them."""
 
 
 @dataclass(frozen=True)
@@ -72,23 +71,13 @@ ENGINES = [
 ]
 
 
-def finished() -> list[Engine]:
-    """The engines that must keep the promises: the last one from the day on which ``adopt`` chooses its pool."""
-    return [engine for engine in ENGINES if engine.name != "engine" or hasattr(adoption, "POOL")]
-
-
-def tested() -> list[Engine]:
-    """The same, and the unfinished one too if PROMISES_ENGINE=1 asks for it."""
-    return ENGINES if os.environ.get("PROMISES_ENGINE") == "1" else finished()
-
-
 @cache
-def stock_share() -> Share:
-    """The modules whose promises stock Celery must keep in this run: all, except in CI."""
-    return Share.of_commit(ROOT, STOCK_PARTS if os.environ.get("CI") else 1)
+def celerys_share() -> Share:
+    """The modules whose promises engines on Celery's own pool must keep in this run: all, except in CI."""
+    return Share.of_commit(ROOT, CELERYS_PARTS if os.environ.get("CI") else 1)
 
 
 def engines_for(module: str) -> list[str]:
     """Names of the engines that must keep the promises of a module."""
-    stock_too = stock_share().has(module.rpartition(".")[2])
-    return [engine.name for engine in tested() if engine.uses_penstock or stock_too]
+    celerys_too = celerys_share().has(module.rpartition(".")[2])
+    return [engine.name for engine in ENGINES if engine.name == "engine" or celerys_too]
