@@ -1,5 +1,6 @@
 """Events"""
 
+import pytest
 from celery.events.state import State
 
 from tests.celery_promises import jobs
@@ -25,6 +26,25 @@ def test_success(system: System) -> None:
         "task-started",
         "task-succeeded",
     }
+
+
+@pytest.mark.parametrize("name", ["hold", "hold_early", "hold_tracked"])
+def test_long(system: System, key: str, name: str) -> None:
+    """A task that runs for long is told as received and started when it is, and once; the log has it once as well."""
+    result = system.call(name, key)
+    started = system.event("task-started", uuid=result.id)
+    assert started["timestamp"] >= system.event("task-received", uuid=result.id)["timestamp"]
+
+    def heartbeats() -> int:
+        return sum((event["type"], event["hostname"]) == ("worker-heartbeat", system.main) for event in system.events())
+
+    before = heartbeats()
+    wait_for(lambda: heartbeats() >= before + 2, "two heartbeats of its worker")
+    system.release(key)
+    system.event("task-succeeded", uuid=result.id)
+    kinds = [event["type"] for event in system.events(result.id)]
+    assert (kinds.count("task-received"), kinds.count("task-started"), kinds.count("task-succeeded")) == (1, 1, 1)
+    assert system.worker.log.count(f"[{result.id}] received") == 1
 
 
 def test_sent(system: System) -> None:
