@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from typing import Any
 
 from celery import bootsteps, signals
@@ -181,10 +182,25 @@ class Parent(CeleryConsumer):
         """What Celery's remote control sees of jobs."""
         return self._showing
 
+    def claims_of_children(self) -> dict[str, Any]:
+        """What `inspect claims` answers: what the children hold, and when one of them last claimed."""
+        slots = self.pool.slots
+        living = slots.live()
+        claimed = max((slot.time("claimed_at") for slot in living), default=0.0)
+        idle = [slot for slot in living if not slot.get("is_running")]
+        return {
+            "worker": next(reversed([name for _, name in slots.incarnations]), ""),
+            "held": sum(slot.get("held") for slot in living),
+            "has_room": bool(idle),
+            "claimed_seconds_ago": round(time.monotonic() - claimed, 3) if claimed else None,
+            "queues": list(self.app.amqp.queues.consume_from),
+            "keeper": self.keeper_pid,
+        }
+
     @property
     def keeper_pid(self) -> int | None:
         """The keeper's process id."""
-        return self._link.pid
+        return self.pool.slots.keeper or None
 
     # -- ending -------------------------------------------------------------------------------------------------
 

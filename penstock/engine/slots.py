@@ -106,7 +106,7 @@ _KINDS = {name: struct.Struct("<" + kind) for name, kind in _FIELDS}
 _START = struct.Struct("<qqqqddddqq")
 _START_AT = _OFFSETS["is_running"]
 _INTEGER = struct.Struct("<q")
-_TARGET, _RETIRED, _CLOSING, _USED, _SLEEPING, _ZYGOTE_SLEEPS, _NAMES = 0, 8, 16, 24, 32, 40, 64
+_TARGET, _RETIRED, _CLOSING, _USED, _SLEEPING, _ZYGOTE_SLEEPS, _KEEPER, _NAMES = 0, 8, 16, 24, 32, 40, 48, 64
 
 
 @dataclass(frozen=True)
@@ -326,6 +326,15 @@ class Slots:
             raise ValueError(f"{len(value)} incarnations hold claims, more than there is room for")
         self._memory[_NAMES + 8 : _NAMES + 8 + len(text)] = text
         _INTEGER.pack_into(self._memory, _NAMES, len(text))
+
+    @property
+    def keeper(self) -> int:
+        """The keeper's process id, 0 while there is none; the zygote's to write."""
+        return self._header(_KEEPER)
+
+    @keeper.setter
+    def keeper(self, value: int) -> None:
+        _INTEGER.pack_into(self._memory, _KEEPER, value)
 
     @property
     def keeper_sleeps(self) -> bool:

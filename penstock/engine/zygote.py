@@ -136,7 +136,7 @@ class Zygote:
     def _fork_keeper(self) -> None:
         if self._keeper or time.monotonic() < self._not_before:
             return
-        self._keeper = self._fork(self._be_keeper)
+        self._keeper = self._slots.keeper = self._fork(self._be_keeper)
 
     def _replace_stopped_keeper(self) -> None:
         """Somebody has stopped it, and goes on to: the lease would end, and jobs that run here would start elsewhere.
@@ -237,7 +237,7 @@ class Zygote:
             if not found:
                 continue
             if pid == self._keeper:
-                self._keeper = 0
+                self._keeper = self._slots.keeper = 0
                 if not self._slots.is_closing:
                     logger.error("the keeper ended (%s); another goes on", ending(status))
                     self._not_before = time.monotonic()
