@@ -22,7 +22,6 @@ GUARDS = (
         replacement="            base + _START_AT,\n            IN_BODY,\n",
         test=f"{ON_SLOTS}::test_a_child_that_is_killed_while_it_writes_that_a_job_begins_has_not_begun_it",
         why="A new job is shown with the time of the one before: what waits behind it goes back, and runs twice.",
-        red="assert",
     ),
     Guard(
         name="records-in-the-ring-are-whole",
@@ -31,14 +30,6 @@ GUARDS = (
         replacement="            if False:\n",
         test=f"{ON_RING}::test_a_record_that_is_not_whole_yet_is_not_read",
         why="A keeper reads an outcome that its child is still writing.",
-    ),
-    Guard(
-        name="a-full-ring-takes-nothing",
-        file=RING,
-        text="            if end - self._released > CAPACITY:\n                return False\n",
-        replacement="",
-        test=f"{ON_RING}::test_a_full_ring_takes_nothing_until_something_is_released",
-        why="While SQL is away, outcomes are overwritten by later ones.",
     ),
     Guard(
         name="handed-over-is-not-lost-with-its-child",

@@ -87,7 +87,7 @@ GUARDS = (
     Guard(
         name="lost-claims-do-not-start",
         file=GATE,
-        text=" or not self._claims.holds(message.delivery_tag):\n",
+        text=" or not self._claims.holds(held.message.delivery_tag):\n",
         replacement=":\n",
         test=f"{ON_GATE}::test_a_delivery_whose_claim_was_taken_away_meanwhile_does_not_start",
         why="While SQL is slow, a job starts at two workers.",
