@@ -3,7 +3,6 @@
 from tests.mutants.guard import Guard
 
 CHILD, ZYGOTE = "penstock/engine/child.py", "penstock/engine/zygote.py"
-CHILDREN, RINGS = "penstock/engine/keeping/children.py", "penstock/engine/keeping/rings.py"
 RING, SLOTS = "penstock/engine/ring.py", "penstock/engine/slots.py"
 OPENING, LIMITS = "penstock/engine/running/opening.py", "penstock/engine/running/limits.py"
 PLAIN = "penstock/ledger/recording/plain.py"
@@ -30,30 +29,6 @@ GUARDS = (
         replacement="            if False:\n",
         test=f"{ON_RING}::test_a_record_that_is_not_whole_yet_is_not_read",
         why="A keeper reads an outcome that its child is still writing.",
-    ),
-    Guard(
-        name="handed-over-is-not-lost-with-its-child",
-        file=CHILDREN,
-        text="            left = [each for each in orphans if not reader.has_ended(claimer, *each)]\n",
-        replacement="            left = list(orphans)\n",
-        test=f"{ON_CHILDREN}::test_outcomes_that_a_child_handed_over_before_its_kill_are_kept",
-        why="Jobs that have ended run again when their child is killed before they are settled.",
-    ),
-    Guard(
-        name="waiting-jobs-go-back",
-        file=CHILDREN,
-        text="                self._recall(slot, number)\n",
-        replacement="                pass\n",
-        test=f"{ON_CHILDREN}::test_no_child_is_idle_while_a_job_waits_behind_a_long_one_for_more_than_a_second",
-        why="Jobs wait for as long as a slow one runs, while other children have nothing to do.",
-    ),
-    Guard(
-        name="told-to-end-claims-no-more",
-        file=CHILD,
-        text='        if self._is_draining or self._slot.get("orders") == Orders.DRAIN:\n',
-        replacement="        if False:\n",
-        test=f"{ON_CHILDREN}::test_a_worker_that_ends_waits_for_running_jobs_no_longer_than_it_may",
-        why="A worker that is told to end goes on to claim.",
     ),
     Guard(
         name="hard-limits-end-jobs",
