@@ -247,6 +247,7 @@ class Children(Duty):
         for known in (self._shown, self._rows, self._recalled):
             known.pop(fork, None)
         self._readers.pop(fork, None)
+        self._tidings.forget(fork)
         self._burials[fork] = burial
 
     def _end_attempt(self, slot: Slot, running: Running, worker: str, ran: tuple[str, str], burial: Burial) -> None:

@@ -152,6 +152,7 @@ class RingReader:
         whose = settlement[:3]
         self._settling.add(whose)
         place.on_closed = lambda: self._settling.discard(whose)
+        self._tidings.settled((self.fork, settlement.token))
         self._outcomes.settle_for(place, settlement)
 
     def _take_news(self, place: RingPlace, entry: tuple[Any, ...]) -> None:

@@ -76,7 +76,9 @@ class Tidings(Duty):
         if type in ("task-received", "task-started"):
             if whose in self._shown:
                 return
-        elif whose in self._shown:
+            if type == "task-started":
+                self._shown.add(whose)  # However long it runs, it has been told of.
+        else:
             self._shown.discard(whose)
         if self.enabled:
             self._add(type, at, fields)
@@ -90,6 +92,14 @@ class Tidings(Duty):
         self._shown.add(whose)
         if self._lines is not None:
             self._log_received(received_at, received)
+
+    def settled(self, whose: tuple[int, str]) -> None:
+        """A claim ends: some ends are told of by no event."""
+        self._shown.discard(whose)
+
+    def forget(self, fork: int) -> None:
+        """A child has died: nothing more comes of the job that it ran."""
+        self._shown = {whose for whose in self._shown if whose[0] != fork}
 
     def tell_plains(self, entries: Sequence[PlainEntry], fork: int, process: str) -> None:
         """Plain successes, from their claims to their ends."""
