@@ -7,7 +7,7 @@ from functools import cache
 from tests.live import ROOT
 from tests.share import Share
 
-CELERYS_PARTS = 3
+CELERYS_PARTS = 6
 """Stock Celery and its pool under our broker keep every promise; each commit has CI look again at one part of them."""
 
 
