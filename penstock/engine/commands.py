@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import wraps
 from typing import Any
 
@@ -15,11 +16,18 @@ LISTENING = ("enable_events", "disable_events")
 def install(parent: Any) -> None:
     """In the worker of this consumer; more than once does no harm."""
     for name in LOOKING:
-        _wrap(name, before=lambda: parent.showing.refresh(whole=True))
+        _wrap(name, before=lambda: parent.showing.refresh(whole=True), after=_leave_the_ledger)
     for name in CHANGING:
         _wrap(name, after=parent.tell_limits)
     for name in LISTENING:
         _wrap(name, after=parent.tell_events)
+
+
+def _leave_the_ledger() -> None:
+    """Closes what Celery opens to ask about a job that it revokes: a worker has one SQL connection, its keeper's."""
+    session = sys.modules.get("penstock.ledger.session")
+    if session is not None:
+        session.close_all()
 
 
 def _wrap(name: str, before: Any = None, after: Any = None) -> None:

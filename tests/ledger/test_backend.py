@@ -328,8 +328,10 @@ def connections_by_process(live: Live) -> dict[int, list[str]]:
 
 
 def test_neither_a_workers_parent_nor_its_children_connect_to_sql(live: Live) -> None:
-    """Also after a crash, which the parent tells, and in the child that takes the dead one's place."""
-    ended(live, jobs.kill_own_process.enqueue().id)
+    """Also after a crash, which the parent tells, in the child that takes the dead one's place, and after a revoke."""
+    job = jobs.kill_own_process.enqueue()
+    ended(live, job.id)
+    live.app.control.revoke(job.id, reply=True)
     assert not any(connections_by_process(live).values())
 
 
