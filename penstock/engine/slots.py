@@ -30,7 +30,7 @@ from penstock.engine import ring
 LEAST, MOST = 32, 1024
 """Slots of a worker: four for each child that it is to have, within these."""
 SIZE = (1 << 16) + ring.SIZE
-_HEADER = 4096
+_HEADER = 8192
 _RING = 1 << 16
 _RAW = 512
 """Where the message begins in a slot; before it the queue's name."""
@@ -106,7 +106,9 @@ _KINDS = {name: struct.Struct("<" + kind) for name, kind in _FIELDS}
 _START = struct.Struct("<qqqqddddqq")
 _START_AT = _OFFSETS["is_running"]
 _INTEGER = struct.Struct("<q")
-_TARGET, _RETIRED, _CLOSING, _USED, _SLEEPING, _ZYGOTE_SLEEPS, _KEEPER, _NAMES = 0, 8, 16, 24, 32, 40, 48, 64
+_TARGET, _RETIRED, _CLOSING, _USED, _SLEEPING, _ZYGOTE_SLEEPS, _KEEPER, _WRITES, _NAMES = range(0, 72, 8)
+_NAMES_SIZE = (_HEADER - _NAMES) // 2
+"""There are two lists of names, written in turn."""
 
 
 @dataclass(frozen=True)
@@ -315,17 +317,24 @@ class Slots:
 
         Here, because a keeper that comes next must renew them even if this one has told nobody of the last.
         """
-        length = self._header(_NAMES)
-        text = self._memory[_NAMES + 8 : _NAMES + 8 + length]
-        return [(int(number), str(name)) for number, name in json.loads(text or b"[]")]
+        while True:
+            writes = self._header(_WRITES)
+            at = _names_at(writes)
+            text = self._memory[at + 8 : at + 8 + self._header(at)]
+            if self._header(_WRITES) == writes:
+                return [(int(number), str(name)) for number, name in json.loads(text or b"[]")]
 
     @incarnations.setter
     def incarnations(self, value: list[tuple[int, str]]) -> None:
         text = json.dumps(value).encode()
-        if len(text) > _HEADER - _NAMES - 8:
+        if len(text) > _NAMES_SIZE - 8:
             raise ValueError(f"{len(value)} incarnations hold claims, more than there is room for")
-        self._memory[_NAMES + 8 : _NAMES + 8 + len(text)] = text
-        _INTEGER.pack_into(self._memory, _NAMES, len(text))
+        # Beside the list that holds, which changes by one number: a keeper that is killed here has changed nothing.
+        writes = self._header(_WRITES) + 1
+        at = _names_at(writes)
+        self._memory[at + 8 : at + 8 + len(text)] = text
+        _INTEGER.pack_into(self._memory, at, len(text))
+        _INTEGER.pack_into(self._memory, _WRITES, writes)
 
     @property
     def keeper(self) -> int:
@@ -393,3 +402,7 @@ class Slots:
     def done(self) -> int:
         """Jobs that the worker's children have run."""
         return self.retired + sum(slot.get("done") for slot in self.of(Standing.LIVE))
+
+
+def _names_at(writes: int) -> int:
+    return _NAMES + writes % 2 * _NAMES_SIZE

@@ -1,10 +1,12 @@
 """The table of children: whose a slot is, what runs there, and what a child leaves when it is killed at any moment."""
 
+import mmap
 import os
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -164,6 +166,42 @@ def test_what_the_worker_wants_is_seen_by_all(slots: Slots, another_process: lis
     assert (slots.target, slots.is_closing) == (5, True)
     assert slots.incarnations == [(1, "ant@host/0000abcd"), (2, "ant@host/0000abce")]
     assert wait_for(lambda: slots.woken.recv(10), "it has called")
+
+
+class Killed(Exception):
+    """Here ends whoever writes."""
+
+
+class Memory(mmap.mmap):
+    """Memory whose writer may be killed in the middle of a text."""
+
+    kills = False
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        if not self.kills:
+            return super().__setitem__(place, value)
+        half = len(value) // 2
+        super().__setitem__(slice(place.start, place.start + half), value[:half])
+        raise Killed
+
+
+def names_in(slots: Slots) -> list[tuple[int, str]] | None:
+    """None: nobody can read them."""
+    try:
+        return slots.incarnations
+    except ValueError:
+        return None
+
+
+def test_a_keeper_that_is_killed_while_it_writes_its_names_leaves_those_from_before(slots: Slots) -> None:
+    slots._memory = memory = Memory(-1, len(slots._memory))
+    for names in ([(1, "ant@host/0000abcd")], [(1, "ant@host/0000abcd"), (2, "ant@host/0000abce")]):
+        memory.kills = False
+        slots.incarnations = names
+        memory.kills = True
+        with pytest.raises(Killed):
+            slots.incarnations = [(3, "x" * 100)]
+        assert names_in(slots) == names
 
 
 def test_more_incarnations_than_there_is_room_for_are_refused(slots: Slots) -> None:

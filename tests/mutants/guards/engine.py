@@ -23,6 +23,14 @@ GUARDS = (
         why="A new job is shown with the time of the one before: what waits behind it goes back, and runs twice.",
     ),
     Guard(
+        name="names-are-written-beside-those-that-hold",
+        file=SLOTS,
+        text="        writes = self._header(_WRITES) + 1\n",
+        replacement="        writes = self._header(_WRITES) + 2\n",
+        test=f"{ON_SLOTS}::test_a_keeper_that_is_killed_while_it_writes_its_names_leaves_those_from_before",
+        why="No keeper after one that was killed can read under which names claims are held.",
+    ),
+    Guard(
         name="records-in-the-ring-are-whole",
         file=RING,
         text="            if zlib.crc32(record) != checksum:\n",
