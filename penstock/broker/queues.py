@@ -165,6 +165,12 @@ def held_places(scripts: Scripts) -> list[tuple[str, str]]:
     return [held_place(field) for field in fields if field.startswith("held:")]
 
 
+def places_held_by(scripts: Scripts, worker: str) -> list[tuple[str, str]]:
+    """(claimer, queue) of each list of claims that one incarnation has."""
+    fields: Any = scripts.client.hkeys(scripts.keys.worker(worker))
+    return [held_place(field) for field in map(bytes.decode, fields) if field.startswith("held:")]
+
+
 def held_place(field: str) -> tuple[str, str]:
     """(claimer, queue) of a field ``held:…`` in the hash of a worker."""
     claimer, queue = field.removeprefix("held:").split(FIELD_SEPARATOR, 1)

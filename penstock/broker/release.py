@@ -69,8 +69,7 @@ def _claiming(scripts: Scripts) -> list[str]:
 def _give_back(scripts: Scripts, worker: str) -> int:
     """What a worker holds to the front of the lists, in order. If it still runs, its jobs may run twice."""
     keys = scripts.keys
-    fields = [field.decode() for field in scripts.client.hkeys(keys.worker(worker))]
-    places = [queues.held_place(field) for field in fields if field.startswith("held:")]
+    places = queues.places_held_by(scripts, worker)
     held = sum(scripts.client.hlen(keys.inflight(*place)) for place in places)
     scripts.retire(worker, counted=False, crash_limit=1)
     return int(held)

@@ -34,6 +34,7 @@ from penstock.engine.comeback import Comebacks
 from penstock.engine.gate import Gate
 from penstock.engine.keeping import CRASH_LIMIT
 from penstock.engine.keeping.identity import last_change
+from penstock.engine.processes import resident_kib
 from penstock.engine.putting_away import NONSENSE
 from penstock.engine.revoking import Revocations
 from penstock.engine.running import limits
@@ -131,17 +132,16 @@ class Child:
     def run(self) -> int:
         """Until it is asked to end, or has run as many jobs as it may; its exit code."""
         self._prepare()
-        code = 0
         try:
             while not self._has_ended():
                 self._turn()
         except Stop:
             pass
         self._give_back()
-        signals.worker_process_shutdown.send(sender=self._plan.hostname, pid=os.getpid(), exitcode=code)
+        signals.worker_process_shutdown.send(sender=self._plan.hostname, pid=os.getpid(), exitcode=0)
         _flush_sentry()
         self._claiming.close()
-        return code
+        return 0
 
     def _prepare(self) -> None:
         """What Celery's prefork does in each new child."""
@@ -226,7 +226,7 @@ class Child:
             return True
         if plan.max_tasks and self._pool.done >= plan.max_tasks:
             return True
-        return bool(plan.max_memory_kib and self._pool.done and _resident_kib() > plan.max_memory_kib)
+        return bool(plan.max_memory_kib and self._pool.done and resident_kib(os.getpid()) > plan.max_memory_kib)
 
     def _give_back(self) -> None:
         """Everything that has not started, in its order, as if it had never been claimed."""
@@ -441,17 +441,6 @@ def _flush_sentry() -> None:
     """Its integration does this at the end of billiard's loop, of which there is none here."""
     if (sentry := sys.modules.get("sentry_sdk")) is not None:
         sentry.flush(timeout=FLUSH_SECONDS)
-
-
-def _resident_kib() -> int:
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        import resource
-
-        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return usage // 1024 if sys.platform == "darwin" else usage
-    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 def live(plan: Plan, slot: Slot) -> int:

@@ -26,10 +26,11 @@ from kombu.asynchronous import get_event_loop
 from penstock.engine import logs
 from penstock.engine.child import Plan
 from penstock.engine.pool_keeper import keep_children
+from penstock.engine.processes import tie_to_parent
 from penstock.engine.running.rates import Rates
 from penstock.engine.slots import Orders, Reason, Slot, Slots
 from penstock.engine.wire import Address
-from penstock.engine.zygote import Zygote, tie_to_parent
+from penstock.engine.zygote import Zygote
 
 logger = logging.getLogger(__name__)
 JOIN_SECONDS, TIMERS_SECONDS = 0.02, 0.5
@@ -246,13 +247,13 @@ class Pool(BasePool):
         if not self._join(deadline):
             logger.warning("%d jobs are cut off and go back, after %s s", len(self._running()), self.drain_seconds)
             self._kill(Reason.SHUTDOWN)
-        self._remove()
+        self._wake_zygote()
 
     def on_terminate(self) -> None:
         """Ends the children at once; what they run goes back."""
         self.on_close()
         self._kill(Reason.SHUTDOWN)
-        self._remove()
+        self._wake_zygote()
 
     def _running(self) -> list[Slot]:
         return [slot for slot in self.slots.live() if slot.get("is_running")]
@@ -283,10 +284,6 @@ class Pool(BasePool):
                 _fire_timers()
             time.sleep(JOIN_SECONDS)
         return True
-
-    def _remove(self) -> None:
-        """The keeper is still at work; it needs nothing of this any more but the memory."""
-        self._wake_zygote()
 
     def see_off(self) -> None:
         """After the keeper has ended: ends what is left."""

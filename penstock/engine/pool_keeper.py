@@ -16,7 +16,6 @@ import socket
 import time
 from collections.abc import Iterable
 from multiprocessing import process as processes
-from pathlib import Path
 from typing import Any
 
 from penstock.broker.claims import new_incarnation
@@ -25,6 +24,7 @@ from penstock.engine.keeper import READ_BYTES, Keeper, ignore_signals
 from penstock.engine.keeping.children import Children
 from penstock.engine.keeping.tidings import Tidings
 from penstock.engine.logs import Lines
+from penstock.engine.processes import lives
 from penstock.engine.slots import Standing
 from penstock.engine.wire import Frames, frame
 
@@ -267,7 +267,7 @@ class PoolKeeper(Keeper):
         deadline = time.monotonic() + self._ward.lease_seconds
         for slot in self._slots.live():
             # Nobody sees off what the kernel has ended with the worker.
-            while _lives(slot.get("pid")) and time.monotonic() < deadline:
+            while lives(slot.get("pid")) and time.monotonic() < deadline:
                 time.sleep(0.005)
             slot.put("exit_status", signal.SIGKILL)
             slot.put("standing", Standing.DEAD)
@@ -306,16 +306,3 @@ class _Caller:
             elif "worker" in message:
                 self._keeper.take_worker(self._line, message["worker"], self._frames.rest())
                 return
-
-
-def _lives(pid: int) -> bool:
-    """Whether a process still does something. One that has ended may wait for somebody to see it off."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return not Path("/proc/self").exists()

@@ -17,10 +17,10 @@ from kombu.utils.imports import symbol_by_name
 
 from penstock.broker import envelope
 from penstock.broker.claims import claimer_name
+from penstock.broker.queues import places_held_by
 from penstock.broker.scripts import Settlement
-from penstock.engine.putting_away import NONSENSE
 from penstock.engine.request import CELERYS, OURS, Request
-from penstock.engine.slots import Running, Slot
+from penstock.engine.slots import Running, Slot, Standing
 from penstock.ledger.backend import STARTED_AT
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,8 @@ class Showing:
         self._reserved: dict[str, Shown] = {}
         self._limits = self._look_at_limits()
         self._born = time.monotonic()
-        self._buried: set[tuple[str, str]] = set()
+        self._buried: set[int] = set()
+        """Forks of dead children that were told of."""
 
     @property
     def age(self) -> float:
@@ -101,13 +102,9 @@ class Showing:
                         state.requests[made.id] = made
 
     def _claimers(self, scripts: Any) -> list[tuple[str, str]]:
-        found = []
-        for _, worker in self._parent.pool.slots.incarnations:
-            for field in scripts.client.hkeys(scripts.keys.worker(worker)):
-                if field.startswith(b"held:"):
-                    claimer, _, queue = field[5:].decode().partition("\x1f")
-                    found.append((claimer, queue))
-        return found
+        return [
+            place for _, worker in self._parent.pool.slots.incarnations for place in places_held_by(scripts, worker)
+        ]
 
     def _request(self, running: Running) -> Shown | None:
         names = dict(self._parent.pool.slots.incarnations)
@@ -163,7 +160,7 @@ class Showing:
                 body=message.body,
                 headers=message.headers,
             )
-        except (envelope.Unreadable, *NONSENSE, Exception):
+        except Exception:  # Whatever it is: its child finds out, and keeps the message.
             logger.debug("a job cannot be shown", exc_info=True)
             return None
         made.place = place
@@ -185,9 +182,11 @@ class Showing:
     def bury(self, told: dict[str, Any]) -> None:
         """A child was ended while it ran a job, because of a limit or because somebody has revoked that."""
         place = told["claimer"], told["queue"], told["token"]
-        if place[::2] in self._buried:
+        # The next keeper tells of it again for as long as the slot is kept.
+        self._buried &= {slot.get("fork") for slot in self._parent.pool.slots.of(Standing.DEAD)}
+        if told["fork"] in self._buried:
             return
-        self._buried.add(place[::2])
+        self._buried.add(told["fork"])
         request = self._ended(told, place)
         if request is None:
             self._settle(place)

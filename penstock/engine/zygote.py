@@ -13,7 +13,6 @@ keeper is tied to neither, so that it can put their claims in order; it ends whe
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import json
 import logging
@@ -26,7 +25,6 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from celery import platforms, signals
@@ -35,11 +33,11 @@ from penstock.broker import envelope
 from penstock.engine import child
 from penstock.engine.child import Plan
 from penstock.engine.keeping import LEASE_SECONDS
+from penstock.engine.processes import ending, is_stopped, name_process, resident_kib, tie_to_parent
 from penstock.engine.running import limits
 from penstock.engine.slots import Orders, Reason, Running, Slot, Standing
 
 logger = logging.getLogger("penstock.zygote")
-PR_SET_NAME, PR_SET_PDEATHSIG = 15, 1
 TICK_SECONDS, REST_SECONDS = 0.05, 1.0
 """Between two looks at the slots: while something runs that has a limit, and otherwise."""
 MEMORY_SECONDS = 0.2
@@ -143,7 +141,7 @@ class Zygote:
 
         The next one reads on in the rings where this one was, and this one is gone before there is another.
         """
-        if not self._keeper or not _is_stopped(self._keeper):
+        if not self._keeper or not is_stopped(self._keeper):
             self._keeper_stopped = None
             return
         now = time.monotonic()
@@ -345,7 +343,7 @@ class Zygote:
         growth nobody else stops, may have a quarter more.
         """
         for pid, (slot, _) in self._children.items():
-            if (number := slot.limits()[0]) and _resident_kib(pid) > most * 1.25:
+            if (number := slot.limits()[0]) and resident_kib(pid) > most * 1.25:
                 logger.error("child %d has more than %d KiB; it is ended", pid, int(most * 1.25))
                 self._kill(pid, slot, number, Reason.MEMORY)
 
@@ -358,50 +356,9 @@ class Zygote:
             os.kill(pid, signal.SIGKILL)
 
 
-def tie_to_parent() -> None:
-    """Has the kernel end this process when its parent dies. Elsewhere than on Linux nobody does."""
-    if not sys.platform.startswith("linux"):
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # It died before the kernel knew what to do about that.
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def name_process(name: str) -> None:
-    """What `ps -o comm` and `top` show; at most 15 characters."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
-
-
-def ending(status: int) -> str:
-    """How a process ended, in words."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        with contextlib.suppress(ValueError):
-            return f"by {signal.Signals(number).name}"
-        return f"by signal {number}"
-    return f"with code {os.WEXITSTATUS(status)}"
-
-
-def _is_stopped(pid: int) -> bool:
-    """Whether a process stands still by SIGSTOP or its like."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-    except (OSError, IndexError):
-        return False
-
-
 def _title(running: Running) -> str:
     headers: dict[str, Any] = {}
     if running.raw is not None:
         with contextlib.suppress(envelope.Unreadable):
             headers = envelope.read(running.raw)["headers"]
     return f"{headers.get('task')}[{headers.get('id')}]"
-
-
-def _resident_kib(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
-    except (OSError, IndexError):
-        return 0

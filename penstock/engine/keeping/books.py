@@ -127,7 +127,7 @@ def _record(entry: PlainEntry, hostname: str) -> PlainSuccess:
         queue=entry.routing_key,
         worker=hostname,
         token=claim_token(entry.claimer, entry.token) or "",
-        lineage=entry[16:21],
+        lineage=(entry.parent, entry.root, entry.group, entry.replay_of, entry.schedule),
         priority=entry.priority,
         args=entry.args,
         kwargs=entry.kwargs,

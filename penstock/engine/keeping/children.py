@@ -16,15 +16,16 @@ from typing import Any
 
 from penstock.broker import envelope
 from penstock.broker.claims import claimer_name
+from penstock.broker.queues import places_held_by
 from penstock.broker.scripts import Settlement
 from penstock.engine.keeping import Duty, Ward
 from penstock.engine.keeping.books import NOBODY, Kind, Place
 from penstock.engine.keeping.outcomes import Outcomes
 from penstock.engine.keeping.rings import RingReader
 from penstock.engine.keeping.tidings import Tidings
+from penstock.engine.processes import ending
 from penstock.engine.running.plain import received_event
 from penstock.engine.slots import Reason, Running, Slot, Slots, Standing
-from penstock.engine.zygote import ending
 from penstock.job import Reason as Cause
 from penstock.job import State
 from penstock.ledger.delivery import describe_message
@@ -134,7 +135,7 @@ class Children(Duty):
                 self._recall(slot, number)
         if now - self._forgot > FORGET_SECONDS:
             self._forgot = now
-            self._forget(now)
+            self._forget()
 
     def _show(self, slot: Slot, number: int) -> None:
         running = slot.running()
@@ -197,13 +198,11 @@ class Children(Duty):
     def _held_by(self, worker: str, fork: int) -> list[tuple[str, str]]:
         """(queue, token) of each claim of a child that lives."""
         scripts = self.ward.scripts
-        prefix = f"held:{claimer_name(worker, str(fork))}\x1f".encode()
-        fields: Any = scripts.client.hkeys(scripts.keys.worker(worker))
-        queues = [field[len(prefix) :].decode() for field in fields if field.startswith(prefix)]
         claimer = claimer_name(worker, str(fork))
         return [
             (queue, token.decode())
-            for queue in queues
+            for whose, queue in places_held_by(scripts, worker)
+            if whose == claimer
             for token in scripts.client.hkeys(scripts.keys.inflight(claimer, queue))
         ]
 
@@ -315,8 +314,7 @@ class Children(Duty):
                 del self._burials[fork]
                 burial.reader.slot.clear()
 
-    def _forget(self, now: float) -> None:
-        del now
+    def _forget(self) -> None:
         seconds, _ = self.ward.scripts.client.time()
         for worker in self.ward.workers:
             self.ward.scripts.forget_claimers(worker, int(seconds) * 1000 - LATE_MS)

@@ -12,7 +12,7 @@ from penstock.engine.running.handing import TELL, Handing
 from penstock.message import PLAIN
 
 Event = tuple[str, float, dict[str, Any]]
-Line = tuple[float, str]
+LogLine = tuple[float, str]
 
 
 class Announcer:
@@ -28,7 +28,7 @@ class Announcer:
         self.token = ""
         """Of the claim that events are about."""
         self._events: list[Event] = []
-        self._lines: list[Line] = []
+        self._lines: list[LogLine] = []
         self._started: list[str] = []
 
     def send(self, type: str, **fields: Any) -> None:

@@ -182,7 +182,7 @@ class PlainRunner:
         self._announcer.started(job.headers.get("shadow") or job.headers["task"])
         self._announce_start(job, claimed_at, started_at)
         message = self._reception.message(job)
-        assert self._reception.claims.prepare(job.claimed, job.payload)
+        self._claims.prepare(job.claimed, job.payload)
         request = self._request_class(job)(
             message,
             on_ack=lambda *_: self._reception.acknowledge(job.token),

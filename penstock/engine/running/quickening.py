@@ -18,6 +18,8 @@ from penstock.ledger.backend import LedgerBackend
 PLAIN = frozenset({int, bool, float, type(None)})
 TOLD_ELSEWHERE = frozenset({*Context.__dict__, "lang", "task", "argsrepr", "kwargsrepr", "compression"})
 """Headers that are no header of an application's own, as Celery's request sees it."""
+MOST = 1000
+"""Sets of headers that are remembered."""
 _saferepr = trace.saferepr
 
 
@@ -63,7 +65,3 @@ class CustomHeaders:
                 self._known.clear()
             custom = self._known[names] = tuple(name for name in names if name not in TOLD_ELSEWHERE)
         return {name: headers[name] for name in custom} or None
-
-
-MOST = 1000
-"""Sets of headers that are remembered."""
