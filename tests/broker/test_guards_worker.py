@@ -22,14 +22,23 @@ from tests.live import Worker, wait_for
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def live(live_broker_url: str, new_ledger: NewLedger, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """One worker for all tests."""
+POOLS = ("prefork", "processes")
+"""Ours, and Celery's own, which claims by the transport and its consumer."""
+
+
+@pytest.fixture(scope="module", params=POOLS)
+def live(
+    live_broker_url: str,
+    new_ledger: NewLedger,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Live]:
+    """One worker of each kind for all tests."""
     folder = tmp_path_factory.mktemp("worker")
     with new_ledger("sqlite") as url, redis.Redis.from_url(live_broker_url) as connection:
         connection.flushdb()
         variables = deployment(live_broker_url, url, folder)
-        with producer(variables) as app, Worker(variables, folder / "worker.log") as worker:
+        with producer(variables) as app, Worker(variables, folder / "worker.log", "-P", request.param) as worker:
             yield Live(app, worker, variables)
         connection.flushdb()
 
@@ -132,12 +141,13 @@ def payload(live: Live, letter: LetterRow) -> bytes:
         return letters.payload_of(connection, letter.id) or b""
 
 
-def test_children_end_with_their_worker(broker_url: str, new_ledger: NewLedger, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pool", POOLS)
+def test_children_end_with_their_worker(broker_url: str, new_ledger: NewLedger, tmp_path: Path, pool: str) -> None:
     """A child that lives on would hold the worker's claims, and go on with a job that starts elsewhere."""
     started = tmp_path / "started"
     with new_ledger("sqlite") as url:
         variables = deployment(broker_url, url, tmp_path)
-        with producer(variables), Worker(variables, tmp_path / "worker.log", children=1) as worker:
+        with producer(variables), Worker(variables, tmp_path / "worker.log", "-P", pool, children=1) as worker:
             jobs.sleep.enqueue(30, str(started))
             child = wait_for(lambda: started.exists() and int(started.read_text() or 0), "the job runs")
             os.kill(worker.pid, signal.SIGKILL)
