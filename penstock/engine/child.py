@@ -197,7 +197,10 @@ class Child:
             disable_rate_limits=plan.disable_rate_limits,
         )
         self._pool.reception = self._reception
-        self._plain = PlainRunner(self._slot, self._handing, self._reception, self._announcer, plan.hostname)
+        by_copy = isinstance(app.backend, LedgerBackend) and app.backend.as_uri().startswith("postgresql")
+        self._plain = PlainRunner(
+            self._slot, self._handing, self._reception, self._announcer, plan.hostname, by_copy=by_copy
+        )
         self._look_at_tasks()
         signals.worker_process_init.send(sender=plan.hostname)
 

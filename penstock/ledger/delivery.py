@@ -79,7 +79,7 @@ def _text(value: Any) -> str | None:
 
 def small_integer(value: Any) -> int | None:
     """A number as a small column takes it; anything else counts as absent."""
-    return value if isinstance(value, int) and 0 <= value <= MAX_SMALL_INTEGER else None
+    return value if type(value) is int and 0 <= value <= MAX_SMALL_INTEGER else None
 
 
 def _list(args: Any) -> Any:

@@ -24,7 +24,6 @@ from penstock.engine.keeping.retention import Retention
 from penstock.engine.keeping.spool import Spool
 from penstock.engine.running.handing import PlainEntry
 from penstock.errors import PenstockError
-from penstock.ledger.delivery import claim_token
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.recording.plain import PlainSuccess
 from penstock.ledger.records import FollowUp, Record
@@ -96,20 +95,17 @@ class Plains:
     They are written, told and settled together: what is done for each of them alone is all that a plain job costs.
     """
 
-    def __init__(self, entries: list[PlainEntry], hostname: str, place: Place, *, uses_copy: bool) -> None:
-        """Args:
-        uses_copy: whether the database is one that takes their lines.
-        """
+    def __init__(self, entries: list[PlainEntry], place: Place) -> None:
         self.entries = entries
         self.place = place
         self.records: list[PlainSuccess] = []
         """Made by whoever reads the rings, because the thread of the books waits for SQL meanwhile."""
+        self.weight = 0
         if self.is_recorded:
-            self.records = [_record(each, hostname) for each in entries]
-        if uses_copy:
-            for record in self.records:
-                record.make_line()
-        self.weight = sum(len(each.args) + len(each.kwargs) + len(each.result or "") for each in entries)
+            self.records = [
+                PlainSuccess(each.id, each.routing_key, each.row, is_accepted=each.is_accepted) for each in entries
+            ]
+            self.weight = sum([record.weight for record in self.records])
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -117,25 +113,7 @@ class Plains:
     @property
     def is_recorded(self) -> bool:
         """Whether the ledger keeps them."""
-        return self.entries[0].is_recorded
-
-
-def _record(entry: PlainEntry, hostname: str) -> PlainSuccess:
-    return PlainSuccess(
-        id=entry.id,
-        task=entry.task,
-        queue=entry.routing_key,
-        worker=hostname,
-        token=claim_token(entry.claimer, entry.token) or "",
-        lineage=(entry.parent, entry.root, entry.group, entry.replay_of, entry.schedule),
-        priority=entry.priority,
-        args=entry.args,
-        kwargs=entry.kwargs,
-        result=entry.result,
-        enqueued_at=entry.enqueued_at,
-        started=entry.started,
-        ended=entry.ended,
-    )
+        return self.entries[0].row is not None
 
 
 @dataclass(frozen=True)

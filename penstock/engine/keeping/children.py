@@ -109,7 +109,7 @@ class Children(Duty):
         if fork in self._burials:
             return self._burials[fork].reader
         if fork not in self._readers:
-            self._readers[fork] = RingReader(slot, self._hostname, self._outcomes, self._tidings)
+            self._readers[fork] = RingReader(slot, self._outcomes, self._tidings)
         return self._readers[fork]
 
     def _is_busy(self) -> bool:

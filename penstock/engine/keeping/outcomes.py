@@ -62,8 +62,6 @@ class Outcomes(Duty):
         self._waiting = self._weight = 0
         self._is_full = False
         self._books: Books | None = None
-        self.uses_copy = (database_url or "").startswith("postgresql")
-        """Whether rows go into the database by COPY."""
         if database_url is not None:
             ours, self._theirs = socket.socketpair()
             ward.selector.register(ours, selectors.EVENT_READ, lambda: self._notice(ours))

@@ -49,10 +49,9 @@ class RingPlace:
 class RingReader:
     """Of one child, from its start until the keeper has put everything of it in order."""
 
-    def __init__(self, slot: Slot, hostname: str, outcomes: Outcomes, tidings: Tidings) -> None:
+    def __init__(self, slot: Slot, outcomes: Outcomes, tidings: Tidings) -> None:
         self.slot = slot
         self.fork = slot.get("fork")
-        self._hostname = hostname
         self._outcomes = outcomes
         self._tidings = tidings
         self._process = f"ForkPoolWorker-{slot.get('place') + 1}"
@@ -100,8 +99,8 @@ class RingReader:
         known = self._plains
         if known and (
             len(known) >= MOST_PLAINS
-            or (entry.claimer, entry.queue, entry.is_recorded)
-            != (known[0].claimer, known[0].queue, known[0].is_recorded)
+            or (entry.claimer, entry.queue, entry.row is None)
+            != (known[0].claimer, known[0].queue, known[0].row is None)
         ):
             self._take_plains()
         self._plains.append(entry)
@@ -116,7 +115,7 @@ class RingReader:
         self._take_together(place, entries)
 
     def _take_together(self, place: RingPlace, entries: list[PlainEntry]) -> None:
-        plains = Plains(entries, self._hostname, place, uses_copy=self._outcomes.uses_copy)
+        plains = Plains(entries, place)
         place.on_closed = lambda: self._ending.discard(plains)
         self._ending.add(plains)
         self._tidings.tell_plains(entries, self.fork, self._process)

@@ -10,6 +10,7 @@ from celery.app import trace
 from celery.worker.strategy import default as default_strategy
 
 from penstock.engine.request import CELERYS, OURS
+from penstock.engine.running.tracing import quick_tracer
 from penstock.ledger.backend import LedgerBackend
 
 DEFAULT_STRATEGY = "celery.worker.strategy:default"
@@ -18,7 +19,7 @@ DEFAULT_STRATEGY = "celery.worker.strategy:default"
 class TaskDuties:
     """Of one task."""
 
-    __slots__ = ("hard_limit", "is_plain", "name", "on_the_books", "sends_events", "soft_limit", "task", "trace")
+    __slots__ = ("hard_limit", "is_plain", "name", "on_the_books", "quick_trace", "sends_events", "soft_limit", "task")
 
     def __init__(self, task: Any, *, soft_limit: float | None, hard_limit: float | None) -> None:
         """Args:
@@ -27,7 +28,7 @@ class TaskDuties:
         """
         self.task = task
         self.name: str = task.name
-        self.trace = task.__trace__
+        self.quick_trace = quick_tracer(task, task.app)
         self.soft_limit: float = task.soft_time_limit or soft_limit or 0.0
         self.hard_limit: float = task.time_limit or hard_limit or 0.0
         self.on_the_books = isinstance(task.backend, LedgerBackend)

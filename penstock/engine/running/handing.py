@@ -44,25 +44,18 @@ class PlainEntry(NamedTuple):
     """The list from which it was claimed."""
     token: str
     id: str
-    task: str
     routing_key: Any
-    priority: Any
-    args: str
-    kwargs: str
-    result: str | None
-    is_recorded: bool
-    """Whether the ledger keeps it; other backends have it by now."""
+    row: Any
+    """What the ledger keeps, see :func:`penstock.ledger.recording.plain.told_of`; None: another backend has it by now.
+    """
+    is_accepted: bool
     claimed_at: float
     started: float
     ended: float
     runtime: float
-    enqueued_at: Any
-    """As the message says it, and so are all that follow but the last three."""
     parent: Any
+    """As the message says it, and so are the next three."""
     root: Any
-    group: Any
-    replay_of: Any
-    schedule: Any
     argsrepr: Any
     kwargsrepr: Any
     shown: str

@@ -24,6 +24,8 @@ from penstock.engine.running.quickening import CustomHeaders
 from penstock.engine.running.reception import Reception
 from penstock.engine.slots import Slot
 from penstock.ledger import collecting
+from penstock.ledger.delivery import claim_token
+from penstock.ledger.recording.plain import told_of
 from penstock.message import ENQUEUED_AT, REPLAY_OF, SCHEDULE, encoder
 
 to_json = encoder(JSONEncoder, allow_nan=False)
@@ -35,13 +37,26 @@ SILENT = (states.IGNORED, states.REJECTED)
 class PlainRunner:
     """Of one child."""
 
-    def __init__(self, slot: Slot, handing: Handing, reception: Reception, announcer: Announcer, hostname: str) -> None:
+    def __init__(
+        self,
+        slot: Slot,
+        handing: Handing,
+        reception: Reception,
+        announcer: Announcer,
+        hostname: str,
+        *,
+        by_copy: bool,
+    ) -> None:
+        """Args:
+        by_copy: whether the ledger's database reads rows by COPY.
+        """
         self._slot = slot
         self._handing = handing
         self._reception = reception
         self._claims = reception.claims
         self._announcer = announcer
         self._hostname = hostname
+        self._by_copy = by_copy
         self._requests: dict[str, Any] = {}
         self._custom_headers = CustomHeaders()
 
@@ -72,7 +87,7 @@ class PlainRunner:
         error = None
         info = None
         try:
-            result, info, runtime, shown = duties.trace(id, args, kwargs, request)
+            result, info, runtime, shown = duties.quick_trace(id, args, kwargs, request)
             if info is not None and info.state in SILENT and collection is not None:
                 context = Context(request, args=args, kwargs=kwargs)
                 duties.task.backend.record_silent_end(context, info.state, info.retval)
@@ -130,34 +145,50 @@ class PlainRunner:
         held = self._claims.let_go(job.token)
         if held is None:
             return  # The lease was taken away: the job is somebody else's.
-        headers = job.headers
+        headers, token = job.headers, job.token
         get = headers.get
-        args, kwargs, _ = job.body
         properties = job.payload["properties"]
-        told = properties.get("delivery_info") or {}
+        routing_key = (properties.get("delivery_info") or {}).get("routing_key")
+        parent, root = get("parent_id"), get("root_id")
+        ended = time.time()
+        row, is_accepted = None, False
+        if collection is not None:
+            args, kwargs, _ = job.body
+            values = (
+                headers["id"],
+                headers["task"],
+                routing_key,
+                self._hostname,
+                claim_token(held[0], token),
+                parent,
+                root,
+                get("group"),
+                get(REPLAY_OF),
+                get(SCHEDULE),
+                properties.get("priority"),
+                *(_arguments(args, kwargs) if args or kwargs else NO_ARGUMENTS),
+                str(collection.success) if collection.success is not None else None,
+                get(ENQUEUED_AT),
+                started_at,
+                ended,
+            )
+            row, is_accepted = told_of(values, by_copy=self._by_copy)
         self._handing.put(
             (
                 PLAIN,
                 held[0],
                 held[1],
-                job.token,
+                token,
                 headers["id"],
-                headers["task"],
-                told.get("routing_key"),
-                properties.get("priority"),
-                *(_arguments(args, kwargs) if args or kwargs else NO_ARGUMENTS),
-                str(collection.success) if collection is not None and collection.success is not None else None,
-                collection is not None,
+                routing_key,
+                row,
+                is_accepted,
                 claimed_at,
                 started_at,
-                time.time(),
+                ended,
                 runtime,
-                get(ENQUEUED_AT),
-                get("parent_id"),
-                get("root_id"),
-                get("group"),
-                get(REPLAY_OF),
-                get(SCHEDULE),
+                parent,
+                root,
                 get("argsrepr"),
                 get("kwargsrepr"),
                 shown,

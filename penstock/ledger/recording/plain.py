@@ -1,7 +1,8 @@
 """The record that nearly every job has: its first delivery succeeded, and nothing follows from that.
 
-It is the row itself, so that no value is looked at twice on its way. Whoever needs the record as any other, because the
-job has a row already, gets it.
+Whoever ran the job has all values in hand, and makes the row of them at once, as PostgreSQL's COPY reads it: one text,
+which nobody looks into on its way. Where anything in it is unusual, or on another database, the values travel as they
+are. Whoever needs the record as any other, because the job has a row already, gets it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.job import State
 from penstock.ledger.delivery import as_time, small_integer
@@ -23,82 +24,71 @@ _BETWEEN = (SUCCEEDED, None, 0, 0, 1)
 """State, reason, retries, deliveries, attempts."""
 _AFTER = (None,) * 6
 """Progress and the parts of a failure."""
-_BETWEEN_TEXT, _AFTER_TEXT = f"{SUCCEEDED}\t\\N\t0\t0\t1", "\t".join(["\\N"] * len(_AFTER))
+_NULL = "\\N"
+_BETWEEN_TEXT, _AFTER_TEXT = f"{SUCCEEDED}\t{_NULL}\t0\t0\t1", "\t".join([_NULL] * len(_AFTER))
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(\+00:00|Z)", re.ASCII)
 """Times as our own producers write them."""
+_TEXTS = 10
+
+
+class Values(NamedTuple):
+    """Of a plain success, in the order of its row."""
+
+    id: str
+    task: str
+    queue: Any
+    worker: str
+    token: str
+    parent: Any
+    root: Any
+    group: Any
+    replay_of: Any
+    schedule: Any
+    priority: Any
+    args: str
+    """As JSON, and so are ``kwargs`` and ``result``."""
+    kwargs: str
+    result: str | None
+    enqueued_at: Any
+    """As the message says it."""
+    started: float
+    """Seconds since 1970, as ``ended``."""
+    ended: float
+
+
+_ENQUEUED_AT = Values._fields.index("enqueued_at")
 
 
 class PlainSuccess:
     """A record of step END; see :class:`penstock.ledger.records.Record` for what it says."""
 
-    def __init__(
-        self,
-        *,
-        id: str,
-        task: str,
-        queue: Any,
-        worker: str,
-        token: str,
-        lineage: tuple[Any, Any, Any, Any, Any],
-        priority: Any,
-        args: str,
-        kwargs: str,
-        result: str | None,
-        enqueued_at: Any,
-        started: float,
-        ended: float,
-    ) -> None:
+    def __init__(self, id: str, queue: Any, said: str | tuple[Any, ...], *, is_accepted: bool) -> None:
         """Args:
-        lineage: parent, root, group, job that it is a replay of, schedule.
-        enqueued_at: as the message says it.
-        started: seconds since 1970, as ``ended``.
+        said: its row as COPY reads it, or its :class:`Values`.
+        is_accepted: whether the balance sheet has counted the job when it was enqueued; messages of stock producers
+            do not say when that was.
         """
-        self.id, self.queue = id, queue
-        self._texts = (id, task, queue, worker, token, *lineage)
-        self._values = (priority, args, kwargs, result)
-        self._times = (enqueued_at, started, ended)
-        self.line: str | None = None
-        """The row as PostgreSQL's COPY has it; None: the row says it."""
+        self.id, self.queue, self.is_accepted = id, queue, is_accepted
+        self._said = said
 
     @property
-    def is_accepted(self) -> bool:
-        """Whether the balance sheet has counted the job when it was enqueued."""
-        told = self._times[0]
-        return told is not None and (self.line is not None or as_time(told) is not None)
+    def line(self) -> str | None:
+        """The row as COPY reads it; None: the row says it."""
+        return self._said if isinstance(self._said, str) else None
+
+    @property
+    def weight(self) -> int:
+        """Bytes of what may be large."""
+        said = self._said
+        return (
+            len(said) if isinstance(said, str) else sum(len(text) for text in said[_TEXTS + 1 : _ENQUEUED_AT] if text)
+        )
 
     @cached_property
     def row(self) -> tuple[Any, ...]:
         """Values in the order of COLUMNS."""
-        (priority, args, kwargs, result), (enqueued_at, started, ended) = self._values, self._times
-        at = datetime.fromtimestamp(ended, UTC)
-        return (
-            *_fitting(self._texts),
-            *_BETWEEN,
-            small_integer(priority),
-            args,
-            kwargs,
-            result,
-            *_AFTER,
-            as_time(enqueued_at),
-            None,
-            datetime.fromtimestamp(started, UTC),
-            at,
-            at,
-        )
-
-    def make_line(self) -> None:
-        """Makes the row as COPY has it, if nothing in it is unusual: in one piece, in a fraction of the time
-        that a driver takes value by value.
-        """
-        (priority, args, kwargs, result), (enqueued_at, started, ended) = self._values, self._times
-        texts = _plain_texts(self._texts)
-        if texts is None or not (enqueued_at is None or _is_time(enqueued_at)):
-            return
-        at = _stamp(ended)
-        self.line = (
-            f"{texts}\t{_BETWEEN_TEXT}\t{_null(small_integer(priority))}\t{_escaped(args)}\t{_escaped(kwargs)}\t"
-            f"{_escaped(result)}\t{_AFTER_TEXT}\t{_null(enqueued_at)}\t\\N\t{_stamp(started)}\t{at}\t{at}\n"
-        )
+        said = self._said
+        return _row_of_line(said) if isinstance(said, str) else _row_of_values(said)
 
     @cached_property
     def record(self) -> Record:
@@ -132,6 +122,67 @@ class PlainSuccess:
         return getattr(self.record, name)
 
 
+def told_of(values: tuple[Any, ...], *, by_copy: bool) -> tuple[str | tuple[Any, ...], bool]:
+    """What a :class:`PlainSuccess` is made of: its row's line or its :class:`Values`, and whether it was accepted.
+
+    Args:
+        by_copy: whether the database is one that reads lines.
+    """
+    line = line_of(values) if by_copy else None
+    enqueued_at = values[_ENQUEUED_AT]
+    is_accepted = enqueued_at is not None and (line is not None or as_time(enqueued_at) is not None)
+    return values if line is None else line, is_accepted
+
+
+def line_of(values: tuple[Any, ...]) -> str | None:
+    """The row as COPY reads it, if nothing in it is unusual."""
+    texts = _plain_texts(values[:_TEXTS])
+    priority, args, kwargs, result, enqueued_at, started, ended = values[_TEXTS:]
+    if texts is None or not (enqueued_at is None or _is_time(enqueued_at)):
+        return None
+    at = _stamp(ended)
+    return (
+        f"{texts}\t{_BETWEEN_TEXT}\t{_null(small_integer(priority))}\t{_escaped(args)}\t{_escaped(kwargs)}\t"
+        f"{_escaped(result)}\t{_AFTER_TEXT}\t{_null(enqueued_at)}\t{_NULL}\t{_stamp(started)}\t{at}\t{at}\n"
+    )
+
+
+def _row_of_values(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    priority, args, kwargs, result, enqueued_at, started, ended = values[_TEXTS:]
+    at = datetime.fromtimestamp(ended, UTC)
+    return (
+        *_fitting(values[:_TEXTS]),
+        *_BETWEEN,
+        small_integer(priority),
+        args,
+        kwargs,
+        result,
+        *_AFTER,
+        as_time(enqueued_at),
+        None,
+        datetime.fromtimestamp(started, UTC),
+        at,
+        at,
+    )
+
+
+def _row_of_line(line: str) -> tuple[Any, ...]:
+    """What :func:`line_of` has made the line of."""
+    read = [None if text == _NULL else text for text in line[:-1].split("\t")]
+    priority, *data = read[15:19]
+    enqueued_at, _, *times = map(as_time, read[25:])
+    return (
+        *read[:_TEXTS],
+        *_BETWEEN,
+        int(priority) if priority is not None else None,
+        *(text and text.replace("\\\\", "\\") for text in data),
+        *_AFTER,
+        enqueued_at,
+        None,
+        *times,
+    )
+
+
 def _is_time(value: Any) -> bool:
     """Whether it is a time in UTC, written as our own producers do."""
     if type(value) is not str or _TIME.fullmatch(value) is None:
@@ -144,13 +195,13 @@ def _is_time(value: Any) -> bool:
 
 
 def _null(value: Any) -> Any:
-    return "\\N" if value is None else value
+    return _NULL if value is None else value
 
 
 def _escaped(text: str | None) -> str:
     """JSON, in which nothing but a backslash means something to COPY."""
     if text is None:
-        return "\\N"
+        return _NULL
     return text.replace("\\", "\\\\") if "\\" in text else text
 
 
@@ -173,7 +224,7 @@ def _plain_texts(texts: tuple[Any, ...]) -> str | None:
         return None
     if len(together) > ID_LENGTH or not together.isascii() or not together.isprintable() or "\\" in together:
         return None
-    return "\t".join(["\\N" if text is None else text for text in texts])
+    return "\t".join([_NULL if text is None else text for text in texts])
 
 
 def _fitting(texts: tuple[Any, ...]) -> tuple[str | None, ...]:
