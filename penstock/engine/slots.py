@@ -105,6 +105,7 @@ _OFFSETS = {name: 8 * place for place, (name, _) in enumerate(_FIELDS)}
 _KINDS = {name: struct.Struct("<" + kind) for name, kind in _FIELDS}
 _START = struct.Struct("<qqqqddddqq")
 _START_AT = _OFFSETS["is_running"]
+_DONE_AT = _OFFSETS["done"]
 _INTEGER = struct.Struct("<q")
 _TARGET, _RETIRED, _CLOSING, _USED, _SLEEPING, _ZYGOTE_SLEEPS, _KEEPER, _WRITES, _NAMES = range(0, 72, 8)
 _NAMES_SIZE = (_HEADER - _NAMES) // 2
@@ -221,16 +222,16 @@ class Slot:
             length,
             len(queue),
         )
-        self.put("is_running", IN_BODY)
+        _INTEGER.pack_into(memory, base + _START_AT, IN_BODY)
 
     def ending(self) -> None:
         """The body has ended, and is not handed over yet: no limit holds any more, and nothing waits behind it."""
-        self.put("is_running", ENDING)
+        _INTEGER.pack_into(self._memory, self._at + _START_AT, ENDING)
 
     def end(self, done: int) -> None:
         """The job's outcome is handed over."""
-        self.put("is_running", 0)
-        self.put("done", done)
+        _INTEGER.pack_into(self._memory, self._at + _START_AT, 0)
+        _INTEGER.pack_into(self._memory, self._at + _DONE_AT, done)
 
     # -- by everybody -------------------------------------------------------------------------------------------
 

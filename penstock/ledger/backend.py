@@ -72,17 +72,17 @@ class LedgerBackend(Chords, Waiting, BaseBackend):
         if not _is_eager(request, store_result):
             is_asked_for = store_result and not getattr(request, "ignore_result", False)
             kept = result if is_asked_for or getattr(request, "chord", None) else None
-            if not self._keep_success(task_id, kept, state, request):
+            if state != states.SUCCESS or not self.keep_success(task_id, kept, request):
                 self.store_result(task_id, kept, state, request=request)
         if request and request.chord:
             self.on_chord_part_return(request, state, result)
 
-    def _keep_success(self, task_id: str, result: Any, state: str, request: Any) -> bool:
+    def keep_success(self, task_id: str, result: Any, request: Any) -> bool:
         """Leaves a success from which nothing follows to whoever collects, as its result alone; whether it did."""
         collection = current()
         if collection is None or not collection.keeps_success or collection.job_id != task_id:
             return False
-        if state != states.SUCCESS or collection.follow_ups or collection.records or request.chord:
+        if collection.follow_ups or collection.records or request.chord:
             return False
         if result is not None:
             collection.success = self._encoded(result, request)

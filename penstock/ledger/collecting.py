@@ -19,7 +19,7 @@ from penstock.ledger.records import Encoded, FollowUp, Part, Record
 from penstock.ledger.rows import clip
 
 
-@dataclass
+@dataclass(slots=True)
 class Collection:
     """Of one run of one job."""
 

@@ -63,15 +63,16 @@ for i = 7, #ARGV, 3 do
   end
   if task == '' and open[queue] and empty[queue] == nil then empty[queue] = true end
   local list = task == '' and ready_key(queue, step) or unknown_key(queue, step, task)
+  local suffix, noted = ':' .. step, false
   while open[queue] and n - base < count and bytes < bound do
     -- A few at a time: what lies beyond the byte bound has to go back.
-    local wanted = math.min(count - (n - base), 16)
+    local wanted = math.min(count - (n - base), 50)
     local popped = redis.call('RPOP', list, wanted) or {}
     local fields = {}
     for _, raw in ipairs(popped) do
       if bytes >= bound then break end
       n, bytes = n + 1, bytes + #raw
-      local token = string.format('%.0f:%s', n, step)
+      local token = string.format('%.0f', n) .. suffix
       fields[#fields + 1], fields[#fields + 2] = token, raw
       answer(token, queue, raw)
     end
@@ -79,7 +80,10 @@ for i = 7, #ARGV, 3 do
     -- At once and not at the end: an error at a later list, as of a wrong type, must not cost what was popped here.
     if #fields > 0 then
       redis.call('HSET', inflight_key(claimer, queue), unpack(fields))
-      redis.call('HSET', key, 'held:' .. claimer .. FIELD .. queue, '1', 'base:' .. claimer, string.format('%.0f', base))
+      if not noted then
+        noted = true
+        redis.call('HSET', key, 'held:' .. claimer .. FIELD .. queue, '1', 'base:' .. claimer, string.format('%.0f', base))
+      end
     end
     if #popped < wanted then break end
   end

@@ -115,6 +115,16 @@ class Plains:
         """Whether the ledger keeps them."""
         return self.entries[0].row is not None
 
+    @property
+    def claimer(self) -> str:
+        """Who claimed them."""
+        return self.entries[0].claimer
+
+    @property
+    def queue(self) -> str:
+        """The list from which they were claimed."""
+        return self.entries[0].queue
+
 
 @dataclass(frozen=True)
 class Written:

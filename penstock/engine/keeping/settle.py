@@ -58,8 +58,10 @@ class Settle(Duty):
             for _ in jobs:
                 self._claimed.popleft()
         while self._done:
-            self._end(self._done[0])
-            self._done.popleft()
+            together = self._of_one_claim()
+            self._end(together)
+            for plains in together:
+                self._done.remove(plains)
         while self._settlements:
             batch = [self._settlements[i] for i in range(min(len(self._settlements), BATCH))]
             answers = self.ward.scripts.settle(settlement for _, settlement in batch)
@@ -74,15 +76,27 @@ class Settle(Duty):
         self._settled = time.monotonic()
         return NOTHING_TO_DO
 
-    def _end(self, plains: Plains) -> None:
-        entries = plains.entries
-        claimer, queue = entries[0].claimer, entries[0].queue
+    def _of_one_claim(self) -> list[Plains]:
+        """Those that one call ends: of the same claimer on the same queue."""
+        first, together, size = self._done[0], [], 0
+        for plains in self._done:
+            if (plains.claimer, plains.queue) == (first.claimer, first.queue):
+                together.append(plains)
+                size += len(plains)
+                if size >= BATCH:
+                    break
+        return together
+
+    def _end(self, together: list[Plains]) -> None:
+        claimer, queue = together[0].claimer, together[0].queue
+        entries = [entry for plains in together for entry in plains.entries]
         tokens, ids = [entry.token for entry in entries], [entry.id for entry in entries]
         ended = self.ward.scripts.end(claimer, queue, tokens, ids)
         if ended < len(entries):
             refused = len(entries) - ended
             logger.warning("the ends of %d claims on %s were refused: they are not ours any more", refused, queue)
-        plains.place.close()
+        for plains in together:
+            plains.place.close()
 
     def _answer(self, batch: list[tuple[int | Place, Settlement]], answers: list[int]) -> None:
         settled = []

@@ -79,19 +79,19 @@ class Claiming:
         if not self._claims.worker and self._claims.pending is None:
             self._wait(LAST_PAUSE, None)
             return []
-        if self._may_rest():
-            self._rest()
+        if self._may_rest() and not self.queues:
+            self._wait(LAST_PAUSE, None)
             return []
         try:
-            return self._claim(count)
+            if self._may_rest():
+                return self._claim_by_token(count)
+            return self._take(self._run("claim", self._claims.next_claim(self._sources(), count)))
         except LOST as error:
             self._lost(error)
             return []
 
-    def _claim(self, count: int) -> list[Claimed]:
+    def _take(self, reply: Any) -> list[Claimed]:
         self._polled = time.monotonic()
-        arguments = self._claims.next_claim(self._sources(), count)
-        reply = self._run("claim", arguments)
         self._pause = 0.0
         answer = claim_reply(reply)
         if not answer.has_lease:
@@ -150,46 +150,48 @@ class Claiming:
             self._seems_empty = False
         return self._seems_empty or not self.queues
 
-    def _rest(self) -> None:
-        """Waits for a token."""
-        if not self.queues:
-            self._wait(LAST_PAUSE, None)
-            return
-        try:
-            self._wait_for_token()
-        except LOST as error:
-            self._lost(error)
+    def _claim_by_token(self, count: int) -> list[Claimed]:
+        """Waits for a token, and claims.
 
-    def _wait_for_token(self) -> None:
-        queues = self.queues
-        keys = [self.scripts.keys.wake(queue) for queue in queues]
+        The claim is sent along with the question for a token, and Redis runs it the moment it has answered that: so the
+        message comes with the token, without another way there and back. Without a token it is a poll.
+        """
+        queues, worker = self.queues, self._claims.worker
         connection = self._connected()
-        connection.send_command("BLPOP", *keys, WAKE_SECONDS)
+        connection.send_command("BLPOP", *self._wake_lists(), WAKE_SECONDS)
+        self._send("claim", self._claims.next_claim(self._sources(), count))
         deadline = time.monotonic() + WAKE_SECONDS + OVERDUE_SECONDS
         while not self._wait(max(deadline - time.monotonic(), 0), connection._sock.fileno()):
             if time.monotonic() >= deadline:
                 raise TimeoutError("no answer")
-            if self._is_over() or self.queues is not queues or not self._claims.worker:
+            if self._is_over() or self.queues is not queues or self._claims.worker != worker:
                 # It then answers at once, with the token if that was on its way.
                 self._client.client_unblock(self._id)
-        answer = connection.read_response()
-        if answer is None:
-            return
-        self._seems_empty = False
-        if self._is_over() or answer[0].decode() not in {self.scripts.keys.wake(queue) for queue in self.queues}:
-            self._client.lpush(answer[0], 1)  # For another, who claims.
+        token = connection.read_response()
+        try:
+            claimed = self._take(connection.read_response())
+        except NoScriptError:
+            return []  # It is asked again, with the script.
+        if token is not None and (self._is_over() or token[0].decode() not in self._wake_lists()):
+            self._client.lpush(token[0], 1)  # For another, who claims.
+        return claimed
+
+    def _wake_lists(self) -> list[str]:
+        return [self.scripts.keys.wake(queue) for queue in self.queues]
 
     # -- the connection -----------------------------------------------------------------------------------------
 
     def _run(self, name: str, arguments: list[Any]) -> Any:
-        chosen, prefix = script(name), self.scripts.keys.prefix
         connection = self._connected()
-        connection.send_command("EVALSHA", chosen.sha, 0, prefix, *arguments)
+        self._send(name, arguments)
         try:
             return connection.read_response()
         except NoScriptError:
-            connection.send_command("EVAL", chosen.text, 0, prefix, *arguments)
+            connection.send_command("EVAL", script(name).text, 0, self.scripts.keys.prefix, *arguments)
             return connection.read_response()
+
+    def _send(self, name: str, arguments: list[Any]) -> None:
+        self._connected().send_command("EVALSHA", script(name).sha, 0, self.scripts.keys.prefix, *arguments)
 
     def _connected(self) -> Any:
         if self._connection is None:

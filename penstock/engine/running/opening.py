@@ -21,7 +21,7 @@ decode = msgspec.json.Decoder().decode
 KOMBU_TYPES_TEXT = envelope.KOMBU_TYPES.decode()
 ENCODINGS = (None, "", "utf-8", "base64")
 JSON, UTF8 = "application/json", "utf-8"
-NEVER_PLAIN = ("retries", "expires", "eta", OUTBOX, "stamped_headers", "replaced_task_nesting")
+NEVER_PLAIN = frozenset({"retries", "expires", "eta", OUTBOX, "stamped_headers", "replaced_task_nesting"})
 """Headers with which a message is not plain, when they say something."""
 
 
@@ -91,9 +91,8 @@ def _quickly(raw: bytes) -> dict[str, Any] | None:
 
 
 def _is_plain(headers: dict[str, Any], payload: dict[str, Any]) -> bool:
-    for name in NEVER_PLAIN:
-        if headers.get(name):
-            return False
+    if not NEVER_PLAIN.isdisjoint(headers) and any(map(headers.get, NEVER_PLAIN)):
+        return False
     if state.revoked_stamps or not isinstance(headers.get("id"), str) or not headers["id"]:
         return False
     return bool(payload.get("content-type") == JSON and payload.get("content-encoding") == UTF8)

@@ -29,7 +29,6 @@ from penstock.ledger.recording.plain import told_of
 from penstock.message import ENQUEUED_AT, REPLAY_OF, SCHEDULE, encoder
 
 to_json = encoder(JSONEncoder, allow_nan=False)
-NO_ARGUMENTS = ("[]", "{}")
 SILENT = (states.IGNORED, states.REJECTED)
 """Ends that Celery tells a backend of by a signal only."""
 
@@ -166,7 +165,7 @@ class PlainRunner:
                 get(REPLAY_OF),
                 get(SCHEDULE),
                 properties.get("priority"),
-                *(_arguments(args, kwargs) if args or kwargs else NO_ARGUMENTS),
+                *_arguments(args, kwargs),
                 str(collection.success) if collection.success is not None else None,
                 get(ENQUEUED_AT),
                 started_at,
@@ -265,7 +264,7 @@ class PlainRunner:
 def _arguments(args: Any, kwargs: Any) -> tuple[str, str]:
     """As JSON; those that JSON has no form for, which only a stock producer sends, as their text."""
     try:
-        return to_json(args), to_json(kwargs)
+        return to_json(args) if args else "[]", to_json(kwargs) if kwargs else "{}"
     except ValueError:
         return to_json([repr(args)]), to_json({"unserialisable": repr(kwargs)})
 

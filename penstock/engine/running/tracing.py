@@ -76,7 +76,10 @@ def _build(task: Any, celerys: Tracer) -> Tracer:
         requests.push(context)
         try:
             result = run(*args, **kwargs)
-            backend.mark_as_done(id, result, context, not trace.get_actual_ignore_result(task, context))
+            ignored = request.get("ignore_result")
+            is_kept = not (task.ignore_result if ignored is None else ignored)
+            if not backend.keep_success(id, result if is_kept else None, context):
+                backend.mark_as_done(id, result, context, is_kept)
             return result, None, now() - began, trace.saferepr(result, longest)
         except Exception as error:
             return _ended(task, context, error)

@@ -208,7 +208,10 @@ def _escaped(text: str | None) -> str:
 def _stamp(seconds: float) -> str:
     """A time in UTC; what is the same for a whole second is made once."""
     whole = int(seconds)
-    return f"{_second(whole)}.{int((seconds - whole) * 1_000_000):06d}+00:00"
+    micros = round((seconds - whole) * 1_000_000)
+    if micros == 1_000_000:
+        whole, micros = whole + 1, 0
+    return f"{_second(whole)}.{micros:06d}+00:00"
 
 
 @lru_cache(maxsize=64)

@@ -1,8 +1,9 @@
-"""Rows of jobs on PostgreSQL: a batch goes into a temporary table by COPY, and from there into `jobs` in one statement.
+"""Rows of jobs on PostgreSQL: a batch goes by COPY, straight into `jobs` while all of its jobs seem to be new.
 
-That is the quickest way which can tell new rows from those that are there; a plain COPY into `jobs` would fail as a
-whole. The temporary table is empty at the beginning of each transaction, and made again where a pooler has given us
-another connection. It costs a few round trips and files of its own, so a handful of rows goes without it.
+If one of them has a row already, COPY fails as a whole, and nothing of it is there. Then the batch goes into a
+temporary table, and from there into `jobs` in one statement, which can tell new rows from those that are there and
+takes longer. The temporary table is empty at the beginning of each transaction, and made again where a pooler has given
+us another connection. Both cost a few round trips, so a handful of rows goes without.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ from penstock.ledger.session import through_driver
 from penstock.ledger.tables import jobs
 
 STAGED = "staged_jobs"
+IN_THE_WAY = ("23505", "40P01")
+"""States of errors by which PostgreSQL says that a row is there, or is just being inserted by somebody."""
+LEAST_PAUSE, LONGEST_PAUSE = 4, 256
+"""Batches that are staged without a trial after one that had to be; twice as many each time."""
 FEW = 16
 """Rows that are written as values; each number of them is a statement that the server prepares."""
 
@@ -39,9 +44,32 @@ def insert_new(connection: Connection, rows: Sequence[Row | PlainSuccess]) -> se
         with through_driver(connection) as driver:
             values = [value for row in ordered for value in row]
             return {id for (id,) in driver.execute(_insert_values(len(rows)), values)}
+    if _copied_straight(connection, rows):
+        return {row.id if isinstance(row, PlainSuccess) and row.line is not None else row_of(row)[0] for row in rows}
     _stage(connection, COLUMNS, rows)
     with through_driver(connection) as driver:
         return {id for (id,) in driver.execute(_insert())}
+
+
+def _copied_straight(connection: Connection, rows: Sequence[Row | PlainSuccess]) -> bool:
+    """Whether the rows are in `jobs` now: all of them, or none."""
+    pauses: dict[str, int] = connection.info.setdefault("straight", {"left": 0, "next": LEAST_PAUSE})
+    if pauses["left"]:
+        pauses["left"] -= 1
+        return False
+    with through_driver(connection) as driver:
+        driver.execute("SAVEPOINT straight")
+        try:
+            _copy(driver, "jobs", COLUMNS, rows)
+        except connection.dialect.loaded_dbapi.Error as error:
+            if error.sqlstate not in IN_THE_WAY:
+                raise
+            driver.execute("ROLLBACK TO SAVEPOINT straight")
+            pauses["left"], pauses["next"] = pauses["next"], min(2 * pauses["next"], LONGEST_PAUSE)
+            return False
+        driver.execute("RELEASE SAVEPOINT straight")
+    pauses["next"] = LEAST_PAUSE
+    return True
 
 
 def lock(connection: Connection, ids: Iterable[str]) -> dict[str, Found]:
@@ -69,16 +97,20 @@ def _stage(connection: Connection, columns: Sequence[str], rows: Iterable[Sequen
         driver.execute(_make())
         # Rows of this transaction; TRUNCATE would make new files for them.
         driver.execute(f"DELETE FROM {STAGED}")  # noqa: S608
-        with driver.cursor() as cursor, cursor.copy(f"COPY {STAGED} ({', '.join(columns)}) FROM STDIN") as copy:
-            lines: list[str] = []
-            for row in rows:
-                if isinstance(row, PlainSuccess):
-                    if row.line is not None:
-                        lines.append(row.line)
-                        continue
-                    row = row.row
-                copy.write_row(row)
-            copy.write("".join(lines))
+        _copy(driver, STAGED, columns, rows)
+
+
+def _copy(driver: Any, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any] | PlainSuccess]) -> None:
+    lines: list[str] = []
+    with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
+        for row in rows:
+            if isinstance(row, PlainSuccess):
+                if row.line is not None:
+                    lines.append(row.line)
+                    continue
+                row = row.row
+            copy.write_row(row)
+        copy.write("".join(lines))
 
 
 @cache

@@ -1,0 +1,221 @@
+"""The tracer of tasks that nobody has hooked into: when it is taken, and that it does what Celery's does."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from celery import Celery, Task, signals, states
+from celery.app import trace
+from celery.exceptions import Ignore, Reject, Retry
+from celery.loaders.app import AppLoader
+
+from penstock.engine.running import tracing
+from penstock.engine.running.tracing import Traced, quick_tracer
+from penstock.ledger import backend as ledger_backend
+from penstock.ledger import collecting
+
+LEDGER = "penstock.ledger.backend:LedgerBackend+sqlite://"
+HOOKS = {"before_start", "on_success", "on_failure", "on_retry", "after_return", "__call__"}
+
+
+@pytest.fixture(autouse=True)
+def in_a_child() -> Iterator[None]:
+    """Where the ledger's backend leaves starts and silent ends to whoever runs the job."""
+    ledger_backend.leave_to_tracer()
+    yield
+    signals.task_prerun.connect(ledger_backend._on_prerun, weak=False)
+    signals.task_postrun.connect(ledger_backend._on_postrun, weak=False)
+
+
+def application(backend: str = LEDGER, **settings: Any) -> Celery:
+    app = Celery("tracing", broker="memory://", backend=backend, set_as_current=False)
+    app.conf.update(settings)
+    return app
+
+
+NO_JSON = object()
+
+
+def nothing() -> None:
+    """A body."""
+
+
+def declared(app: Celery, body: Callable[..., Any], base: type[Task] = Task, **options: Any) -> Any:
+    """The task, traced as in a child."""
+    app.task(base=base, name="traced", shared=False, **options)(body)
+    app.finalize()
+    task = app.tasks["traced"]
+    task.__trace__ = trace.build_tracer("traced", task, app.loader, "here", app=app)
+    return task
+
+
+def is_quick(task: Any) -> bool:
+    return quick_tracer(task, task.app) is not task.__trace__
+
+
+def test_a_task_without_hooks_is_traced_quickly() -> None:
+    assert is_quick(declared(application(), nothing))
+
+
+@pytest.mark.parametrize("hook", sorted(HOOKS))
+def test_a_task_whose_class_has_a_hook_is_celerys(hook: str) -> None:
+    base = type("Hooked", (Task,), {hook: lambda *_, **__: None, "abstract": True})
+    assert not is_quick(declared(application(), nothing, base))
+
+
+@pytest.mark.parametrize("hook", sorted(HOOKS))
+def test_a_task_that_was_given_a_hook_is_celerys(hook: str) -> None:
+    task = declared(application(), nothing)
+    setattr(task, hook, lambda *_, **__: None)
+    assert not is_quick(task)
+
+
+def test_a_tracer_of_somebody_elses_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = declared(application(), nothing)
+    monkeypatch.setattr(trace, "build_tracer", lambda *_, **__: None)
+    assert not is_quick(task)
+
+
+def test_a_tracer_that_was_replaced_before_the_worker_began_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = declared(application(), nothing)
+
+    def theirs(*_: Any, **__: Any) -> None: ...
+
+    monkeypatch.setattr(trace, "build_tracer", theirs)
+    monkeypatch.setattr(tracing, "_BUILD", theirs)
+    assert not is_quick(task)
+
+
+def test_a_loader_that_looks_at_each_task_is_asked() -> None:
+    class Loader(AppLoader):  # type: ignore[misc]
+        def on_task_init(self, task_id: str, task: Any) -> None: ...
+
+    app = Celery("tracing", broker="memory://", backend=LEDGER, loader=Loader, set_as_current=False)
+    assert not is_quick(declared(app, nothing))
+
+
+def test_another_backend_is_told_by_celerys() -> None:
+    assert not is_quick(declared(application("cache+memory://"), nothing))
+
+
+def test_a_worker_that_looks_for_successes_before_it_runs_a_job_is_celerys() -> None:
+    assert not is_quick(declared(application(worker_deduplicate_successful_tasks=True), nothing))
+
+
+@pytest.mark.parametrize("name", ["task_prerun", "task_postrun", "task_success"])
+def test_whoever_listens_to_a_signal_hears_it_from_then_on(name: str) -> None:
+    task, heard = declared(application(), nothing), []
+    quick = quick_tracer(task, task.app)
+
+    def listen(**_: Any) -> None:
+        heard.append(name)
+
+    run(quick, "1")
+    signal = getattr(signals, name)
+    signal.connect(listen)
+    try:
+        run(quick, "2")
+    finally:
+        signal.disconnect(listen)
+    assert heard == [name]
+
+
+def run(tracer: Any, id: str, *args: Any, **more: Any) -> tuple[Traced, collecting.Collection]:
+    """One job by a tracer, and what it has told."""
+    collection = collecting.Collection(id, is_on_the_books=True, keeps_success=True)
+    mark = collecting.open(collection)
+    try:
+        told = tracer(id, list(args), {}, {"id": id, "task": "traced", "delivery_info": {}, "headers": None, **more})
+    finally:
+        collecting.close(mark)
+    return told, collection
+
+
+def ended(kind: str) -> Any:
+    """A body that ends so."""
+    if kind == "returns":
+        return 7
+    if kind == "returns what is no JSON":
+        return NO_JSON
+    raise {
+        "retries": Retry("later", ValueError("soon"), 3),
+        "is ignored": Ignore(),
+        "is rejected": Reject("no"),
+        "fails": ValueError("bad"),
+        "runs out of memory": MemoryError(),
+    }[kind]
+
+
+KINDS = ("returns", "returns what is no JSON", "retries", "is ignored", "is rejected", "fails", "runs out of memory")
+
+
+@pytest.mark.parametrize("ignores", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_end_is_told_as_by_celerys(kind: str, ignores: bool) -> None:
+    task = declared(application(), ended, ignore_result=ignores)
+    (result, info, _, shown), told = run(task.__trace__, "1", kind)
+    (quick_result, quick_info, _, quick_shown), quickly_told = run(quick_tracer(task, task.app), "1", kind)
+    assert (type(quick_result), quick_shown) == (type(result), shown)
+    assert (quick_info and quick_info.state) == (info and info.state)
+    assert (quickly_told.has_succeeded, quickly_told.success) == (told.has_succeeded, told.success)
+    assert [words(record) for record in quickly_told.records] == [words(record) for record in told.records]
+
+
+def words(record: Any) -> Any:
+    """What is the same in each run."""
+    outcome = record.outcome
+    return record.step, outcome.state, outcome.reason, outcome.failure and outcome.failure.message
+
+
+def test_an_error_has_the_bodys_frames_in_its_traceback_and_none_of_celerys_errors() -> None:
+    task = declared(application(), ended)
+    (einfo, info, _, _), _ = run(quick_tracer(task, task.app), "1", "fails")
+    assert info.state == states.FAILURE
+    assert einfo.traceback.rstrip().endswith("ValueError: bad")
+    assert "in ended" in einfo.traceback
+
+
+def test_a_body_sees_its_request_and_itself() -> None:
+    app, seen = application(), []
+
+    def look(self: Any) -> None:
+        request = self.request
+        seen.append((request.id, request.called_directly, request.is_eager, request.time_limit, request.args))
+        seen.append(app.current_worker_task is self)
+
+    task = declared(app, look, bind=True)
+    run(quick_tracer(task, app), "1", timelimit=[9, None])
+    assert seen == [("1", False, False, 9, []), True]
+    assert app.current_worker_task is None
+
+
+def test_a_body_that_calls_its_own_task_gets_a_request_of_its_own_as_with_celerys() -> None:
+    app, seen = application(), []
+
+    def nested(self: Any, depth: int) -> None:
+        seen.append((len(self.request_stack), self.request.id, list(self.request.args)))
+        if depth:
+            self(depth - 1)
+
+    task = declared(app, nested, bind=True)
+    run(task.__trace__, "1", 1)
+    run(quick_tracer(task, app), "1", 1)
+    assert seen == [(1, "1", [1]), (2, "1", [0])] * 2
+
+
+@pytest.mark.parametrize("more", [{"callbacks": ["x"]}, {"chain": ["x"]}, {"chord": {"x": 1}}])
+def test_what_has_something_follow_is_celerys(more: dict[str, Any]) -> None:
+    task, asked = declared(application(), nothing), []
+    task.__trace__ = lambda *given: asked.append(given) or (None, None, 0, "")
+    run(quick_tracer(task, task.app), "1", **more)
+    assert len(asked) == 1
+
+
+def test_after_an_error_nothing_is_left_of_the_job() -> None:
+    app = application()
+    task = declared(app, ended)
+    with contextlib.suppress(Exception):
+        run(quick_tracer(task, app), "1", "fails")
+    assert app.current_worker_task is None
+    assert task.request_stack.top is None
