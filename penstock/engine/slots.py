@@ -222,7 +222,7 @@ class Slot:
             length,
             len(queue),
         )
-        _INTEGER.pack_into(memory, base + _START_AT, IN_BODY)
+        self.put("is_running", IN_BODY)
 
     def ending(self) -> None:
         """The body has ended, and is not handed over yet: no limit holds any more, and nothing waits behind it."""

@@ -24,6 +24,8 @@ class Step(StrEnum):
     """Its attempt has ended."""
     ASIDE = "aside"
     """It was put aside without having started."""
+    BACK = "back"
+    """It had taken its START, and goes back to its queue as it came, because it did not begin."""
 
 
 class Verdict(StrEnum):

@@ -143,11 +143,16 @@ class Station:
         """Process ids of a worker's children; it is ready before they are."""
         return wait_for(lambda: pids if len(pids := worker.children) == count else [], f"there are {count} children")
 
-    def hoard(self, worker: Worker, end: Path, waiting: int, children: int = 1) -> tuple[str, list[str]]:
+    def hoard(
+        self, worker: Worker, end: Path, waiting: int, children: int = 1, **options: Any
+    ) -> tuple[str, list[str]]:
         """A job that runs until there is a file, and others that its worker has claimed behind it.
 
         For a worker of ours. Its child claims several at once as soon as it has seen quick ones; after half a second
         what waits behind a long one goes back. Further children stand still afterwards.
+
+        Args:
+        options: of those that wait.
         """
         for id in [self.send("touch") for _ in range(80 * children)]:
             self.ended(id)
@@ -155,10 +160,23 @@ class Station:
         pids = self.children(worker, children)
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        running, *others = self.send("hold", str(end)), *(self.send("touch") for _ in range(waiting))
+        # An idle child's claim waits in the server for the first job: closed, so that it comes back with none.
+        self.close_queue()
+        running, *others = self.send("hold", str(end)), *(self.send("touch", **options) for _ in range(waiting))
+        self.open_queue()
         os.kill(pids[0], signal.SIGCONT)
         self.started(running)
         return running, others
+
+    def close_queue(self, queue: str = QUEUE) -> None:
+        """Has nothing claimed from a queue."""
+        gate = json.dumps({"paused": True, "by": "test", "at": 0, "note": ""})
+        self.redis.hset(self.keys.gates, queue, gate)
+
+    def open_queue(self, queue: str = QUEUE) -> None:
+        """Has jobs claimed again, by whoever hears of it."""
+        self.redis.hdel(self.keys.gates, queue)
+        self.redis.lpush(self.keys.wake(queue), 1)
 
     # -- what happened ------------------------------------------------------------------------------------------
 

@@ -210,6 +210,20 @@ def test_what_is_given_back_stands_in_its_place_again(booked: Station) -> None:
         all_ran_once(booked, running, *waiting, last)
 
 
+def test_what_had_asked_the_ledger_and_is_given_back_has_not_begun(booked: Station) -> None:
+    """A retry, say: its start is written before its body, and it waits behind a long job."""
+    end = booked.gate("end")
+    with booked.worker() as worker:
+        _, (asked,) = booked.hoard(worker, end, waiting=1, retries=1)
+        wait_for(lambda: booked.ready() == [asked], "it is given back")
+        row = row_of(booked, asked)
+        assert (row.state, row.attempts, row.started_at, row.worker) == (State.QUEUED, 0, None, None)
+        end.touch()
+        row = ended(booked, asked)
+        assert (row.state, row.attempts) == (State.SUCCEEDED, 1)
+        assert len(booked.starts(asked)) == 1
+
+
 # -- how it ends -----------------------------------------------------------------------------------------------------
 
 

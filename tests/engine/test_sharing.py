@@ -1,6 +1,5 @@
 """What a worker owes the others: stock workers on its queues, closed gates, jobs that it does not want."""
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -34,13 +33,11 @@ def test_a_stock_worker_runs_what_our_producers_send(station: Station) -> None:
 
 
 def test_nothing_is_claimed_from_a_queue_that_is_closed(station: Station) -> None:
-    gate = json.dumps({"paused": True, "by": "test", "at": 0, "note": ""})
-    station.redis.hset(station.keys.gates, "gated", gate)
+    station.close_queue("gated")
     ids = [station.send("touch", queue="gated") for _ in range(3)]
     station.ended(station.send("touch"))
     assert station.ready("gated") == ids
-    station.redis.hdel(station.keys.gates, "gated")
-    station.redis.lpush(station.keys.wake("gated"), 1)
+    station.open_queue("gated")
     for id in ids:
         station.ended(id)
 

@@ -12,6 +12,8 @@ import secrets
 import selectors
 import socket
 from collections import defaultdict, deque
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from penstock.broker.claims import ACKS
@@ -35,10 +37,11 @@ from penstock.engine.keeping.relay import Relay, outgoing
 from penstock.engine.keeping.settle import NOTHING_TO_DO, Settle
 from penstock.ledger.delivery import claim_token
 from penstock.ledger.recording.plain import SUCCEEDED
-from penstock.ledger.records import FollowUp, Record, Verdict
+from penstock.ledger.records import FollowUp, Record, Step, Verdict
 
 READ_BYTES = 1 << 12
 SLICE = 500
+MOST_STARTED = 10_000
 
 
 class Outcomes(Duty):
@@ -52,6 +55,8 @@ class Outcomes(Duty):
         self.due = float("inf")
         self._settle = settle
         self._unwritten: defaultdict[str, list[Record]] = defaultdict(list)
+        self._started: dict[str, Record] = {}
+        """Starts that were granted, by the tokens of claims of which nothing was heard since."""
         self._held: defaultdict[str, list[tuple[int | Place, Settlement]]] = defaultdict(list)
         self._written: queue.SimpleQueue[Written] = queue.SimpleQueue()
         self._messages: deque[FollowUp] = deque()
@@ -107,8 +112,11 @@ class Outcomes(Duty):
 
     def _add(self, entry: Entry) -> None:
         assert self._books is not None
-        if entry.kind is Kind.RECORD and (token := entry.record.delivery.token):
-            self._unwritten[token].append(entry.record)
+        token = entry.record.delivery.token
+        if token and entry.kind in (Kind.RECORD, Kind.NOTE):
+            self._started.pop(token, None)
+            if entry.kind is Kind.RECORD:
+                self._unwritten[token].append(entry.record)
         self._waiting += 1
         self._weight += entry.weight
         self._books.add(entry)
@@ -121,6 +129,11 @@ class Outcomes(Duty):
     def settle_for(self, whose: int | Place, settlement: Settlement) -> None:
         """The same of anybody's: a number of the worker's, or the place where a child has handed it over."""
         token = claim_token(settlement.claimer, settlement.token)
+        started = self._started.pop(token, None) if token is not None else None
+        if started is not None and settlement.verb == "return":
+            # It goes back as if it had never been claimed, so its start must not count as an attempt.
+            back = replace(started, step=Step.BACK, started_at=None, at=datetime.now(UTC))
+            self._add(Entry(Kind.RECORD, 0, back))
         if token is not None and token in self._unwritten:
             self._held[token].append((whose, settlement))
         else:
@@ -182,6 +195,7 @@ class Outcomes(Duty):
                     continue
                 if entry.kind in (Kind.ASK, Kind.DOUBT):
                     started.append([entry.record.delivery.token, verdict and verdict.value])
+                    self._note_start(entry.record, verdict)
                 elif entry.kind is Kind.RECORD:
                     self._release(entry.record, verdict)
                 if entry.number:
@@ -192,6 +206,12 @@ class Outcomes(Duty):
             self.ward.tell(started=started)
         self._tell_whether_full()
         self.due = 0.0
+
+    def _note_start(self, record: Record, verdict: Verdict | None) -> None:
+        if verdict is Verdict.WON and record.delivery.token is not None:
+            self._started[record.delivery.token] = record
+            if len(self._started) > MOST_STARTED:  # Claims that were taken away, which nobody settles here.
+                self._started.pop(next(iter(self._started)))
 
     def _note_ends(self, written: Written) -> None:
         for entry, verdict in zip(written.entries, written.verdicts, strict=True):

@@ -13,6 +13,7 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.app import trace
 
+from penstock.engine.running import tracing
 from penstock.engine.slots import IN_BODY, Slot
 
 SIGNAL = signal.SIGUSR1
@@ -23,12 +24,13 @@ OUTSIDE = (
     "celery.backends.",
     "celery.loaders.",
     "penstock.ledger.",
+    "penstock.engine.running.",
     "kombu.",
 )
 """Modules that the tracer calls before and after a body."""
 CALLING = "__protected_call__"
 """What Celery puts between the tracer and a body."""
-_TRACER = ("trace_task", trace.__file__)
+CELERYS = ("trace_task", trace.__file__)
 """Name and file of the tracer's code. Not the code itself: whoever watches an application wraps what makes it."""
 
 
@@ -46,11 +48,11 @@ def install(slot: Slot) -> None:
 def is_in_body(frame: FrameType | None) -> bool:
     """Whether a frame is inside of a task's body, seen from the tracer that has called it."""
     inner: FrameType | None = None
-    while frame is not None and (frame.f_code.co_name, frame.f_code.co_filename) != _TRACER:
+    while frame is not None and (frame.f_code.co_name, frame.f_code.co_filename) not in TRACERS:
         if frame.f_code.co_name != CALLING:
             inner = frame
         frame = frame.f_back
-    if frame is None or not _is_before_outcome(frame.f_locals):
+    if frame is None or not TRACERS[frame.f_code.co_name, frame.f_code.co_filename](frame.f_locals):
         return False
     # A body that is built in has no frame of its own.
     module = "" if inner is None else str(inner.f_globals.get("__name__", ""))
@@ -60,3 +62,7 @@ def is_in_body(frame: FrameType | None) -> bool:
 def _is_before_outcome(local: dict[str, Any]) -> bool:
     """The tracer sets the state as soon as the body has returned, and its request before it begins."""
     return local.get("state") is None and local.get("task_request") is not None
+
+
+TRACERS = {CELERYS: _is_before_outcome, tracing.CODE: tracing.is_before_outcome}
+"""Whether a body runs, by the local variables of the tracer that runs it."""

@@ -28,6 +28,8 @@ Tracer = Callable[[str, list[Any], dict[str, Any], dict[str, Any]], Traced]
 HOOKS = ("before_start", "on_success", "on_failure", "on_retry", "after_return")
 MORE = ("callbacks", "chain", "chord")
 """What a request may ask for that follows from a success."""
+CODE = ("traced", __file__)
+"""Name and file of this module's tracer, by which its frames are found."""
 _BUILD = trace.build_tracer
 """As the worker has found it: Celery's, or that of somebody who was here first."""
 
@@ -75,6 +77,7 @@ def _build(task: Any, celerys: Tracer) -> Tracer:
         tasks.push(task)
         requests.push(context)
         try:
+            begun = True  # noqa: F841  for whoever wants to know whether the body runs
             result = run(*args, **kwargs)
             ignored = request.get("ignore_result")
             is_kept = not (task.ignore_result if ignored is None else ignored)
@@ -82,12 +85,18 @@ def _build(task: Any, celerys: Tracer) -> Tracer:
                 backend.mark_as_done(id, result, context, is_kept)
             return result, None, now() - began, trace.saferepr(result, longest)
         except Exception as error:
+            result = None
             return _ended(task, context, error)
         finally:
             tasks.pop()
             requests.pop()
 
     return traced
+
+
+def is_before_outcome(local: dict[str, Any]) -> bool:
+    """Whether the body runs, by the local variables of a frame of :data:`CODE`: until it returns there is no result."""
+    return "begun" in local and "result" not in local
 
 
 def _ended(task: Any, context: Context, error: Exception) -> Traced:

@@ -101,6 +101,8 @@ def _texts(delivery: Delivery, has_no_token: bool) -> Row:
 def changes(found: Found, record: Record) -> Changes:
     """What the record changes of the row that it was allowed to change."""
     changed = _changed(record)
+    if record.step is Step.BACK:
+        return changed | {"attempts": found.attempts - 1, "started_at": None, "worker": None}
     if is_new_attempt(found, record):
         changed["attempts"] = found.attempts + 1
     if (started_at := _started_at(record)) is not None:

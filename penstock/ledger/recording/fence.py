@@ -59,6 +59,8 @@ def judge(found: Found, record: Record, outcomes: Collection[str] = ()) -> Judge
     """
     if found.state.is_final:
         return Judgement(Verdict.WON, True) if _is_own_end(found, record) else Judgement(Verdict.ENDED)
+    if record.step is Step.BACK:
+        return Judgement(Verdict.WON if is_own_attempt(found, record) else Verdict.STALE)
     if is_waiting_again(record) and outcome_of_attempt(record) in outcomes:
         return Judgement(Verdict.WON, True)
     # One token, one attempt: what has ended cannot go on, not even where the pair says nothing because the job has been
@@ -108,6 +110,8 @@ def target(record: Record) -> State:
     """The state that the record brings its job to."""
     if record.step is Step.ASIDE:
         return State.BLOCKED
+    if record.step is Step.BACK:
+        return State.QUEUED
     if record.step is not Step.END:
         return State.RUNNING
     assert record.outcome is not None, "an END has an outcome"
@@ -115,8 +119,8 @@ def target(record: Record) -> State:
 
 
 def is_waiting_again(record: Record) -> bool:
-    """Whether the record ends an attempt and not its job."""
-    return record.step is Step.END and not target(record).is_final
+    """Whether the record ends an attempt and not its job, or takes a start back."""
+    return record.step is Step.BACK or (record.step is Step.END and not target(record).is_final)
 
 
 def is_likely_to_have_a_row(record: Record) -> bool:
@@ -128,7 +132,7 @@ def is_likely_to_have_a_row(record: Record) -> bool:
 
 def is_new_attempt(found: Found | None, record: Record) -> bool:
     """Whether the ledger hears of this attempt for the first time."""
-    if record.step is Step.ASIDE or (record.step is Step.END and record.started_at is None):
+    if record.step in (Step.ASIDE, Step.BACK) or (record.step is Step.END and record.started_at is None):
         return False
     if found is None:
         return True

@@ -11,6 +11,9 @@ from celery.signals import task_postrun, task_prerun
 from celery.utils.dispatch import Signal
 
 from penstock.engine.running.limits import is_in_body
+from penstock.engine.running.tracing import quick_tracer
+from penstock.ledger import backend as ledger_backend
+from penstock.ledger import collecting
 
 seen: dict[str, bool] = {}
 
@@ -47,9 +50,57 @@ def body(fails: bool) -> None:
         raise ValueError
 
 
+class Shown:
+    """Looks while it is shown."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __repr__(self) -> str:
+        look(self.what)
+        return self.what
+
+
+class Failure(Exception):
+    """Looks while it is shown."""
+
+    def __str__(self) -> str:
+        look("after failure")
+        return "failed"
+
+
+LEDGER = "penstock.ledger.backend:LedgerBackend+sqlite://"
+ledger = Celery("quick", set_as_current=False, broker="memory://", backend=LEDGER)
+
+
+@ledger.task(name="quick", ignore_result=True)
+def quick(fails: bool) -> Shown:
+    """Looks from its body, and from what that calls; our own tracer runs it."""
+    body.run(False)
+    if fails:
+        raise Failure
+    return Shown("after success")
+
+
 @pytest.fixture(autouse=True)
-def looked() -> None:
+def looked() -> Iterator[None]:
     seen.clear()
+    ledger_backend.leave_to_tracer()
+    yield
+    task_prerun.connect(ledger_backend._on_prerun, weak=False)
+    task_postrun.connect(ledger_backend._on_postrun, weak=False)
+
+
+def run_quickly(fails: bool) -> None:
+    ledger.finalize()
+    task = ledger.tasks["quick"]
+    task.__trace__ = build_tracer("quick", task, ledger.loader, "host", app=ledger)
+    tracer = quick_tracer(task, ledger)
+    assert tracer is not task.__trace__
+    collection = collecting.Collection("1", is_on_the_books=True, keeps_success=True)
+    mark = collecting.open(collection)
+    tracer("1", [fails], {}, {"id": "1", "task": "quick", "delivery_info": {}, "headers": None})
+    collecting.close(mark)
 
 
 def run(fails: bool) -> None:
@@ -59,14 +110,19 @@ def run(fails: bool) -> None:
     tracer("1", [fails], {}, {"id": "1", "delivery_info": {}})
 
 
-def test_it_raises_in_the_body_and_in_what_that_calls() -> None:
-    run(fails=False)
+RUNS = pytest.mark.parametrize("run", [run, run_quickly], ids=["celerys", "quick"])
+
+
+@RUNS
+def test_it_raises_in_the_body_and_in_what_that_calls(run: Callable[[bool], None]) -> None:
+    run(False)
     assert seen["body"]
     assert seen["called by the body"]
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_it_does_not_raise_once_the_body_has_ended(fails: bool) -> None:
+@RUNS
+def test_it_does_not_raise_once_the_body_has_ended(run: Callable[[bool], None], fails: bool) -> None:
     run(fails)
     assert not seen["after failure" if fails else "after success"]
 

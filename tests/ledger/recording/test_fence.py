@@ -18,6 +18,7 @@ ENDS = {
     State.FAILED: Outcome(state=State.FAILED, reason=Reason.ERROR, failure=FAILURE),
     State.CANCELLED: Outcome(state=State.CANCELLED, reason=Reason.REVOKED),
 }
+OF_ATTEMPTS = tuple(which for which in Step if which is not Step.BACK)
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
@@ -102,7 +103,7 @@ def test_an_older_attempt_changes_nothing(job: Job, which: Step, pair: tuple[int
 
 
 @pytest.mark.parametrize("pair", NEWER)
-@pytest.mark.parametrize("which", Step)
+@pytest.mark.parametrize("which", OF_ATTEMPTS)
 def test_a_newer_attempt_has_the_job(job: Job, which: Step, pair: tuple[int, int]) -> None:
     job.tell(start(job.claim("a:1", 1, 1)))
     assert job.tell(late(job, which, token="b:1", retries=pair[0], deliveries=pair[1])) == [WON]
@@ -124,7 +125,7 @@ def test_the_claim_that_runs_a_job_ends_its_attempt(job: Job, outcome: Outcome) 
     assert job.state is outcome.state
 
 
-@pytest.mark.parametrize("which", Step)
+@pytest.mark.parametrize("which", OF_ATTEMPTS)
 def test_a_waiting_job_is_for_whoever_comes_next(job: Job, which: Step) -> None:
     job.tell(end(job.claim(), CRASHED))
     assert job.tell(late(job, which, token="b:1", deliveries=1)) == [WON]
@@ -357,3 +358,33 @@ def test_records_whose_ids_are_cut_alike_are_of_one_job(job: Job) -> None:
     """The row is what everybody sees."""
     first, second = (Job(job.url, job.id + "i" * 300 + end) for end in "ab")
     assert job.tell(end(first.claim()), end(second.claim("b:1"))) == [WON, ENDED]
+
+
+# -- a start that is taken back -----------------------------------------------------------------------------------
+
+
+def test_a_delivery_that_goes_back_before_it_began_was_no_attempt(job: Job) -> None:
+    claim = job.claim(token="a:1", retries=1)
+    assert job.tell(start(claim)) == [WON]
+    assert job.tell(step(Step.BACK, claim)) == [WON]
+    row = job.row
+    assert (row.state, row.attempts, row.token, row.worker, row.started_at) == (State.QUEUED, 0, None, None, None)
+    assert job.tell(start(job.claim(token="b:1", retries=1))) == [WON]
+    assert job.tell(end(job.claim(token="b:1", retries=1))) == [WON]
+    assert (job.row.state, job.row.attempts) == (State.SUCCEEDED, 1)
+    assert job.outcomes == ["succeeded"]
+
+
+def test_a_start_is_taken_back_once(job: Job) -> None:
+    claim = job.claim(token="a:1", retries=1)
+    job.tell(start(claim))
+    assert job.tell(step(Step.BACK, claim), step(Step.BACK, claim)) == [WON, STALE]
+    assert job.row.attempts == 0
+
+
+def test_nobody_takes_back_what_another_attempt_or_an_end_has(job: Job) -> None:
+    older, newer = job.claim(token="a:1", retries=1), job.claim(token="b:1", retries=1, deliveries=1)
+    job.tell(start(older), start(newer))
+    assert job.tell(step(Step.BACK, older)) == [STALE]
+    assert job.tell(end(newer), step(Step.BACK, newer)) == [WON, ENDED]
+    assert job.row.state is State.SUCCEEDED

@@ -5,12 +5,14 @@ from tests.mutants.guard import Guard
 CHILD, ZYGOTE = "penstock/engine/child.py", "penstock/engine/zygote.py"
 RING, SLOTS = "penstock/engine/ring.py", "penstock/engine/slots.py"
 OPENING, LIMITS = "penstock/engine/running/opening.py", "penstock/engine/running/limits.py"
+TRACING = "penstock/engine/running/tracing.py"
 PLAIN = "penstock/ledger/recording/plain.py"
 ON_CHILDREN, ON_RING, ON_SLOTS = (
     "tests/engine/test_children.py",
     "tests/engine/test_ring.py",
     "tests/engine/test_slots.py",
 )
+ON_TRACING = "tests/engine/running/test_tracing.py"
 ON_OPENING, ON_LIMITS = "tests/engine/running/test_opening.py", "tests/engine/running/test_limits.py"
 
 GUARDS = (
@@ -49,7 +51,10 @@ GUARDS = (
     Guard(
         name="soft-limits-are-for-bodies",
         file=LIMITS,
-        text="    if frame is None or not _is_before_outcome(frame.f_locals):\n        return False\n",
+        text=(
+            "    if frame is None or not TRACERS[frame.f_code.co_name, frame.f_code.co_filename](frame.f_locals):\n"
+            "        return False\n"
+        ),
         replacement="    if frame is None:\n        return False\n",
         test=f"{ON_LIMITS}::test_it_does_not_raise_once_the_body_has_ended",
         why="A time limit costs the outcome of a job that had ended.",
@@ -77,5 +82,45 @@ GUARDS = (
         replacement="",
         test="tests/ledger/recording/test_plain.py::test_many_at_once_are_the_rows_that_they_are_one_by_one[postgresql]",
         why="A backslash in a name shifts the columns of a whole batch.",
+    ),
+    Guard(
+        name="given-back-is-no-attempt",
+        file="penstock/engine/keeping/outcomes.py",
+        text='        if started is not None and settlement.verb == "return":\n',
+        replacement="        if False:\n",
+        test=f"{ON_CHILDREN}::test_what_had_asked_the_ledger_and_is_given_back_has_not_begun",
+        why="A retry that waited behind a long job and ran elsewhere counts as two attempts, and as running meanwhile.",
+    ),
+    Guard(
+        name="signals-reach-their-receivers",
+        file=TRACING,
+        text="        if prerun or postrun or success or any(map(request.get, MORE)):\n",
+        replacement="        if any(map(request.get, MORE)):\n",
+        test=f"{ON_TRACING}::test_whoever_listens_to_a_signal_hears_it_from_then_on",
+        why="OpenTelemetry, and whoever else listens to a task's signals, hears nothing.",
+    ),
+    Guard(
+        name="what-follows-is-celerys",
+        file=TRACING,
+        text="        if prerun or postrun or success or any(map(request.get, MORE)):\n",
+        replacement="        if prerun or postrun or success:\n",
+        test=f"{ON_TRACING}::test_what_has_something_follow_is_celerys",
+        why="A chain stops after its first step.",
+    ),
+    Guard(
+        name="methods-of-tasks-are-called",
+        file=TRACING,
+        text="        and not any(trace.task_has_custom(task, name) for name in HOOKS)\n",
+        replacement="",
+        test=f"{ON_TRACING}::test_a_task_whose_class_has_a_hook_is_celerys",
+        why="`after_return` and the like of an application's base class are not called.",
+    ),
+    Guard(
+        name="tracers-of-others-are-used",
+        file=TRACING,
+        text="        trace.build_tracer is _BUILD\n        and ",
+        replacement="        ",
+        test=f"{ON_TRACING}::test_a_tracer_of_somebody_elses_is_used",
+        why="Sentry sees no task.",
     ),
 )

@@ -159,9 +159,9 @@ CLAIM = (
     Guard(
         name="claim-has-a-count",
         file=f"{LUA}/claim.lua",
-        text="    local wanted = math.min(count - (n - base), 16)\n",
-        replacement="    local wanted = 16\n",
-        test=f"{ON_CLAIM}::test_the_count_bounds_a_claim[valkey-17]",
+        text="    local wanted = math.min(count - (n - base), 50)\n",
+        replacement="    local wanted = 50\n",
+        test=f"{ON_CLAIM}::test_the_count_bounds_a_claim[valkey-51]",
         why="A worker takes more than it has room for, and the others go without.",
     ),
     Guard(
