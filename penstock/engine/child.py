@@ -252,7 +252,8 @@ class Child:
             self._wait(WAIT_SECONDS, None)
         elif not self._waiting:
             claimed = self._claiming.claim(self._count())
-            if claimed:
+            # What an idle child's last claim brings when it is told to end goes back with all else that is held.
+            if claimed and not self._slot.get("orders"):
                 self._take(claimed)
         self._work()
 
