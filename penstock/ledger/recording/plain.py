@@ -73,11 +73,8 @@ class PlainSuccess:
         """
         self.id, self.queue, self.is_accepted, self.took_long = id, queue, is_accepted, took_long
         self._said = said
-
-    @property
-    def line(self) -> str | None:
+        self.line = said if isinstance(said, str) else None
         """The row as COPY reads it; None: the row says it."""
-        return self._said if isinstance(self._said, str) else None
 
     @property
     def weight(self) -> int:
