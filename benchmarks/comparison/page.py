@@ -60,6 +60,7 @@ def as_markdown(outcomes: Sequence[Outcome], floor: Mapping[str, float]) -> Iter
     yield from ("", "| target | found | |", "|---|---:|---|")
     for verdict in verdicts(outcomes):
         yield f"| {verdict.what} {verdict.bound} | {number(verdict.value)} | {MARKS[verdict.holds]} |"
+    yield from ("", "What is missed, and what a job's time goes into: [the engine](decisions/engine.md#figures).")
     yield from _settings(outcomes)
 
 

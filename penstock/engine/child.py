@@ -201,8 +201,8 @@ class Child:
         self._plain = PlainRunner(
             self._slot, self._handing, self._reception, self._announcer, plan.hostname, by_copy=by_copy
         )
-        self._look_at_tasks()
         signals.worker_process_init.send(sender=plan.hostname)
+        self._look_at_tasks()  # Whoever hooks into tasks may do so then.
 
     def _on_terminate(self, *_: Any) -> None:
         """Ends this process when the job that it runs is meant. A service manager that ends a whole group of processes
@@ -218,7 +218,12 @@ class Child:
     def _look_at_tasks(self) -> None:
         plan = self._plan
         self._known = {
-            name: TaskDuties(task, soft_limit=plan.soft_limit, hard_limit=plan.hard_limit)
+            name: TaskDuties(
+                task,
+                soft_limit=plan.soft_limit,
+                hard_limit=plan.hard_limit,
+                logs_success=not plan.logs_in_batches,
+            )
             for name, task in plan.app.tasks.items()
         }
 

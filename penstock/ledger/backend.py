@@ -72,12 +72,12 @@ class LedgerBackend(Chords, Waiting, BaseBackend):
         if not _is_eager(request, store_result):
             is_asked_for = store_result and not getattr(request, "ignore_result", False)
             kept = result if is_asked_for or getattr(request, "chord", None) else None
-            if state != states.SUCCESS or not self.keep_success(task_id, kept, request):
+            if state != states.SUCCESS or not self._keep_success(task_id, kept, request):
                 self.store_result(task_id, kept, state, request=request)
         if request and request.chord:
             self.on_chord_part_return(request, state, result)
 
-    def keep_success(self, task_id: str, result: Any, request: Any) -> bool:
+    def _keep_success(self, task_id: str, result: Any, request: Any) -> bool:
         """Leaves a success from which nothing follows to whoever collects, as its result alone; whether it did."""
         collection = current()
         if collection is None or not collection.keeps_success or collection.job_id != task_id:

@@ -35,6 +35,8 @@ _VALUE = re.compile(
 # Several values in a row are one: a list is as long as it is.
 _VALUES = re.compile(rf"[(\[{{]*{VALUE}(?:[\s,;:=()\[\]{{}}-]*{VALUE})*[)\]}}]*")
 _FRAME = re.compile(r'^  File "(?P<file>[^"]*)", line \d+, in (?P<function>.*)$', re.MULTILINE)
+TRACERS = {"tracing.py:traced": "trace.py:trace_task", "trace.py:__protected_call__": ""}
+"""Our own tracer and Celery's two functions: an error is the same by either way."""
 
 
 def describe(error: BaseException, exception: dict[str, Any], traceback: str | None) -> Failure:
@@ -78,7 +80,8 @@ def fingerprint(name: str, traceback: str | None, message: str = "") -> str:
     splits a group. Two errors that one function raises in different words are two groups.
     """
     frames = [f"{m['file'].rpartition('/')[2]}:{m['function']}" for m in _FRAME.finditer(traceback or "")]
-    words = [name, *dict.fromkeys(frames), wording(message)]
+    path = [TRACERS.get(frame, frame) for frame in frames]
+    words = [name, *dict.fromkeys(filter(None, path)), wording(message)]
     return hashlib.sha256("\n".join(words).encode("utf-8", "replace")).hexdigest()[:12]
 
 

@@ -90,6 +90,12 @@ def test_the_same_base_again_gets_the_same_messages_of_all_queues_and_steps(benc
     assert bench.claim(*sources).messages == messages
 
 
+def test_the_same_base_again_gets_the_same_messages_when_other_queues_are_asked_for_by_now(bench: Bench) -> None:
+    messages = bench.hold(b"a", b"b")
+    bench.push(b"c", queue="post")
+    assert bench.claim(Source("post", 0)).messages == messages
+
+
 def test_the_same_base_again_gets_what_is_not_settled(bench: Bench) -> None:
     bench.hold(b"a", b"b")
     bench.settle("ack", token="1:0")

@@ -224,6 +224,28 @@ def test_what_had_asked_the_ledger_and_is_given_back_has_not_begun(booked: Stati
         assert len(booked.starts(asked)) == 1
 
 
+def test_a_start_that_was_asked_for_by_a_child_that_died_meanwhile_is_taken_back(booked: Station) -> None:
+    with booked.worker(options=PATIENT) as worker:
+        booked.ended(booked.send("touch"))
+        wait_for(booked.quiet, "the first one is settled")
+        keeper, (child,) = worker.keeper, booked.children(worker)
+        os.kill(keeper, signal.SIGSTOP)
+        asked = booked.send("touch", retries=1)
+        wait_for(lambda: booked.held() == 1, "it is claimed, and its child asks")
+        os.kill(child, signal.SIGKILL)
+        wait_for(lambda: not runs(child), "the child is dead")
+        os.kill(keeper, signal.SIGCONT)
+        row = ended(booked, asked)
+        assert (row.state, row.attempts, row.deliveries) == (State.SUCCEEDED, 1, 0)
+
+
+def test_a_delivery_that_a_rate_limit_puts_off_has_not_begun(booked: Station) -> None:
+    with booked.worker(task_default_rate_limit="4/s"):
+        ids = [booked.send("touch", retries=1) for _ in range(6)]
+        rows = [ended(booked, id) for id in ids]
+    assert {(row.state, row.attempts) for row in rows} == {(State.SUCCEEDED, 1)}
+
+
 # -- how it ends -----------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,8 @@ from penstock.retention import RetentionRules
 
 LEASE_SECONDS, CRASH_LIMIT = 10.0, 3
 """Defaults of kombu's transport options ``lease_seconds`` and ``crash_limit``, which are ours as ``retention`` is."""
+ROW_SECONDS = 1.0
+"""How long a job runs before the ledger shows it as running."""
 TERM_MS = 3000
 """How long a role lasts without its holder's word."""
 

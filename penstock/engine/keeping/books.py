@@ -17,7 +17,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, Protocol
 
-from penstock.engine.keeping import Ward
+from penstock.engine.keeping import ROW_SECONDS, Ward
 from penstock.engine.keeping.burial import Burial
 from penstock.engine.keeping.doubt import Doubt
 from penstock.engine.keeping.retention import Retention
@@ -103,7 +103,14 @@ class Plains:
         self.weight = 0
         if self.is_recorded:
             self.records = [
-                PlainSuccess(each.id, each.routing_key, each.row, is_accepted=each.is_accepted) for each in entries
+                PlainSuccess(
+                    each.id,
+                    each.routing_key,
+                    each.row,
+                    is_accepted=each.is_accepted,
+                    took_long=each.ended - each.started >= ROW_SECONDS,
+                )
+                for each in entries
             ]
             self.weight = sum([record.weight for record in self.records])
 

@@ -18,7 +18,7 @@ from penstock.broker import envelope
 from penstock.broker.claims import claimer_name
 from penstock.broker.queues import places_held_by
 from penstock.broker.scripts import Settlement
-from penstock.engine.keeping import Duty, Ward
+from penstock.engine.keeping import ROW_SECONDS, Duty, Ward
 from penstock.engine.keeping.books import NOBODY, Kind, Place
 from penstock.engine.keeping.outcomes import Outcomes
 from penstock.engine.keeping.rings import RingReader
@@ -40,8 +40,8 @@ WATCH_SECONDS, REST_SECONDS = 0.05, 0.5
 """Between two looks while a child runs or holds something, and otherwise; a nudge makes it look at once."""
 RECALL_SECONDS = 0.5
 """How long a job runs before what waits behind it in the same child goes back; see ``child.LONG_SECONDS``."""
-EVENTS_SECONDS, ROW_SECONDS = 0.3, 1.0
-"""How long a job runs before it is told of, and before the ledger shows it as running."""
+EVENTS_SECONDS = 0.3
+"""How long a job runs before it is told of."""
 LATE_MS = 60_000
 """For so long a command of a dead child may be on its way to Redis."""
 FORGET_SECONDS = 20.0

@@ -42,6 +42,8 @@ from penstock.ledger.records import FollowUp, Record, Step, Verdict
 READ_BYTES = 1 << 12
 SLICE = 500
 MOST_STARTED = 10_000
+UNBEGUN = ("return", "park")
+"""Verbs by which a claim ends before its body has begun: it waited behind another, or a rate limit puts it off."""
 
 
 class Outcomes(Duty):
@@ -55,8 +57,10 @@ class Outcomes(Duty):
         self.due = float("inf")
         self._settle = settle
         self._unwritten: defaultdict[str, list[Record]] = defaultdict(list)
+        self._asked: dict[str, Record] = {}
+        """Starts that were asked for, by the tokens of their claims, until the answer is known."""
         self._started: dict[str, Record] = {}
-        """Starts that were granted, by the tokens of claims of which nothing was heard since."""
+        """Those that were granted, and of whose claims nothing was heard since."""
         self._held: defaultdict[str, list[tuple[int | Place, Settlement]]] = defaultdict(list)
         self._written: queue.SimpleQueue[Written] = queue.SimpleQueue()
         self._messages: deque[FollowUp] = deque()
@@ -117,6 +121,8 @@ class Outcomes(Duty):
             self._started.pop(token, None)
             if entry.kind is Kind.RECORD:
                 self._unwritten[token].append(entry.record)
+        elif token:
+            self._asked[token] = entry.record
         self._waiting += 1
         self._weight += entry.weight
         self._books.add(entry)
@@ -129,15 +135,19 @@ class Outcomes(Duty):
     def settle_for(self, whose: int | Place, settlement: Settlement) -> None:
         """The same of anybody's: a number of the worker's, or the place where a child has handed it over."""
         token = claim_token(settlement.claimer, settlement.token)
-        started = self._started.pop(token, None) if token is not None else None
-        if started is not None and settlement.verb == "return":
-            # It goes back as if it had never been claimed, so its start must not count as an attempt.
+        started = self._start_of(token) if token is not None else None
+        if started is not None and settlement.verb in UNBEGUN:
+            # It goes back as if it had never been claimed, so its start must not count as an attempt. If it was not
+            # granted, or is not yet, that changes nothing: the books write in the order in which they are told.
             back = replace(started, step=Step.BACK, started_at=None, at=datetime.now(UTC))
             self._add(Entry(Kind.RECORD, 0, back))
         if token is not None and token in self._unwritten:
             self._held[token].append((whose, settlement))
         else:
             self._settle.add(whose, settlement)
+
+    def _start_of(self, token: str) -> Record | None:
+        return self._started.pop(token, None) or self._asked.pop(token, None)
 
     @property
     def is_idle(self) -> bool:
@@ -208,8 +218,10 @@ class Outcomes(Duty):
         self.due = 0.0
 
     def _note_start(self, record: Record, verdict: Verdict | None) -> None:
-        if verdict is Verdict.WON and record.delivery.token is not None:
-            self._started[record.delivery.token] = record
+        token = record.delivery.token
+        # Without its question its claim has ended meanwhile.
+        if token is not None and self._asked.pop(token, None) is not None and verdict is Verdict.WON:
+            self._started[token] = record
             if len(self._started) > MOST_STARTED:  # Claims that were taken away, which nobody settles here.
                 self._started.pop(next(iter(self._started)))
 

@@ -7,9 +7,9 @@ a poll, never a job.
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -25,8 +25,6 @@ WAKE_SECONDS = 2
 """How long an idle child waits for a token before it asks again; a dead connection is noticed as soon."""
 OVERDUE_SECONDS = 3.0
 """How much later than promised an answer may come before its connection counts as dead."""
-POLL_SECONDS = 30.0
-"""How long an idle child goes without a claim. Tokens make it claim at once; this is for one that got lost."""
 FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 """Before Redis is tried again; twice as long after each failure."""
 LOST = (RedisError, OSError)
@@ -60,7 +58,6 @@ class Claiming:
         self._connection: Any = None
         self.queues: list[str] = []
         self._seems_empty = False
-        self._polled = float("-inf")
         self._pause = 0.0
         self._turn = 0
 
@@ -79,11 +76,12 @@ class Claiming:
         if not self._claims.worker and self._claims.pending is None:
             self._wait(LAST_PAUSE, None)
             return []
-        if self._may_rest() and not self.queues:
+        is_unasked = self._claims.pending is None
+        if is_unasked and not self.queues:
             self._wait(LAST_PAUSE, None)
             return []
         try:
-            if self._may_rest():
+            if is_unasked and self._seems_empty:
                 return self._claim_by_token(count)
             return self._take(self._run("claim", self._claims.next_claim(self._sources(), count)))
         except LOST as error:
@@ -91,7 +89,6 @@ class Claiming:
             return []
 
     def _take(self, reply: Any) -> list[Claimed]:
-        self._polled = time.monotonic()
         self._pause = 0.0
         answer = claim_reply(reply)
         if not answer.has_lease:
@@ -140,31 +137,21 @@ class Claiming:
 
     # -- resting ------------------------------------------------------------------------------------------------
 
-    def _may_rest(self) -> bool:
-        if self._claims.pending is not None:
-            return False
-        rest = POLL_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311  not in step with others
-        if self._claims.unknown:
-            rest = WAKE_SECONDS  # Nobody pushes tokens for what is put aside.
-        if time.monotonic() - self._polled > rest:
-            self._seems_empty = False
-        return self._seems_empty or not self.queues
-
     def _claim_by_token(self, count: int) -> list[Claimed]:
         """Waits for a token, and claims.
 
         The claim is sent along with the question for a token, and Redis runs it the moment it has answered that: so the
         message comes with the token, without another way there and back. Without a token it is a poll.
         """
-        queues, worker = self.queues, self._claims.worker
+        asked_for = self._asked_for()
         connection = self._connected()
         connection.send_command("BLPOP", *self._wake_lists(), WAKE_SECONDS)
-        self._send("claim", self._claims.next_claim(self._sources(), count))
+        self._send("claim", self._claims.next_claim(self._sources(), count), check_health=False)
         deadline = time.monotonic() + WAKE_SECONDS + OVERDUE_SECONDS
         while not self._wait(max(deadline - time.monotonic(), 0), connection._sock.fileno()):
             if time.monotonic() >= deadline:
                 raise TimeoutError("no answer")
-            if self._is_over() or self.queues is not queues or self._claims.worker != worker:
+            if self._is_over() or self._asked_for() != asked_for:
                 # It then answers at once, with the token if that was on its way.
                 self._client.client_unblock(self._id)
         token = connection.read_response()
@@ -173,8 +160,13 @@ class Claiming:
         except NoScriptError:
             return []  # It is asked again, with the script.
         if token is not None and (self._is_over() or token[0].decode() not in self._wake_lists()):
-            self._client.lpush(token[0], 1)  # For another, who claims.
+            with suppress(*LOST):  # Without it the other one finds the job by its next poll.
+                self._client.lpush(token[0], 1)  # For another, who claims.
         return claimed
+
+    def _asked_for(self) -> tuple[Any, ...]:
+        """What a claim depends on and the keeper may change while it waits with Redis."""
+        return self._claims.worker, self._claims.unknown, tuple(self.queues)
 
     def _wake_lists(self) -> list[str]:
         return [self.scripts.keys.wake(queue) for queue in self.queues]
@@ -190,8 +182,12 @@ class Claiming:
             connection.send_command("EVAL", script(name).text, 0, self.scripts.keys.prefix, *arguments)
             return connection.read_response()
 
-    def _send(self, name: str, arguments: list[Any]) -> None:
-        self._connected().send_command("EVALSHA", script(name).sha, 0, self.scripts.keys.prefix, *arguments)
+    def _send(self, name: str, arguments: list[Any], *, check_health: bool = True) -> None:
+        """Args:
+        check_health: whether the connection may ask for a PONG before; not while another answer is on its way.
+        """
+        command = ("EVALSHA", script(name).sha, 0, self.scripts.keys.prefix, *arguments)
+        self._connected().send_command(*command, check_health=check_health)
 
     def _connected(self) -> Any:
         if self._connection is None:

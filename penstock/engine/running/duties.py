@@ -21,14 +21,17 @@ class TaskDuties:
 
     __slots__ = ("hard_limit", "is_plain", "name", "on_the_books", "quick_trace", "sends_events", "soft_limit", "task")
 
-    def __init__(self, task: Any, *, soft_limit: float | None, hard_limit: float | None) -> None:
+    def __init__(
+        self, task: Any, *, soft_limit: float | None, hard_limit: float | None, logs_success: bool = False
+    ) -> None:
         """Args:
         soft_limit: of the pool, in seconds, for tasks that have none.
         hard_limit: the same.
+        logs_success: as of :func:`build_tracers`.
         """
         self.task = task
         self.name: str = task.name
-        self.quick_trace = quick_tracer(task, task.app)
+        self.quick_trace = quick_tracer(task, task.app, logs_success=logs_success)
         self.soft_limit: float = task.soft_time_limit or soft_limit or 0.0
         self.hard_limit: float = task.time_limit or hard_limit or 0.0
         self.on_the_books = isinstance(task.backend, LedgerBackend)

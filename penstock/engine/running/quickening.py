@@ -35,6 +35,8 @@ class _Storage(threading.local):
 
 def _quicken_stack(stack: Any) -> None:
     """Celery's stack of tasks or of requests, by its own methods but for the two that every job calls."""
+    if not hasattr(stack, "_local"):
+        return  # Celery's own for one thread, by USE_FAST_LOCALS.
     storage = stack._local = _Storage()
 
     def push(value: Any) -> list[Any]:

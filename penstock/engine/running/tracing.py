@@ -8,6 +8,7 @@ ends, and only then: whoever hooks in, also while the worker runs, gets Celery's
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from celery import _state, signals, states
 from celery.app import trace
 from celery.app.task import Context
 from celery.app.task import Task as CelerysTask
+from celery.canvas import maybe_signature
 from celery.exceptions import Ignore, Reject, Retry
 from celery.loaders.base import BaseLoader
 
@@ -28,15 +30,23 @@ Tracer = Callable[[str, list[Any], dict[str, Any], dict[str, Any]], Traced]
 HOOKS = ("before_start", "on_success", "on_failure", "on_retry", "after_return")
 MORE = ("callbacks", "chain", "chord")
 """What a request may ask for that follows from a success."""
+CALLS = ("celery.app.task", "celery.app.trace")
+"""Whose a task's `__call__` is when it is nobody's own: Celery's workers put one of their own around it."""
 CODE = ("traced", __file__)
 """Name and file of this module's tracer, by which its frames are found."""
 _BUILD = trace.build_tracer
 """As the worker has found it: Celery's, or that of somebody who was here first."""
 
 
-def quick_tracer(task: Any, app: Any) -> Tracer:
-    """The tracer for plain deliveries of a task: this module's where that is enough, otherwise Celery's."""
+def quick_tracer(task: Any, app: Any, *, logs_success: bool = False) -> Tracer:
+    """The tracer for plain deliveries of a task: this module's where that is enough, otherwise Celery's.
+
+    Args:
+        logs_success: whether the tracer is to log that a job succeeded, because nobody else does.
+    """
     celerys: Tracer = task.__trace__
+    if logs_success and trace.logger.isEnabledFor(logging.INFO):
+        return celerys
     return _build(task, celerys) if _is_enough(task, app) else celerys
 
 
@@ -47,17 +57,23 @@ def _is_enough(task: Any, app: Any) -> bool:
         and _BUILD.__module__ == trace.__name__
         and not hasattr(_BUILD, "__wrapped__")
         and type(task).__call__ is CelerysTask.__call__
+        and CelerysTask.__call__.__module__ in CALLS
         and not {"__call__", *HOOKS} & vars(task).keys()
         and not any(trace.task_has_custom(task, name) for name in HOOKS)
         and loader.on_task_init is BaseLoader.on_task_init
         and loader.on_process_cleanup is BaseLoader.on_process_cleanup
         and not app.conf.worker_deduplicate_successful_tasks
-        and isinstance(task.backend, LedgerBackend)
+        and all(_is_of_the_ledger(task.backend, name) for name in ("mark_as_done", "process_cleanup"))
     )
 
 
+def _is_of_the_ledger(backend: Any, method: str) -> bool:
+    """Whether nobody has put another method in place of ours."""
+    return getattr(getattr(backend, method), "__func__", None) is getattr(LedgerBackend, method)
+
+
 def _build(task: Any, celerys: Tracer) -> Tracer:
-    run, backend, longest = task.run, task.backend, task.resultrepr_maxsize
+    backend, longest = task.backend, task.resultrepr_maxsize
     tasks, requests = _state._task_stack, task.request_stack
     prerun, postrun, success = (
         signal.receivers for signal in (signals.task_prerun, signals.task_postrun, signals.task_success)
@@ -78,11 +94,12 @@ def _build(task: Any, celerys: Tracer) -> Tracer:
         requests.push(context)
         try:
             begun = True  # noqa: F841  for whoever wants to know whether the body runs
-            result = run(*args, **kwargs)
+            result = task.run(*args, **kwargs)
+            if any(map(request.get, MORE)):
+                _follow(task, context, result)  # The body has asked for it.
             ignored = request.get("ignore_result")
             is_kept = not (task.ignore_result if ignored is None else ignored)
-            if not backend.keep_success(id, result if is_kept else None, context):
-                backend.mark_as_done(id, result, context, is_kept)
+            backend.mark_as_done(id, result, context, is_kept)
             return result, None, now() - began, trace.saferepr(result, longest)
         except Exception as error:
             result = None
@@ -97,6 +114,18 @@ def _build(task: Any, celerys: Tracer) -> Tracer:
 def is_before_outcome(local: dict[str, Any]) -> bool:
     """Whether the body runs, by the local variables of a frame of :data:`CODE`: until it returns there is no result."""
     return "begun" in local and "result" not in local
+
+
+def _follow(task: Any, context: Context, result: Any) -> None:
+    """Sends what Celery's tracer does after a success; a chord's part is the backend's."""
+    app = task.app
+    priority = context.delivery_info.get("priority") if app.conf.task_inherit_parent_priority else None
+    options = {"parent_id": context.id, "root_id": context.root_id or context.id, "priority": priority}
+    for callback in context.callbacks or ():
+        app.amqp._retry_publish(maybe_signature(callback, app=app).apply_async, (result,), **options)
+    if context.chain:
+        *others, following = context.chain
+        app.amqp._retry_publish(maybe_signature(following, app=app).apply_async, (result,), chain=others, **options)
 
 
 def _ended(task: Any, context: Context, error: Exception) -> Traced:

@@ -14,7 +14,7 @@ from penstock.ledger.recording.columns import Changes, Row, changes, completed, 
 from penstock.ledger.recording.consequences import Consequences
 from penstock.ledger.recording.fence import Found, Judgement, is_likely_to_have_a_row, judge
 from penstock.ledger.recording.plain import PlainSuccess, as_record
-from penstock.ledger.records import FollowUp, Record, Verdict
+from penstock.ledger.records import FollowUp, Record, Step, Verdict
 
 WON = Judgement(Verdict.WON)
 Round = dict[str, int]
@@ -60,7 +60,7 @@ def record(connection: Connection, records: Sequence[Record | PlainSuccess]) -> 
 
 
 def _is_likely_to_have_a_row(record: Record | PlainSuccess) -> bool:
-    return not isinstance(record, PlainSuccess) and is_likely_to_have_a_row(record)
+    return record.took_long if isinstance(record, PlainSuccess) else is_likely_to_have_a_row(record)
 
 
 def _new(record: Record | PlainSuccess) -> Row | PlainSuccess:
@@ -97,10 +97,20 @@ class _Batch:
         statement. Retention or `forget()` can take a row away in between; then its job is new after all.
         """
         likely = {id: place for id, place in round.items() if _is_likely_to_have_a_row(self._records[place])}
-        round = {id: place for id, place in round.items() if id not in likely} | self._change(likely)
+        missing = self._without_starts(self._change(likely))
+        round = {id: place for id, place in round.items() if id not in likely} | missing
         while round:
             round = self._change(self._insert(round))
         self.consequences.write_past(self._connection)
+
+    def _without_starts(self, round: Round) -> Round:
+        """Leaves out those that take a start back: where that is no more, nothing is to be taken back."""
+        for id, place in list(round.items()):
+            record = self._records[place]
+            if isinstance(record, Record) and record.step is Step.BACK:
+                self.verdicts[place] = Verdict.STALE
+                del round[id]
+        return round
 
     def _insert(self, round: Round) -> Round:
         """Inserts the rows of jobs that have none; those that are left."""

@@ -30,6 +30,8 @@ class Consequences:
     parts: list[Part] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
     ends: Ends = field(default_factory=Counter)
+    successes: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    """Plain ones, by their queues as the messages say, and whether they had been counted when they were accepted."""
 
     def note(self, record: Record, judgement: Judgement, found: Found | None) -> None:
         """Notes what follows from a record. Parts are counted also of jobs that had ended: whoever wrote that end may
@@ -54,8 +56,8 @@ class Consequences:
 
     def note_plain(self, record: PlainSuccess) -> None:
         """Notes what follows from a plain success, which is that it is counted."""
-        if record.queue is not None:
-            self.ends[end_of_plain(record)] += 1
+        if (queue := record.queue) is not None:
+            self.successes[queue if type(queue) is str else str(queue), record.is_accepted] += 1
 
     def write_past(self, connection: Connection) -> None:
         """Writes the attempts that have ended, before the next records of the same jobs are judged by them."""
@@ -70,6 +72,8 @@ class Consequences:
         insert_follow_ups(connection, messages)
         messages += still_there(connection, self.repeated)
         count_failures(connection, self.failed)
+        for (queue, is_accepted), count in self.successes.items():
+            self.ends[end_of_plain(queue, is_accepted=is_accepted)] += count
         add_tallies(connection, self.ends)
         return messages
 

@@ -125,7 +125,7 @@ def is_waiting_again(record: Record) -> bool:
 
 def is_likely_to_have_a_row(record: Record) -> bool:
     """Whether the job was probably heard of before: of its first attempt, or of the start that came before its body."""
-    if pair_of(record) != (0, 0):
+    if record.step is Step.BACK or pair_of(record) != (0, 0):
         return True
     return record.step is not Step.START and record.outbox_key is not None
 

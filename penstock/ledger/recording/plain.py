@@ -62,19 +62,19 @@ _ENQUEUED_AT = Values._fields.index("enqueued_at")
 class PlainSuccess:
     """A record of step END; see :class:`penstock.ledger.records.Record` for what it says."""
 
-    def __init__(self, id: str, queue: Any, said: str | tuple[Any, ...], *, is_accepted: bool) -> None:
+    def __init__(
+        self, id: str, queue: Any, said: str | tuple[Any, ...], *, is_accepted: bool, took_long: bool = False
+    ) -> None:
         """Args:
         said: its row as COPY reads it, or its :class:`Values`.
         is_accepted: whether the balance sheet has counted the job when it was enqueued; messages of stock producers
             do not say when that was.
+        took_long: whether the ledger was probably told that it runs, so that there is a row.
         """
-        self.id, self.queue, self.is_accepted = id, queue, is_accepted
+        self.id, self.queue, self.is_accepted, self.took_long = id, queue, is_accepted, took_long
         self._said = said
-
-    @property
-    def line(self) -> str | None:
+        self.line = said if isinstance(said, str) else None
         """The row as COPY reads it; None: the row says it."""
-        return self._said if isinstance(self._said, str) else None
 
     @property
     def weight(self) -> int:

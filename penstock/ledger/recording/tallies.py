@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from penstock.ledger.queries import insert_into
 from penstock.ledger.recording.columns import fit, knows_better
 from penstock.ledger.recording.fence import Found, Judgement, target
-from penstock.ledger.recording.plain import SUCCEEDED, PlainSuccess
+from penstock.ledger.recording.plain import SUCCEEDED
 from penstock.ledger.records import Record, Verdict
 from penstock.ledger.tables import tallies
 
@@ -51,10 +51,9 @@ def end_of(record: Record, judgement: Judgement, found: Found | None) -> End | N
     return End(queue, state.value if is_accepted else f"{OF_STOCK}{state.value}")
 
 
-def end_of_plain(record: PlainSuccess) -> End:
+def end_of_plain(queue: str, *, is_accepted: bool) -> End:
     """The same of a plain success whose row is new."""
-    queue = record.queue if isinstance(record.queue, str) else str(record.queue)
-    return End(fit(queue), SUCCEEDED if record.is_accepted else f"{OF_STOCK}{SUCCEEDED}")
+    return End(fit(queue), SUCCEEDED if is_accepted else f"{OF_STOCK}{SUCCEEDED}")
 
 
 def add_tallies(connection: Connection, ends: Ends) -> None:

@@ -1,6 +1,7 @@
 """The tracer of tasks that nobody has hooked into: when it is taken, and that it does what Celery's does."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,8 +10,9 @@ from celery import Celery, Task, signals, states
 from celery.app import trace
 from celery.exceptions import Ignore, Reject, Retry
 from celery.loaders.app import AppLoader
+from celery.utils.threads import _FastLocalStack as FastLocalStack
 
-from penstock.engine.running import tracing
+from penstock.engine.running import quickening, tracing
 from penstock.engine.running.tracing import Traced, quick_tracer
 from penstock.ledger import backend as ledger_backend
 from penstock.ledger import collecting
@@ -21,9 +23,11 @@ HOOKS = {"before_start", "on_success", "on_failure", "on_retry", "after_return",
 
 @pytest.fixture(autouse=True)
 def in_a_child() -> Iterator[None]:
-    """Where the ledger's backend leaves starts and silent ends to whoever runs the job."""
+    """Where the ledger's backend leaves starts and silent ends to whoever runs the job, and tasks run as in workers."""
     ledger_backend.leave_to_tracer()
+    trace._install_stack_protection()
     yield
+    trace.reset_worker_optimizations()
     signals.task_prerun.connect(ledger_backend._on_prerun, weak=False)
     signals.task_postrun.connect(ledger_backend._on_postrun, weak=False)
 
@@ -103,6 +107,50 @@ def test_a_worker_that_looks_for_successes_before_it_runs_a_job_is_celerys() -> 
     assert not is_quick(declared(application(worker_deduplicate_successful_tasks=True), nothing))
 
 
+def test_a_backend_that_somebody_has_extended_is_told_by_celerys() -> None:
+    task = declared(application(), nothing)
+    assert is_quick(task)
+    told: list[Any] = []
+    task.backend.mark_as_done = lambda *given, **_: told.append(given)
+    assert not is_quick(task)
+
+
+def test_whoever_has_to_log_successes_is_celerys(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = declared(application(), nothing)
+    monkeypatch.setattr(trace.logger, "level", logging.INFO)
+    trace.logger.manager._clear_cache()  # type: ignore[attr-defined]
+    assert quick_tracer(task, task.app, logs_success=True) is task.__trace__
+    monkeypatch.setattr(trace.logger, "level", logging.WARNING)
+    trace.logger.manager._clear_cache()  # type: ignore[attr-defined]
+    assert quick_tracer(task, task.app, logs_success=True) is not task.__trace__
+
+
+def test_a_body_that_is_replaced_later_is_the_one_that_runs() -> None:
+    task = declared(application(), nothing)
+    quick = quick_tracer(task, task.app)
+    task.run = lambda: 8
+    assert run(quick, "1")[0][0] == 8
+
+
+def test_a_body_may_ask_for_what_follows_as_with_celerys() -> None:
+    app = application()
+
+    def asks(self: Any) -> int:
+        self.request.chain = [self.s(3), self.s(2)]
+        self.request.callbacks = [self.s(1)]
+        return 7
+
+    task = declared(app, asks, bind=True)
+    sent: list[Any] = []
+    app.amqp._retry_publish = lambda call, args, **options: sent.append((call.__self__.args, args, options))
+    (_, _, _, shown), told = run(task.__trace__, "1")
+    by_celerys = list(sent)
+    sent.clear()
+    (_, _, _, quick_shown), quickly_told = run(quick_tracer(task, app), "1")
+    assert (sent, quick_shown, quickly_told.success) == (by_celerys, shown, told.success)
+    assert len(sent) == 2
+
+
 @pytest.mark.parametrize("name", ["task_prerun", "task_postrun", "task_success"])
 def test_whoever_listens_to_a_signal_hears_it_from_then_on(name: str) -> None:
     task, heard = declared(application(), nothing), []
@@ -165,7 +213,8 @@ def test_each_end_is_told_as_by_celerys(kind: str, ignores: bool) -> None:
 def words(record: Any) -> Any:
     """What is the same in each run."""
     outcome = record.outcome
-    return record.step, outcome.state, outcome.reason, outcome.failure and outcome.failure.message
+    failure = outcome.failure and (outcome.failure.message, outcome.failure.fingerprint)
+    return record.step, outcome.state, outcome.reason, failure
 
 
 def test_an_error_has_the_bodys_frames_in_its_traceback_and_none_of_celerys_errors() -> None:
@@ -202,6 +251,14 @@ def test_a_body_that_calls_its_own_task_gets_a_request_of_its_own_as_with_celery
     run(task.__trace__, "1", 1)
     run(quick_tracer(task, app), "1", 1)
     assert seen == [(1, "1", [1]), (2, "1", [0])] * 2
+
+
+def test_stacks_that_celery_has_made_cheap_itself_are_left_alone() -> None:
+    """`USE_FAST_LOCALS`, a variable of Celery's."""
+    stack = FastLocalStack()
+    quickening._quicken_stack(stack)
+    stack.push("one")
+    assert stack.top == "one"
 
 
 @pytest.mark.parametrize("more", [{"callbacks": ["x"]}, {"chain": ["x"]}, {"chord": {"x": 1}}])

@@ -388,3 +388,8 @@ def test_nobody_takes_back_what_another_attempt_or_an_end_has(job: Job) -> None:
     assert job.tell(step(Step.BACK, older)) == [STALE]
     assert job.tell(end(newer), step(Step.BACK, newer)) == [WON, ENDED]
     assert job.row.state is State.SUCCEEDED
+
+
+def test_what_is_no_more_is_not_made_anew_by_a_start_that_is_taken_back(job: Job) -> None:
+    assert job.tell(step(Step.BACK, job.claim(token="a:1"))) == [STALE]
+    assert not job.exists

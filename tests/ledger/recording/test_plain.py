@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -157,3 +158,10 @@ def test_a_batch_in_which_the_database_refuses_one_value_loses_no_other(job: Job
     job.tell(*batch)
     assert all(Job(job.url, success.id).row.state is State.SUCCEEDED for n, success in enumerate(batch) if n != 7)
     assert Job(job.url, f"{job.id}-7").row.state.is_final
+
+
+@pytest.mark.parametrize("queue", [["a", "list"], 7, {"a": 1}])
+def test_a_queue_that_is_no_text_holds_up_nobody(job: Job, queue: Any) -> None:
+    """As a message may say of itself."""
+    assert job.tell(plain(by_copy=True, id=job.id, queue=queue), plain(id=f"{job.id}-2")) == [Verdict.WON] * 2
+    assert job.row.queue == str(queue)
