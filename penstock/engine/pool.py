@@ -7,6 +7,7 @@ never gives it a job: children claim for themselves.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -72,6 +73,10 @@ class Pool(BasePool):
         ours, theirs = socket.socketpair()
         sys.stdout.flush()
         sys.stderr.flush()
+        # What is here by now is never collected, by any of us: whoever looks whether it may be writes into each object,
+        # and so would have a copy of all of them.
+        gc.collect()
+        gc.freeze()
         self.zygote = os.fork()
         if not self.zygote:
             _live_as_zygote(plan, ours, theirs)

@@ -13,7 +13,6 @@ keeper is tied to neither, so that it can put their claims in order; it ends whe
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import logging
 import os
@@ -80,9 +79,6 @@ class Zygote:
         name_process("penstock-zygote")
         for ignored in ("SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"):
             platforms.signals.ignore(ignored)
-        # What is here by now is never collected, so no child copies it in order to look whether it may be.
-        gc.collect()
-        gc.freeze()
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._slots.waker, warn_on_full_buffer=False)
         self._selector.register(self._slots.woken, selectors.EVENT_READ, lambda: self._slots.woken.recv(1 << 12))
