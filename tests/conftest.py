@@ -25,7 +25,7 @@ from penstock import client
 from penstock.app import PenstockApp, make_app
 from penstock.config import Settings
 from penstock.ledger import schema, session
-from tests.celery_promises.engines import celerys_share
+from tests.celery_promises.engines import celerys_share, ours_share
 from tests.live import Worker
 
 ROOT = Path(__file__).parent.parent
@@ -284,7 +284,7 @@ def pytest_report_header() -> list[str]:
     database_name = "the one of DATABASE_URL" if GIVEN_DATABASE.startswith("postgres") else "one that comes along"
     return [
         f"servers: Redis is {redis_name}; PostgreSQL is {database_name}",
-        f"promises that Celery's own pool is asked for: {celerys_share()}",
+        f"promises that our engine is asked for: {ours_share()}; that Celery's own pool is: {celerys_share()}",
     ]
 
 

@@ -65,6 +65,9 @@ def _findings(app: PenstockApp) -> list[Finding]:
 
 
 def _workers(app: PenstockApp, hostname: str | None) -> list[Finding]:
+    from kombu.exceptions import OperationalError
+    from redis.exceptions import RedisError
+
     from penstock import checks
     from penstock.broker.connection import connect
     from penstock.broker.keys import Keys
@@ -77,7 +80,10 @@ def _workers(app: PenstockApp, hostname: str | None) -> list[Finding]:
     except PenstockError as error:
         return [Finding("redis", False, str(error))]
     scripts = Scripts(connect(app.settings.redis_url, app.settings.broker_options), Keys())
-    found = health(app, scripts, hostname)
+    try:
+        found = health(app, scripts, hostname)
+    except (RedisError, OperationalError, OSError) as error:
+        return [Finding("redis", False, f"it answered, and then no more ({error}); ask again, or look at its log")]
     nobody = Finding("workers", False, "none runs; start one with `celery -A workers worker`")
     return [Finding(worker.hostname, worker.healthy, worker.text) for worker in found] or [nobody]
 

@@ -4,6 +4,7 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 from celery import _state
@@ -13,10 +14,16 @@ from tests.celery_promises.engines import ENGINES, engines_for
 from tests.celery_promises.system import System
 
 PORTS_TRIED = 10
+collect_ignore = [
+    path.name
+    for path in Path(__file__).parent.glob("test_*.py")
+    if path.stem != "test_documentation" and not engines_for(path.stem)
+]
+"""Modules of which this run of CI asks nothing: others are their commits'."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test that asks for a system runs on every engine; in CI on stock Celery only the commit's share."""
+    """Every test that asks for a system runs on every engine; in CI on those whose share the commit has."""
     if "system" in metafunc.fixturenames:
         metafunc.parametrize("engine", engines_for(metafunc.module.__name__))
 

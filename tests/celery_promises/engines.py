@@ -7,7 +7,7 @@ from functools import cache
 from tests.live import ROOT
 from tests.share import Share
 
-CELERYS_PARTS = 6
+OUR_PARTS, CELERYS_PARTS = 2, 6
 """Stock Celery and its pool under our broker keep every promise; each commit has CI look again at one part of them."""
 
 
@@ -72,6 +72,12 @@ ENGINES = [
 
 
 @cache
+def ours_share() -> Share:
+    """The same of our own engine."""
+    return Share.of_commit(ROOT, OUR_PARTS if os.environ.get("CI") else 1)
+
+
+@cache
 def celerys_share() -> Share:
     """The modules whose promises engines on Celery's own pool must keep in this run: all, except in CI."""
     return Share.of_commit(ROOT, CELERYS_PARTS if os.environ.get("CI") else 1)
@@ -79,5 +85,6 @@ def celerys_share() -> Share:
 
 def engines_for(module: str) -> list[str]:
     """Names of the engines that must keep the promises of a module."""
-    celerys_too = celerys_share().has(module.rpartition(".")[2])
-    return [engine.name for engine in ENGINES if engine.name == "engine" or celerys_too]
+    name = module.rpartition(".")[2]
+    asked = {True: celerys_share().has(name), False: ours_share().has(name)}
+    return [engine.name for engine in ENGINES if asked[engine.name != "engine"]]

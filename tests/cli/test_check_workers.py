@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError
 
 from penstock.cli.check import check
 from penstock.engine import health
@@ -48,6 +49,16 @@ def test_a_worker_that_holds_a_lease_and_does_not_answer_is_named(live: Live) ->
 def test_a_worker_that_is_not_there_fails_its_probe(live: Live) -> None:
     (found,) = findings(live, "--worker", "nobody@nowhere")
     assert (found["name"], found["passed"]) == ("nobody@nowhere", False)
+
+
+def test_a_connection_that_ends_in_the_middle_is_a_finding(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(*_: Any) -> None:
+        raise ConnectionError("Connection closed by server.")
+
+    monkeypatch.setattr(health, "health", cut)
+    (found,) = findings(live, "--workers")
+    assert (found["name"], found["passed"]) == ("redis", False)
+    assert "closed by server" in found["text"]
 
 
 @pytest.mark.parametrize(

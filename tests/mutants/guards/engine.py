@@ -86,7 +86,7 @@ GUARDS = (
     Guard(
         name="given-back-is-no-attempt",
         file="penstock/engine/keeping/outcomes.py",
-        text='        if started is not None and settlement.verb == "return":\n',
+        text="        if started is not None and settlement.verb in UNBEGUN:\n",
         replacement="        if False:\n",
         test=f"{ON_CHILDREN}::test_what_had_asked_the_ledger_and_is_given_back_has_not_begun",
         why="A retry that waited behind a long job and ran elsewhere counts as two attempts, and as running meanwhile.",
