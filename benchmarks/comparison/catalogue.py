@@ -263,7 +263,7 @@ def _penstock() -> list[System]:
         _ours("penstock_pg_1", "-c1 on PostgreSQL", children=1),
         _ours(
             "penstock_prefork",
-            "-P processes -c2 on PostgreSQL (plug-ins 1 and 3)",
+            "-P processes -c2, PostgreSQL",
             pool="processes",
             fewest=1000,
             most=20_000,

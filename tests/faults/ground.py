@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 
 import redis
 
+from penstock.broker.keys import Keys
 from tests.faults import command, effects, postgres, stores, tasks
 from tests.faults.deaths import CAMPAIGN, Deaths, marked
 from tests.faults.effects import END, HELD, START, WORKER, Effect, Effects
@@ -270,8 +271,13 @@ class Ground:
         self.settled(*self.enqueue("work", count=60))
         children = worker.children
         worker.freeze_only(children)
+        # An idle child's claim waits in the server for the first job: paused, so that it comes back with none.
+        keys = Keys()
+        self.client.hset(keys.gates, QUEUE, json.dumps({"paused": True, "by": "faults", "at": 0, "note": ""}))
         (running,) = self.enqueue("until", gate)
         jobs = self.enqueue(task, *args, count=count)
+        self.client.hdel(keys.gates, QUEUE)
+        self.client.lpush(keys.wake(QUEUE), 1)
         worker.thaw(children)
         self.started(running)
         if self._claims() < 2:
