@@ -36,10 +36,10 @@ end
 local last = tonumber(redis.call('HGET', key, 'base:' .. claimer) or -1)
 if last >= base then
   -- By what the claimer holds and not by the queues that are asked for: these may be others by now.
-  local held, noted = {}, 'held:' .. claimer .. FIELD
+  local held, begins = {}, 'held:' .. claimer .. FIELD
   for _, field in ipairs(redis.call('HKEYS', key)) do
-    if string.sub(field, 1, #noted) == noted then
-      local queue = string.sub(field, #noted + 1)
+    if string.sub(field, 1, #begins) == begins then
+      local queue = string.sub(field, #begins + 1)
       local fields = redis.call('HGETALL', inflight_key(claimer, queue))
       for j = 1, #fields, 2 do
         local n = tonumber(string.match(fields[j], '^%d+'))

@@ -42,6 +42,7 @@ from penstock.ledger.records import FollowUp, Record, Step, Verdict
 READ_BYTES = 1 << 12
 SLICE = 500
 MOST_STARTED = 10_000
+"""Starts that are remembered; the oldest are of claims that were taken away, which nobody settles here."""
 UNBEGUN = ("return", "park")
 """Verbs by which a claim ends before its body has begun: it waited behind another, or a rate limit puts it off."""
 
@@ -222,7 +223,7 @@ class Outcomes(Duty):
         # Without its question its claim has ended meanwhile.
         if token is not None and self._asked.pop(token, None) is not None and verdict is Verdict.WON:
             self._started[token] = record
-            if len(self._started) > MOST_STARTED:  # Claims that were taken away, which nobody settles here.
+            if len(self._started) > MOST_STARTED:
                 self._started.pop(next(iter(self._started)))
 
     def _note_ends(self, written: Written) -> None:

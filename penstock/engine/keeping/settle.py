@@ -58,7 +58,7 @@ class Settle(Duty):
             for _ in jobs:
                 self._claimed.popleft()
         while self._done:
-            together = self._of_one_claim()
+            together = self._of_one_claimer()
             self._end(together)
             for plains in together:
                 self._done.remove(plains)
@@ -76,7 +76,7 @@ class Settle(Duty):
         self._settled = time.monotonic()
         return NOTHING_TO_DO
 
-    def _of_one_claim(self) -> list[Plains]:
+    def _of_one_claimer(self) -> list[Plains]:
         """Those that one call ends: of the same claimer on the same queue."""
         first, together, size = self._done[0], [], 0
         for plains in self._done:

@@ -32,6 +32,8 @@ MORE = ("callbacks", "chain", "chord")
 """What a request may ask for that follows from a success."""
 CALLS = ("celery.app.task", "celery.app.trace")
 """Whose a task's `__call__` is when it is nobody's own: Celery's workers put one of their own around it."""
+STATES = {Reject: states.REJECTED, Ignore: states.IGNORED, Retry: states.RETRY, Exception: states.FAILURE}
+"""What becomes of a job by what its body raises; the first that fits."""
 CODE = ("traced", __file__)
 """Name and file of this module's tracer, by which its frames are found."""
 _BUILD = trace.build_tracer
@@ -130,18 +132,15 @@ def _follow(task: Any, context: Context, result: Any) -> None:
 
 def _ended(task: Any, context: Context, error: Exception) -> Traced:
     """A body has raised: what Celery's tracer does then. While the error is being handled, as it must be for this."""
-    kind = next((kind for kind in (Reject, Ignore, Retry) if isinstance(error, kind)), Exception)
-    info = trace.TraceInfo(STATES[kind], error)
-    if kind is Reject:
+    state = next(state for kind, state in STATES.items() if isinstance(error, kind))
+    info = trace.TraceInfo(state, error)
+    if state == states.REJECTED:
         result = ExceptionInfo(internal=True)
         info.handle_reject(task, context)
-    elif kind is Ignore:
+    elif state == states.IGNORED:
         result = ExceptionInfo(internal=True)
         info.handle_ignore(task, context)
     else:
-        result = info.handle_error_state(task, context, eager=False, call_errbacks=kind is not Retry)
+        result = info.handle_error_state(task, context, eager=False, call_errbacks=state != states.RETRY)
     trace.traceback_clear(error)
     return result, info, None, None
-
-
-STATES = {Reject: states.REJECTED, Ignore: states.IGNORED, Retry: states.RETRY, Exception: states.FAILURE}

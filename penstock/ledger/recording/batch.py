@@ -97,13 +97,13 @@ class _Batch:
         statement. Retention or `forget()` can take a row away in between; then its job is new after all.
         """
         likely = {id: place for id, place in round.items() if _is_likely_to_have_a_row(self._records[place])}
-        missing = self._without_starts(self._change(likely))
+        missing = self._without_backs(self._change(likely))
         round = {id: place for id, place in round.items() if id not in likely} | missing
         while round:
             round = self._change(self._insert(round))
         self.consequences.write_past(self._connection)
 
-    def _without_starts(self, round: Round) -> Round:
+    def _without_backs(self, round: Round) -> Round:
         """Leaves out those that take a start back: where that is no more, nothing is to be taken back."""
         for id, place in list(round.items()):
             record = self._records[place]

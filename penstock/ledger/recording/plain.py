@@ -79,10 +79,9 @@ class PlainSuccess:
     @property
     def weight(self) -> int:
         """Bytes of what may be large."""
-        said = self._said
-        return (
-            len(said) if isinstance(said, str) else sum(len(text) for text in said[_TEXTS + 1 : _ENQUEUED_AT] if text)
-        )
+        if self.line is not None:
+            return len(self.line)
+        return sum(len(text) for text in self._said[_TEXTS + 1 : _ENQUEUED_AT] if text)
 
     @cached_property
     def row(self) -> tuple[Any, ...]:

@@ -36,7 +36,8 @@ FEW = 16
 def insert_new(connection: Connection, rows: Sequence[Row | PlainSuccess]) -> set[str]:
     """Inserts the rows of jobs that have none, and tells their ids.
 
-    In the order of their ids, so that two who insert the same ones wait for each other instead of both for ever. A row
+    Staged rows are in the order of their ids, so that two who insert the same ones wait for each other instead of both
+    for ever. Those that are copied straight are in none; then PostgreSQL ends the wait of one, who stages them. A row
     that somebody else is just inserting is waited for, and then counts as there.
     """
     if len(rows) <= FEW:
