@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -144,7 +144,13 @@ class Station:
         return wait_for(lambda: pids if len(pids := worker.children) == count else [], f"there are {count} children")
 
     def hoard(
-        self, worker: Worker, end: Path, waiting: int, children: int = 1, **options: Any
+        self,
+        worker: Worker,
+        end: Path,
+        waiting: int,
+        children: int = 1,
+        meanwhile: Callable[[], object] = lambda: None,
+        **options: Any,
     ) -> tuple[str, list[str]]:
         """A job that runs until there is a file, and others that its worker has claimed behind it.
 
@@ -152,6 +158,7 @@ class Station:
         what waits behind a long one goes back. Further children stand still afterwards.
 
         Args:
+        meanwhile: called before the child claims them.
         options: of those that wait.
         """
         for id in [self.send("touch") for _ in range(80 * children)]:
@@ -164,6 +171,7 @@ class Station:
         self.close_queue()
         running, *others = self.send("hold", str(end)), *(self.send("touch", **options) for _ in range(waiting))
         self.open_queue()
+        meanwhile()
         os.kill(pids[0], signal.SIGCONT)
         self.started(running)
         return running, others

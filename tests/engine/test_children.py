@@ -225,18 +225,21 @@ def test_what_had_asked_the_ledger_and_is_given_back_has_not_begun(booked: Stati
 
 
 def test_a_start_that_was_asked_for_by_a_child_that_died_meanwhile_is_taken_back(booked: Station) -> None:
+    """A child asks for all that it has claimed before it runs anything of it."""
+    end = booked.gate("end")
     with booked.worker(options=PATIENT) as worker:
-        booked.ended(booked.send("touch"))
-        wait_for(booked.quiet, "the first one is settled")
         keeper, (child,) = worker.keeper, booked.children(worker)
-        os.kill(keeper, signal.SIGSTOP)
-        asked = booked.send("touch", retries=1)
-        wait_for(lambda: booked.held() == 1, "it is claimed, and its child asks")
+        running, (asked,) = booked.hoard(
+            worker, end, waiting=1, meanwhile=lambda: os.kill(keeper, signal.SIGSTOP), retries=1
+        )
+        assert booked.held() == 2
         os.kill(child, signal.SIGKILL)
         wait_for(lambda: not runs(child), "the child is dead")
+        end.touch()
         os.kill(keeper, signal.SIGCONT)
         row = ended(booked, asked)
         assert (row.state, row.attempts, row.deliveries) == (State.SUCCEEDED, 1, 0)
+        assert ended(booked, running).attempts == 2
 
 
 def test_a_delivery_that_a_rate_limit_puts_off_has_not_begun(booked: Station) -> None:
@@ -265,6 +268,23 @@ def test_a_worker_that_ends_waits_for_running_jobs_no_longer_than_it_may(booked:
     with booked.worker():
         booked.ended(id)
     assert [start["deliveries"] for start in booked.starts(id)] == [0, 1]
+
+
+def test_what_an_idle_child_claims_when_its_worker_is_about_to_end_goes_back(booked: Station) -> None:
+    """Its claim waits with Redis and may come true at any moment."""
+    with killed_at_the_end(booked.worker()) as worker:
+        booked.ended(booked.send("touch"))
+        wait_for(booked.quiet, "the first one is settled")
+        (child,) = booked.children(worker)
+        os.kill(child, signal.SIGSTOP)
+        late = booked.send("touch")
+        wait_for(lambda: booked.held() == 1, "it is claimed, and its child has not heard of it")
+        os.kill(worker.pid, signal.SIGTERM)
+        wait_for(lambda: not booked.app.control.ping(timeout=0.3), "the worker is about to end")
+        os.kill(child, signal.SIGCONT)
+        assert worker.process is not None
+        assert worker.process.wait(20) == 0
+    assert (booked.ready(), booked.starts(late)) == ([late], [])
 
 
 def test_a_whole_group_that_is_told_to_end_finishes_what_runs(booked: Station) -> None:

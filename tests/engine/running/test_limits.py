@@ -12,9 +12,9 @@ from celery.utils.dispatch import Signal
 
 from penstock.engine.running.limits import is_in_body
 from penstock.engine.running.tracing import quick_tracer
-from penstock.ledger import backend as ledger_backend
 from penstock.ledger import collecting
 
+pytestmark = pytest.mark.usefixtures("_in_a_child")
 seen: dict[str, bool] = {}
 
 
@@ -83,12 +83,8 @@ def quick(fails: bool) -> Shown:
 
 
 @pytest.fixture(autouse=True)
-def looked() -> Iterator[None]:
+def looked() -> None:
     seen.clear()
-    ledger_backend.leave_to_tracer()
-    yield
-    task_prerun.connect(ledger_backend._on_prerun, weak=False)
-    task_postrun.connect(ledger_backend._on_postrun, weak=False)
 
 
 def run_quickly(fails: bool) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,22 +14,11 @@ from celery.utils.threads import _FastLocalStack as FastLocalStack
 
 from penstock.engine.running import quickening, tracing
 from penstock.engine.running.tracing import Traced, quick_tracer
-from penstock.ledger import backend as ledger_backend
 from penstock.ledger import collecting
 
+pytestmark = pytest.mark.usefixtures("_in_a_child")
 LEDGER = "penstock.ledger.backend:LedgerBackend+sqlite://"
 HOOKS = {"before_start", "on_success", "on_failure", "on_retry", "after_return", "__call__"}
-
-
-@pytest.fixture(autouse=True)
-def in_a_child() -> Iterator[None]:
-    """Where the ledger's backend leaves starts and silent ends to whoever runs the job, and tasks run as in workers."""
-    ledger_backend.leave_to_tracer()
-    trace._install_stack_protection()
-    yield
-    trace.reset_worker_optimizations()
-    signals.task_prerun.connect(ledger_backend._on_prerun, weak=False)
-    signals.task_postrun.connect(ledger_backend._on_postrun, weak=False)
 
 
 def application(backend: str = LEDGER, **settings: Any) -> Celery:
