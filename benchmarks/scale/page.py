@@ -44,7 +44,7 @@ Redis is not busy, it is the machine that is full. What a job costs Redis does n
 {claiming}
 
 Idle claimers wait for a token, and one job wakes one of them ([how a job moves](how-a-job-moves.md)); without one each
-asks every two seconds, which is a thousandth of a processor for ten of them.
+asks every two seconds.
 
 ## PostgreSQL with many recorders
 

@@ -1,5 +1,6 @@
 """README and docs: what they show is what happens, and what they name exists."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -86,6 +87,17 @@ def test_readme_knows_about_how_many_guards_are_removed_in_turn() -> None:
 
     (stated,) = re.findall(r"removes more than (\d+) guards", " ".join(README.split()))
     assert int(stated) < len(GUARDS) < int(stated) + 100
+
+
+def test_the_figures_of_readme_are_those_of_the_last_whole_measurement() -> None:
+    data = json.loads((ROOT / "docs" / "benchmarks.json").read_text())
+    ratios = [f"{found['value']:.3g}" for found in data["targets"] if found["what"].startswith("run: times")]
+    stated = re.search(
+        r"One `make bench`: ([\d.]+) times .* SQL, ([\d.]+) times .* ([\d.]+) times", " ".join(README.split())
+    )
+    assert stated is not None
+    assert set(stated.groups()) <= set(ratios)
+    assert f"{len(data['comparison'])} systems" in README
 
 
 def test_the_fault_table_of_readme_says_what_the_page_says() -> None:
