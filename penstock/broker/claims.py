@@ -75,6 +75,8 @@ class Claims:
     """Whether nothing more is claimed for now, because too much of what was claimed waits to be recorded."""
     last_claim: float = 0.0
     """Monotonic time of the last answer to a claim."""
+    claimed_ms: float = 0.0
+    """When the last messages were claimed, by the server's clock."""
     on_revoked: Callable[[list[str], list[tuple[str, str]]], None] = lambda *revoked: None  # noqa: ARG005
     """Told of revoked job ids and of revoked stamps, (header, value)."""
     unknown: tuple[Source, ...] = ()
@@ -156,12 +158,13 @@ class Claims:
         worker, claimer, asked = self._pending[0], self._pending[1], int(self._pending[3])
         self._pending = None
         self.last_claim = time.monotonic()
-        self._offset_ms = int(time.time() * 1000) - reply.now_ms
+        self._offset_ms = int(time.time() * 1000 - reply.now_ms)
         with self._lock:
             if worker not in self._lost:  # An answer from before the lease was taken away, read after it.
                 self._held.update((message.token, (claimer, message.queue)) for message in reply.messages)
                 self._arrived.extend(reply.messages)
         if reply.messages:
+            self.claimed_ms = reply.now_ms
             self._base = max(int(message.token.partition(":")[0]) for message in reply.messages)
         return len(reply.messages) >= asked
 

@@ -72,7 +72,7 @@ class ClaimReply(NamedTuple):
 
     has_lease: bool
     """False when the worker was silent for too long: it holds nothing, and has to begin anew under another name."""
-    now_ms: int
+    now_ms: float
     revoked_version: int
     messages: list[Claimed]
 
@@ -272,4 +272,4 @@ def claim_reply(reply: Sequence[Any]) -> ClaimReply:
         Claimed(reply[i].decode(), reply[i + 1].decode(), reply[i + 2], reply[i + 3], reply[i + 4])
         for i in range(3, len(reply), 5)
     ]
-    return ClaimReply(reply[0] == b"ok", int(reply[1]), int(reply[2]), messages)
+    return ClaimReply(reply[0] == b"ok", float(reply[1]), int(reply[2]), messages)

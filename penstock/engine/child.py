@@ -271,6 +271,7 @@ class Child:
     def _take(self, claimed: list[Claimed]) -> None:
         self._claimed_at = time.time()
         self._slot.put("claimed_at", time.monotonic())
+        self._slot.put("claimed_ms", self._claims.claimed_ms)
         self._pace.claimed(len(claimed))
         for message in claimed:
             try:

@@ -87,6 +87,7 @@ _FIELDS = (
     ("exit_status", "q"),
     ("done", "q"),
     ("claimed_at", "d"),
+    ("claimed_ms", "d"),
     ("held", "q"),
     ("incarnation", "q"),
     # From here on written together at the start of each job.

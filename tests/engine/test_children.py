@@ -176,6 +176,32 @@ def test_a_delivery_of_a_job_that_has_ended_does_not_keep_its_child_from_others(
     assert len(booked.starts(id)) == 1
 
 
+def test_jobs_of_children_that_died_together_stand_as_they_were_claimed(booked: Station) -> None:
+    """And not as their children have heard of them: who claimed first hears last here."""
+    end = booked.gate("end")
+    with killed_at_the_end(booked.worker(children=2, options=PATIENT)) as worker:
+        booked.ended(booked.send("touch"))
+        wait_for(booked.quiet, "the first one is settled")
+        pids = sorted(booked.children(worker, 2))
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        ids = []
+        for count in (1, 2):
+            ids.append(booked.send("hold", str(end)))
+            wait_for(lambda count=count: booked.held() == count, "it is claimed")
+        holders = {key: b"".join(booked.redis.hvals(key)) for key in booked.redis.keys("penstock:inflight:*")}
+        in_order = sorted(holders, key=lambda key: int(key.decode().split(".")[-1].split(":")[0]))
+        first = next(place for place, key in enumerate(in_order) if ids[0].encode() in holders[key])
+        os.kill(pids[1 - first], signal.SIGCONT)
+        booked.started(ids[1])
+        os.kill(pids[first], signal.SIGCONT)
+        booked.started(ids[0])
+        worker.stop(signal.SIGKILL)
+        wait_for(lambda: not booked.held(), "the claims are back")
+        assert booked.ready() == ids
+    end.touch()
+
+
 # -- what waits behind a long job ------------------------------------------------------------------------------------
 
 

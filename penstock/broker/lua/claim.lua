@@ -10,7 +10,9 @@
 local worker, claimer, base = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local count, bound = tonumber(ARGV[5]), tonumber(ARGV[6])
 local version = redis.call('GET', ours .. 'revoked:version') or '0'
-local reply = {'ok', string.format('%.0f', now_ms()), version}
+-- With its fraction: two claims in one millisecond have an order as well.
+local time = redis.call('TIME')
+local reply = {'ok', string.format('%.3f', time[1] * 1000 + time[2] / 1000), version}
 if not redis.call('ZSCORE', ours .. 'leases', worker) then
   reply[1] = 'gone'
   return reply

@@ -72,8 +72,9 @@ class Children(Duty):
         """One look at all children."""
         self._slots.keeper_sleeps = False
         found = self.read()
-        # Whoever claimed first comes last: when several have died at once, its jobs stand in front again.
-        for slot in sorted(self._slots.of(Standing.DEAD), key=lambda each: each.time("claimed_at"), reverse=True):
+        # Whoever claimed first comes last: when several have died at once, its jobs stand in front again. By the clock
+        # of the server, because claims wait there, and a child may hear of its own later than another of the next one.
+        for slot in sorted(self._slots.of(Standing.DEAD), key=lambda each: each.time("claimed_ms"), reverse=True):
             self._bury(slot)
         self._free_buried()
         self._watch()

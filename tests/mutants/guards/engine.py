@@ -132,6 +132,14 @@ GUARDS = (
         why="With a logging set-up of one's own the line `succeeded` is never written.",
     ),
     Guard(
+        name="the-dead-are-ordered-by-the-servers-clock",
+        file="penstock/engine/keeping/children.py",
+        text='each.time("claimed_ms")',
+        replacement='each.time("claimed_at")',
+        test=f"{ON_CHILDREN}::test_jobs_of_children_that_died_together_stand_as_they_were_claimed",
+        why="Jobs of a killed worker change places.",
+    ),
+    Guard(
         name="given-back-is-no-attempt",
         file="penstock/engine/keeping/outcomes.py",
         text="        if started is not None and settlement.verb in UNBEGUN:\n",
