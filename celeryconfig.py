@@ -28,7 +28,6 @@ worker_soft_shutdown_timeout = _settings.drain_seconds
 
 task_default_queue = "default"
 timezone = _settings.timezone
-beat_schedule_filename = str(_settings.var / "beat-schedule")
 
 # What Flower shows.
 worker_send_task_events = True

@@ -5,8 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from penstock.errors import DeclarationError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from celery import Celery
+
+    from penstock.scheduler.schedule import Schedule
 
 POOL = "penstock.engine.pool:Pool"
 CONSUMER = "penstock.engine.consumer:consumer"
@@ -14,13 +20,16 @@ AUTOSCALER = "penstock.engine.autoscale:Autoscaler"
 CONTROL = "penstock.engine.revoking:Control"
 AMQP = "penstock.engine.amqp:AMQP"
 BACKEND = "penstock.ledger.backend:LedgerBackend"
+SCHEDULER = "penstock.scheduler.beat:Scheduler"
 LOST_CHILD_SECONDS = 0.5
 PATIENCE = 5.0
 """Seconds that Redis has to tell whether it keeps jobs; Celery then goes on to wait for it."""
 logger = logging.getLogger("penstock")
 
 
-def adopt(app: Celery, *, engine: bool = True, ledger: str | None = None) -> Celery:
+def adopt(
+    app: Celery, *, engine: bool = True, ledger: str | None = None, schedules: Sequence[Schedule] | None = None
+) -> Celery:
     """Makes an existing Celery app claim its jobs instead of popping them; call it once, where the app is made.
 
     Tasks, queues, messages and the command line stay as they are, and stock producers and workers may go on beside
@@ -34,7 +43,9 @@ def adopt(app: Celery, *, engine: bool = True, ledger: str | None = None) -> Cel
         engine: whether workers run jobs in children that claim for themselves, many times as fast. False: Celery's own
             pool does, as it does with each ``worker -P`` but ``prefork``.
         ledger: address of a database for every outcome, as SQLAlchemy has it; ``celery -A … ledger upgrade`` makes its
-            tables. None: the app's result backend stays.
+            tables. None: the app's result backend stays. With it, ``celery beat`` keeps schedules there as well, those
+            of ``beat_schedule`` among them; any number of beats may run.
+        schedules: further schedules, made by :func:`penstock.scheduler.schedule`; they need the ledger.
 
     Returns:
         The same app.
@@ -53,6 +64,10 @@ def adopt(app: Celery, *, engine: bool = True, ledger: str | None = None) -> Cel
     if ledger is not None:
         app.conf.result_backend = f"{BACKEND}+{ledger}"
         app.conf.result_extended = True
+        app.conf.beat_scheduler = SCHEDULER
+        app.schedules = tuple(schedules or ())
+    elif schedules:
+        raise DeclarationError("schedules are rows of the ledger; give its address as well: adopt(app, ledger=…)")
     app.conf.worker_consumer = CONSUMER
     app.conf.task_acks_late = True
     app.conf.worker_cancel_long_running_tasks_on_connection_loss = False

@@ -14,7 +14,7 @@ from celery.exceptions import Ignore, TaskPredicate
 from kombu import Exchange, Queue
 
 from penstock import client
-from penstock.adoption import adopt
+from penstock.adoption import SCHEDULER, adopt
 from penstock.checks import require_servers
 from penstock.config import Settings
 from penstock.errors import PenstockError
@@ -23,7 +23,6 @@ from penstock.ledger.records import Verdict
 from penstock.message import ENQUEUED_AT
 from penstock.profile import Profile, distinct
 from penstock.profile_option import ProfileOption
-from penstock.scheduler.beat import beat_entries
 from penstock.scheduler.schedule import Schedule
 from penstock.task import RunningJob, Task, declared_tasks, on_declared, running
 
@@ -54,7 +53,6 @@ class PenstockApp(celery.Celery):
         class CheckedBeat(Beat):
             def run(self) -> None:
                 _stop_unless_ready(self.app)
-                self.app.settings.var.mkdir(parents=True, exist_ok=True)
                 super().run()
 
         return self.subclass_with_self(CheckedBeat)  # type: ignore[no-any-return]
@@ -80,7 +78,7 @@ def make_app(
     app = PenstockApp(name, settings=settings, profiles=profiles, schedules=schedules)
     app.config_from_object(config)
     adopt(app)
-    app.conf.beat_schedule = beat_entries(schedules)
+    app.conf.beat_scheduler = SCHEDULER
     # Named, so that a worker without -Q serves them all and Flower's broker page lists them all.
     app.conf.task_queues = [
         Queue(name, Exchange(name), routing_key=name)

@@ -315,6 +315,20 @@ def publisher() -> Publisher:
     return _publisher
 
 
+def put_scheduled(block: Outbox, call: BoundCall[Any], schedule: str) -> None:
+    """Puts a job that a schedule starts into a transaction.
+
+    Raises:
+        ArgumentError: the arguments do not fit, or are not JSON.
+    """
+    task, options, args, kwargs = call
+    task.check_arguments(args, kwargs)
+    arguments = message.check(task.name, args, kwargs, publisher().settings.max_argument_bytes)
+    destination, template = _way(task, options, datetime.now(UTC), in_outbox=True, schedule=schedule)
+    (id,) = new_ids(1)
+    _keep(block, destination, [Outgoing(id, template, arguments)])
+
+
 def send(declared: Task[..., R], options: Options, args: Any, kwargs: Any, session: AnySession | None = None) -> Job[R]:
     """Submits one job of a declared task; what ``Task.enqueue`` calls."""
     if session is not None:
@@ -503,7 +517,9 @@ def _parts(group: list[Any]) -> Iterator[list[Any]]:
     yield part
 
 
-def _way(task: Task[..., Any], options: Options, now: datetime, *, in_outbox: bool) -> tuple[Destination, Template]:
+def _way(
+    task: Task[..., Any], options: Options, now: datetime, *, in_outbox: bool, schedule: str | None = None
+) -> tuple[Destination, Template]:
     """Where jobs go that are submitted now, and what their messages have in common."""
     due = options.at or (now + timedelta(seconds=options.delay) if options.delay else None)
     template = Template(
@@ -516,6 +532,7 @@ def _way(task: Task[..., Any], options: Options, now: datetime, *, in_outbox: bo
         time_limits=time_limits(options),
         lineage=_lineage(),
         in_outbox=in_outbox,
+        schedule=schedule,
     )
     return Destination(options.queue, step_of(options.priority), due), template
 

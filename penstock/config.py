@@ -252,7 +252,7 @@ class Settings(EnvironmentSettings):
         "PENSTOCK_VAR",
         folder,
         default=lambda _: Path("var").absolute(),
-        doc="Folder for what is kept on disk: embedded server, SQLite ledger, credentials, beat's memory.",
+        doc="Folder for what is kept on disk: embedded server, SQLite ledger and credentials.",
     )
     redis_url: str = setting(
         "REDIS_URL",

@@ -111,5 +111,13 @@ class NotCancellable(PenstockError):
     """The job has already ended, so there is nothing to cancel."""
 
 
+class ScheduleNotFound(PenstockError):
+    """The ledger has no schedule of this name; `celery -A workers schedules list` shows all."""
+
+
+class ScheduleRefused(PenstockError):
+    """A schedule cannot be changed like that; the message says why, and where it can. Nothing has changed."""
+
+
 class EmbeddedServerError(PenstockError):
     """The embedded server cannot run here; the message says why and what to change."""

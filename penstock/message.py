@@ -111,10 +111,12 @@ class Template:
         time_limits: tuple[float | None, float | None] = (None, None),
         lineage: Lineage = Lineage(),
         in_outbox: bool = False,
+        schedule: str | None = None,
     ) -> None:
         """Args:
         time_limits: (hard, soft) in seconds, Celery's order on the wire.
         in_outbox: the messages are first messages of jobs in the ledger's outbox, whose keys are the jobs' ids.
+        schedule: name of the schedule that starts the jobs.
         """
         self.task = task
         self.queue = queue
@@ -131,6 +133,7 @@ class Template:
             "origin": origin(),
             "ignore_result": False,
             ENQUEUED_AT: now.isoformat(),
+            **({SCHEDULE: schedule} if schedule else {}),
         }
         self._head = encode_headers(self._common)[:-1]
         self._tail = _tail(queue, priority)

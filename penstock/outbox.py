@@ -13,12 +13,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from penstock.errors import OutboxError
+from penstock.message import sealed
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
     from sqlalchemy.orm import Session, scoped_session
 
+    from penstock.broker.scripts import Outgoing
     from penstock.ledger.records import FollowUp
 
     SyncSession: TypeAlias = Session | scoped_session[Any] | Connection
@@ -91,6 +93,42 @@ class Outbox:
         waiting, self._waiting = self._waiting, []
         if waiting and error is None:
             await self._session.run_sync(_insert, waiting)
+
+
+class Drawer(Outbox):
+    """A block whose messages somebody else inserts, in a transaction of theirs."""
+
+    def __init__(self) -> None:
+        super().__init__(None)  # type: ignore[arg-type]
+        self.messages: list[FollowUp] = []
+
+    def put(self, messages: Sequence[FollowUp]) -> None:
+        """Takes messages."""
+        self.messages += messages
+
+    def __enter__(self) -> Self:
+        self._token = _current.set(self)
+        return self
+
+
+def outgoing(message: FollowUp, tag: str) -> Outgoing:
+    """A message of the outbox as Redis takes it.
+
+    Args:
+        tag: the delivery tag, which no other publication has.
+    """
+    from penstock.broker.scripts import Outgoing
+
+    return Outgoing(
+        key=message.key,
+        queue=message.queue,
+        step=message.step,
+        due_ms=int(message.due.timestamp() * 1000) if message.due else 0,
+        job_id=message.job_id,
+        # A retry and what replaces a job come under its id, with a key of their own.
+        is_new=message.key == message.job_id,
+        raw=sealed(message.payload, tag),
+    )
 
 
 _current: ContextVar[Outbox | None] = ContextVar("penstock_outbox", default=None)

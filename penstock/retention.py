@@ -29,6 +29,8 @@ class Thing(StrEnum):
     """Counters of chords whose body has been started; the chord's jobs stay as long, whatever their own rule says."""
     GROUPS = "groups"
     """What GroupResult.save() has saved."""
+    FIRES = "fires"
+    """What has become of planned times of schedules; those that wait stay, and those whose job has not ended."""
     AUDIT = "audit"
     """Who did what."""
 
@@ -37,7 +39,7 @@ class Thing(StrEnum):
 class RetentionRules:
     """Ages after which a row goes; None: never.
 
-    Jobs count from their last change, the rest from when it came, was settled or fired.
+    Jobs count from their last change, the rest from when it came, was settled, fired or decided on.
     """
 
     ages: Mapping[str, timedelta | None]
@@ -70,6 +72,7 @@ DEFAULT = RetentionRules(
         Thing.LETTERS.value: timedelta(days=90),
         Thing.COUNTERS.value: timedelta(days=1),
         Thing.GROUPS.value: timedelta(days=30),
+        Thing.FIRES.value: timedelta(days=90),
         Thing.AUDIT.value: timedelta(days=365),
     }
 )

@@ -1,6 +1,6 @@
 """When it runs: one timetable per domain, collected here."""
 
-from penstock.scheduler.schedule import timetable
+from penstock.scheduler import timetable
 from schedules import housekeeping, sales
 
 TIMETABLE = timetable(housekeeping.SCHEDULES, sales.SCHEDULES)

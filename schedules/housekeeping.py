@@ -1,16 +1,16 @@
 """The system's own upkeep."""
 
-from penstock.scheduler.schedule import Cron, Every, Schedule
+from penstock.scheduler import Cron, Every, schedule
 from tasks import housekeeping
 
 HEARTBEAT_DAYS = 1
 
 SCHEDULES = (
-    Schedule(name="heartbeat", task=housekeeping.heartbeat, when=Every(5)),
-    Schedule(
-        name="retention",
-        task=housekeeping.retain,
-        when=Cron("15 3 * * *"),
-        kwargs={"days_by_task": {housekeeping.heartbeat.name: HEARTBEAT_DAYS}},
+    # One that was missed says nothing later that the next one does not.
+    schedule("heartbeat", housekeeping.heartbeat.bind(), Every(5), catch_up="none"),
+    schedule(
+        "retention",
+        housekeeping.retain.bind(days_by_task={housekeeping.heartbeat.name: HEARTBEAT_DAYS}),
+        Cron("15 3 * * *"),
     ),
 )

@@ -1,6 +1,6 @@
 """The nightly sales report."""
 
-from penstock.scheduler.schedule import Cron, Schedule
+from penstock.scheduler import Cron, schedule
 from tasks import sales
 
-SCHEDULES = (Schedule(name="nightly sales", task=sales.nightly, when=Cron("0 2 * * *")),)
+SCHEDULES = (schedule("nightly sales", sales.nightly.bind(), Cron("0 2 * * *")),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,22 @@ from penstock.config import (
 )
 from tasks import signing
 from tasks.egress import EgressRefused, Network, parse
+
+#: Well-known variables by which a command loads, finds or starts other code than its own. No job may set these.
+SUBVERTING = re.compile(
+    r"""
+    (LD_|DYLD_|_RLD|GLIBC_|GCONV_|MALLOC_|OPENSSL_).* | LIBPATH | SHLIB_PATH | LOCPATH | NLSPATH  # loader and libraries
+    | HOSTALIASES | RES_OPTIONS | KRB5_CONFIG | TERMINFO | TERMINFO_DIRS | TERMCAP
+    | PATH | BASH.* | ENV | IFS | PS[0-4] | CDPATH | FPATH | GLOBIGNORE | SHELLOPTS | PROMPT_COMMAND  # shells
+    | SHELL | ZDOTDIR | NULLCMD | READNULLCMD | TMPPREFIX
+    | (PYTHON|PERL|RUBY|NODE_|NPM_CONFIG_|JAVA_|_JAVA_|JDK_JAVA_|PHP|LUA_|DOTNET_).* | CLASSPATH  # interpreters
+    | AWKPATH | AWKLIBPATH | TCLLIBPATH | R_PROFILE | R_PROFILE_USER
+    | EDITOR | VISUAL | PAGER | MANPAGER | BROWSER | LESSOPEN | LESSCLOSE | RSH | RSYNC_RSH  # programs to start
+    | RSYNC_CONNECT_PROG | CVS_RSH | SVN_SSH | (GIT_|SSH_|SUDO_).* | PSQL_EDITOR | PSQL_PAGER
+    | HOME | XDG_.* | CURL_HOME | WGETRC | PSQLRC | TAR_OPTIONS | MAKEFLAGS | GNUMAKEFLAGS | MAKEFILES  # their settings
+    """,
+    re.VERBOSE,
+)
 
 
 def _secrets(text: str) -> Mapping[str, str]:
@@ -72,6 +89,18 @@ def _commands(text: str) -> Mapping[str, Path]:
     return commands
 
 
+def _variables(text: str) -> frozenset[str]:
+    """Names that jobs may set for their commands; none by which an allowed command would run something else."""
+    for name in words(text):
+        if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"{name!r} is no name of a variable; write names such as PGDATABASE,BACKUP_TARGET")
+        if SUBVERTING.fullmatch(name):
+            raise ValueError(
+                f"{name} can make a command run other code; set it in a script, and allow that as a command"
+            )
+    return frozenset(words(text))
+
+
 @dataclass(frozen=True)
 class TaskSettings(EnvironmentSettings):
     """What the modules in this folder read from the environment."""
@@ -110,4 +139,10 @@ class TaskSettings(EnvironmentSettings):
         _commands,
         default=lambda _: {},
         doc="Commands that shell jobs may run, e.g. rsync,/usr/local/bin/backup. None: shell tasks are off.",
+    )
+    shell_environment: frozenset[str] = setting(
+        "TASKS_SHELL_ENVIRONMENT",
+        _variables,
+        default=frozenset(),
+        doc="Names of variables that shell jobs may set for their commands, e.g. PGDATABASE,BACKUP_TARGET.",
     )

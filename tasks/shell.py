@@ -7,10 +7,10 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from penstock import task
 from tasks.config import TaskSettings
@@ -19,14 +19,18 @@ LONGEST_SECONDS = 3600.0
 #: Between SIGTERM and SIGKILL; well within the five seconds that a worker leaves a body after its time limit.
 LAST_WORDS_SECONDS = 2.0
 KEPT_BYTES = 64 * 1024
+MOST_INPUT_BYTES = 64 * 1024
 MOST_IN_A_PIPE = 1024 * 1024
 SHOWN_CHARACTERS = 2000
-#: All that a command finds in its environment, beside HOME. The worker's own holds addresses and passwords.
+#: What each command finds in its environment, beside HOME. The worker's own holds addresses and passwords.
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
 class CommandNotAllowed(Exception):
-    """The deployment does not allow this command; add it to TASKS_SHELL_ALLOW. Nothing was started."""
+    """The deployment does not allow this command, or a variable that it was to get. Nothing was started.
+
+    Add the command to TASKS_SHELL_ALLOW, or the variable's name to TASKS_SHELL_ENVIRONMENT.
+    """
 
 
 class CommandFailed(Exception):
@@ -39,19 +43,26 @@ class CommandTimedOut(Exception):
 
 @task(timeout=LONGEST_SECONDS + 30)
 def run(
-    command: str, arguments: list[str] | None = None, timeout_seconds: float = 60, accept: list[int] | None = None
+    command: str,
+    arguments: list[str] | None = None,
+    timeout_seconds: float = 60,
+    accept: list[int] | None = None,
+    stdin: str | None = None,
+    environment: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Runs an allowed command and waits for it.
 
-    It gets its arguments as they are, a closed standard input, ``/`` as its folder and an environment of PATH, LANG
-    and HOME only. It is the head of a process group of its own, and when it ends, or its time is up, or the job is
-    stopped, whatever is left of the group is ended with it.
+    It gets its arguments as they are, ``/`` as its folder, and an environment of PATH, LANG, HOME and what is given
+    here. It is the head of a process group of its own, and when it ends, or its time is up, or the job is stopped,
+    whatever is left of the group is ended with it.
 
     Args:
         command: a name in TASKS_SHELL_ALLOW.
         arguments: one text for each; no shell reads them.
         timeout_seconds: up to an hour.
         accept: exit codes that are right; ``[0]`` if absent.
+        stdin: what the command reads, up to 64 KiB in UTF-8; it need not read all of it. Closed if absent.
+        environment: further variables, whose names are in TASKS_SHELL_ENVIRONMENT.
 
     Returns:
         ``exit_code``, ``stdout`` and ``stderr`` (the last 64 KiB of each, bytes that are not UTF-8 replaced),
@@ -62,14 +73,17 @@ def run(
         CommandFailed: its exit code is not accepted; carries the end of what it said on standard error.
         CommandTimedOut: it took longer than ``timeout_seconds``.
     """
-    path = _allowed(TaskSettings.load(), command)
+    settings = TaskSettings.load()
+    path = _allowed(settings, command)
+    further = _allowed_variables(settings, {} if environment is None else environment)
     words = _checked_arguments(arguments or [])
     accepted = _checked_codes([0] if accept is None else accept)
+    feed = _Feed(_checked_input("" if stdin is None else stdin))
     started = time.monotonic()
     deadline = started + _checked_seconds(timeout_seconds)
     out, err = _Tail(), _Tail()
-    with _started([str(path), *words]) as process:
-        exit_code = _watch(process, deadline, out, err)
+    with _started([str(path), *words], further, is_fed=bool(feed.left)) as process:
+        exit_code = _watch(process, deadline, feed, out, err)
     seconds = round(time.monotonic() - started, 3)
     if exit_code is None:
         raise CommandTimedOut(f"{command} took longer than {timeout_seconds:g} s and was ended{err.quoted()}")
@@ -94,6 +108,28 @@ def _allowed(settings: TaskSettings, command: object) -> Path:
     return settings.shell_allow[command]
 
 
+def _allowed_variables(settings: TaskSettings, environment: object) -> dict[str, str]:
+    if not isinstance(environment, dict) or not all(_is_argument(value) for value in environment.values()):
+        # A value may be a password; no message shows one.
+        raise ValueError("environment: texts without NUL by the names of their variables")
+    for name in environment:
+        if name not in settings.shell_environment:
+            allowed = ", ".join(sorted(settings.shell_environment)) or "none"
+            raise CommandNotAllowed(
+                f"the variable {name!r} is not allowed (allowed: {allowed}); add it to TASKS_SHELL_ENVIRONMENT"
+            )
+    return environment
+
+
+def _checked_input(stdin: object) -> bytes:
+    if not isinstance(stdin, str) or not _has_bytes(stdin):
+        raise ValueError(f"stdin: a text, and not {type(stdin).__name__} or what has no UTF-8")
+    text = stdin.encode()
+    if len(text) > MOST_INPUT_BYTES:
+        raise ValueError(f"stdin: {len(text):,} bytes, and a command gets at most {MOST_INPUT_BYTES:,}; name a file")
+    return text
+
+
 def _checked_arguments(arguments: object) -> list[str]:
     if not isinstance(arguments, list) or not all(_is_argument(word) for word in arguments):
         raise ValueError(f"arguments={arguments!r}: a list of texts without NUL, one for each argument")
@@ -101,8 +137,12 @@ def _checked_arguments(arguments: object) -> list[str]:
 
 
 def _is_argument(word: object) -> bool:
-    # A lone surrogate has no bytes.
-    return isinstance(word, str) and "\x00" not in word and word == word.encode("utf-8", "replace").decode()
+    return isinstance(word, str) and "\x00" not in word and _has_bytes(word)
+
+
+def _has_bytes(text: str) -> bool:
+    """A lone surrogate has none."""
+    return text == text.encode("utf-8", "replace").decode()
 
 
 def _checked_codes(accept: object) -> list[int]:
@@ -118,16 +158,16 @@ def _checked_seconds(seconds: object) -> float:
 
 
 @contextmanager
-def _started(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _started(words: list[str], further: Mapping[str, str], *, is_fed: bool) -> Iterator[subprocess.Popen[bytes]]:
     """The process, and the end of its whole group however the block is left: a time limit, too, is an exception."""
     try:
         process = subprocess.Popen(
             words,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if is_fed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd="/",
-            env={**ENVIRONMENT, "HOME": str(Path.home())},
+            env={**ENVIRONMENT, "HOME": str(Path.home()), **further},
             start_new_session=True,
         )
     except OSError as error:
@@ -138,41 +178,44 @@ def _started(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         _end_group(process)
-        for pipe in (process.stdout, process.stderr):
+        for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
 
 
-def _watch(process: subprocess.Popen[bytes], deadline: float, out: _Tail, err: _Tail) -> int | None:
-    """Reads until the command ends and returns its exit code; None when its time is up.
+def _watch(process: subprocess.Popen[bytes], deadline: float, feed: _Feed, out: _Tail, err: _Tail) -> int | None:
+    """Writes and reads until the command ends and returns its exit code; None when its time is up.
 
     A process that the command leaves behind may hold the pipes open for ever, so that their end is not waited for:
     what counts is the end of the command itself.
     """
     with selectors.DefaultSelector() as selector:
+        if process.stdin is not None:
+            # A command that reads nothing leaves the pipe full, and may not make us wait for it.
+            os.set_blocking(process.stdin.fileno(), False)
+            selector.register(process.stdin, selectors.EVENT_WRITE, feed)
         for pipe, tail in ((process.stdout, out), (process.stderr, err)):
             if pipe is not None:
                 selector.register(pipe, selectors.EVENT_READ, tail)
         while time.monotonic() < deadline:
             ended = _has_ended(process)
-            _read_available(selector, 0 if ended else min(0.05, max(0.0, deadline - time.monotonic())))
+            _serve_pipes(selector, 0 if ended else min(0.05, max(0.0, deadline - time.monotonic())))
             if ended:
                 return _reaped(process)
     return None
 
 
-def _read_available(selector: selectors.BaseSelector, patience: float) -> None:
-    """Takes what the pipes hold, after waiting up to ``patience`` seconds for the first of it."""
+def _serve_pipes(selector: selectors.BaseSelector, patience: float) -> None:
+    """Takes what the pipes hold and gives what they have room for, after waiting up to ``patience`` seconds."""
     if not selector.get_map():
         time.sleep(patience)
         return
     for key, _ in selector.select(patience):
-        # One read takes all that a pipe holds, and no more than that: what is written without end waits its turn.
-        data = os.read(key.fd, MOST_IN_A_PIPE)
-        if data:
-            key.data.add(data)
-        else:
+        if not key.data.serve(key.fd):
             selector.unregister(key.fileobj)
+            if key.events & selectors.EVENT_WRITE:
+                # The command reads until it is closed.
+                cast("IO[bytes]", key.fileobj).close()
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
@@ -214,6 +257,24 @@ def _how_it_ended(exit_code: int) -> str:
     return f"exited with {exit_code} (where that is right, say accept=[0, {exit_code}])"
 
 
+class _Feed:
+    """What a command is still to read."""
+
+    def __init__(self, data: bytes) -> None:
+        self.left = data
+
+    def serve(self, descriptor: int) -> bool:
+        """Writes as much as the pipe has room for; whether anything is left that somebody may read."""
+        try:
+            self.left = self.left[os.write(descriptor, self.left) :]
+        except BlockingIOError:
+            return True
+        except BrokenPipeError:
+            # It has read what it wanted to know.
+            return False
+        return bool(self.left)
+
+
 class _Tail:
     """The last ``KEPT_BYTES`` of a stream."""
 
@@ -221,12 +282,19 @@ class _Tail:
         self._kept = bytearray()
         self.cut = 0
 
-    def add(self, data: bytes) -> None:
+    def serve(self, descriptor: int) -> bool:
+        """Reads once: all that the pipe holds, and no more, so that what is written without end waits its turn.
+
+        Returns:
+            Whether more may come.
+        """
+        data = os.read(descriptor, MOST_IN_A_PIPE)
         self._kept += data
         surplus = len(self._kept) - KEPT_BYTES
         if surplus > 0:
             del self._kept[:surplus]
             self.cut += surplus
+        return bool(data)
 
     @property
     def text(self) -> str:

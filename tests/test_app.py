@@ -5,18 +5,14 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 
 from penstock.app import PenstockApp
 from penstock.client import HARD_LIMIT_GRACE
-from penstock.errors import ArgumentError, DeclarationError
-from penstock.scheduler.beat import beat_entries
-from penstock.scheduler.schedule import Cron, Every, Schedule, timetable
+from penstock.errors import ArgumentError
 from tasks import webhooks
-from tests import jobs
 
 ROOT = Path(__file__).parent.parent
 
@@ -121,52 +117,3 @@ def test_a_schedule_with_wrong_arguments_is_one_message_and_no_traceback(tmp_pat
         assert ended.returncode == 1
         assert ended.stderr.startswith("penstock: schedule 'retention': tasks.housekeeping.retain")
         assert "Traceback" not in ended.stderr
-
-
-def schedule(**changes: Any) -> Schedule:
-    return Schedule(
-        **{"name": "sums", "task": jobs.add, "when": Every(5), "kwargs": {"left": 1, "right": 2}, **changes}
-    )
-
-
-def test_schedules_become_celerys_own_entries() -> None:
-    entry = beat_entries([schedule(when=Cron("30 2 * * 1-5"))])["sums"]
-    assert entry["task"] == "tests.jobs.add"
-    assert entry["kwargs"] == {"left": 1, "right": 2}
-    assert (entry["schedule"].minute, entry["schedule"].hour) == ({30}, {2})
-    assert entry["schedule"].day_of_week == {1, 2, 3, 4, 5}
-
-
-@pytest.mark.parametrize(
-    ("changes", "complaint"),
-    [
-        ({"kwargs": {"left": 1}}, r"schedule 'sums': tests\.jobs\.add.*missing a required argument: 'right'"),
-        ({"kwargs": {"left": 1, "right": object()}}, "which is not JSON"),
-    ],
-)
-def test_a_schedule_whose_arguments_do_not_fit_its_task_is_refused(changes: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(DeclarationError, match=complaint):
-        timetable((schedule(**changes),))
-
-
-def test_two_schedules_cannot_have_one_name() -> None:
-    with pytest.raises(DeclarationError, match="'sums' is declared twice"):
-        timetable((schedule(),), (schedule(),))
-
-
-@pytest.mark.parametrize("expression", ["", "* * * *", "@daily", "* * * * * *"])
-def test_a_cron_expression_that_has_not_five_fields_is_refused(expression: str) -> None:
-    with pytest.raises(DeclarationError, match="five fields"):
-        Cron(expression)
-
-
-@pytest.mark.parametrize("expression", ["61 * * * *", "* 25 * * *", "x * * * *"])
-def test_a_cron_field_out_of_bounds_is_refused_by_name(expression: str) -> None:
-    with pytest.raises(DeclarationError, match="schedule 'sums'"):
-        beat_entries([schedule(when=Cron(expression))])
-
-
-@pytest.mark.parametrize("seconds", [0, float("inf"), "5"])
-def test_an_interval_that_is_no_time_is_refused(seconds: Any) -> None:
-    with pytest.raises(DeclarationError, match="more than 0"):
-        Every(seconds)

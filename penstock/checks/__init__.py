@@ -21,7 +21,6 @@ from penstock.errors import BrokerUnavailable, LedgerOutdated, LedgerUnavailable
 from penstock.ledger import queries, schema
 from penstock.ledger.session import address, reading
 from penstock.profile import Profile
-from penstock.scheduler.schedule import Schedule
 
 logger = logging.getLogger("penstock")
 T = TypeVar("T")
@@ -83,15 +82,6 @@ def check_queues(queue_of_task: Mapping[str, str], profiles: Iterable[Profile]) 
         return Finding("queues", True, f"{len(queue_of_task)} tasks, served on {', '.join(sorted(served))}")
     listed = ", ".join(f"{task} waits on {queue!r}" for task, queue in orphans.items())
     return Finding("queues", False, f"{listed}, which no profile serves; add the queue to workers/profiles.py")
-
-
-def check_schedules(schedules: Iterable[Schedule]) -> Finding:
-    """Whether every schedule's arguments fit its task."""
-    schedules = list(schedules)
-    problems = [problem for schedule in schedules if (problem := schedule.problem())]
-    if problems:
-        return Finding("schedules", False, f"{'; '.join(problems)}; correct it in schedules/")
-    return Finding("schedules", True, f"{len(schedules)}, each fits its task")
 
 
 def found_revision(database_url: str) -> str | None:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery
-from celery.exceptions import ImproperlyConfigured
 
 from penstock.app import PenstockApp
 from penstock.broker import queues
@@ -21,6 +20,7 @@ from penstock.broker.scripts import Scripts
 from penstock.cli.command import actor
 from penstock.config import BROKER_SCHEMES
 from penstock.errors import LedgerOutdated, LedgerUnavailable, PenstockError
+from penstock.ledger.backend import ledger_url
 from penstock.ledger.queries import add_audit
 from penstock.ledger.session import writing
 
@@ -64,19 +64,6 @@ def _address(app: Celery) -> str:
             "whose broker_url begins with redis:// (celery -A …)"
         )
     return url
-
-
-def ledger_url(app: Celery) -> str | None:
-    """Address of the app's ledger; None when it has none."""
-    from penstock.ledger.backend import LedgerBackend
-
-    if isinstance(app, PenstockApp):
-        return app.settings.database_url
-    try:
-        backend = app.backend
-    except (ImproperlyConfigured, ImportError):
-        return None
-    return backend.as_uri(include_password=True) if isinstance(backend, LedgerBackend) else None
 
 
 def note(app: Celery, action: str, details: Any, done: str) -> None:

@@ -20,16 +20,21 @@ if TYPE_CHECKING:
 @click.command(cls=Command, short_help="Checks that this deployment can run.")
 @click.option("--workers", is_flag=True, help="Asks the running workers instead: do they answer, do they claim?")
 @click.option("--worker", "hostname", metavar="NAME", help="Asks this worker only, as cpu@host; for health probes.")
+@click.option("--beats", is_flag=True, help="Asks for the schedulers instead: is one at work, is nothing overdue?")
+@click.option("--beat", "beat_name", metavar="NAME", help="Asks for this scheduler only, or any on this host.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: passed, and the findings.")
 @click.pass_context
-def check(context: click.Context, workers: bool, hostname: str | None, as_json: bool) -> None:
+def check(
+    context: click.Context, workers: bool, hostname: str | None, beats: bool, beat_name: str | None, as_json: bool
+) -> None:
     """Checks the deployment: settings, Redis and whether it keeps jobs, SQL, tables, queues, schedules.
 
     Starts nothing, writes nothing and takes some seconds at most, so it suits CI and init containers. Each
     line that fails says what to do; one with a ! is a warning, and does not fail the check.
 
     With --workers or --worker it looks at what runs. A worker fails that does not answer, has lost Redis, or
-    has room and claims nothing while jobs wait in its queues.
+    has room and claims nothing while jobs wait in its queues. With --beats or --beat it reads in the ledger who looks
+    after the schedules: a beat fails that has not looked what is due for 20 seconds. Redis is not asked.
 
     Exit code: 0 when everything passed, 1 otherwise.
 
@@ -37,11 +42,18 @@ def check(context: click.Context, workers: bool, hostname: str | None, as_json: 
     Examples:
       celery -A workers check && celery -A workers worker
       celery -A workers check --worker cpu@$HOSTNAME
+      celery -A workers check --beat $HOSTNAME
     """
+    from penstock.checks.schedules import check_beats
     from penstock.cli.output import console_of, print_json
 
     app = app_of(context)
-    findings = _workers(app, hostname) if workers or hostname else _findings(app)
+    if workers or hostname:
+        findings = _workers(app, hostname)
+    elif beats or beat_name:
+        findings = check_beats(app.settings.database_url, beat_name)
+    else:
+        findings = _findings(app)
     passed = all(finding.passed for finding in findings)
     if as_json:
         print_json({"passed": passed, "findings": [asdict(finding) for finding in findings]})
@@ -60,8 +72,20 @@ def _findings(app: PenstockApp) -> list[Finding]:
         Finding("settings", True, f"var folder {settings.var}, time zone {settings.timezone}"),
         *checks.check_servers(settings),
         _queues(app),
-        checks.check_schedules(app.schedules),
+        *_schedules(app),
     ]
+
+
+def _schedules(app: PenstockApp) -> list[Finding]:
+    from penstock.checks.finding import Finding
+    from penstock.checks.schedules import check_schedules
+    from penstock.scheduler.declarations import declared_by
+
+    try:
+        app.loader.import_default_modules()
+        return check_schedules(declared_by(app), app.tasks)
+    except (PenstockError, ImportError) as error:
+        return [Finding("schedules", False, str(error))]
 
 
 def _workers(app: PenstockApp, hostname: str | None) -> list[Finding]:

@@ -117,8 +117,8 @@ def booked_app_of(context: click.Context) -> PenstockApp:
         PenstockError: its results are not in the ledger.
     """
     from penstock.app import PenstockApp
-    from penstock.cli.broker import ledger_url
     from penstock.config import Settings
+    from penstock.ledger.backend import ledger_url
 
     app = any_app_of(context)
     if isinstance(app, PenstockApp):

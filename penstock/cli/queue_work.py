@@ -15,7 +15,7 @@ from penstock.broker import queues
 from penstock.broker.queues import QueueStatus
 from penstock.broker.scripts import Scripts
 from penstock.broker.unacked import unacked_size
-from penstock.cli.broker import broker_of, known_queues, ledger_url, note, options_of, require_known
+from penstock.cli.broker import broker_of, known_queues, note, options_of, require_known
 from penstock.cli.command import actor
 from penstock.cli.ending import cancel_messages
 from penstock.cli.output import print_json
@@ -23,6 +23,7 @@ from penstock.cli.payload import decode, payload_as_json
 from penstock.cli.queue_table import print_peeked
 from penstock.cli.wording import counted, distance, one_line
 from penstock.ledger import queries
+from penstock.ledger.backend import ledger_url
 from penstock.ledger.session import reading
 
 

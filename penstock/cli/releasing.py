@@ -13,12 +13,13 @@ from celery import Celery
 from penstock.broker.release import Released, live_workers, release_all
 from penstock.broker.scripts import Scripts
 from penstock.broker.unacked import adopt_unacked, unacked_size
-from penstock.cli.broker import broker_of, lease_seconds, ledger_url, note, options_of, served_queues
+from penstock.cli.broker import broker_of, lease_seconds, note, options_of, served_queues
 from penstock.cli.entries import bring_to_ledger
 from penstock.cli.output import print_json
 from penstock.cli.wording import counted, one_line
 from penstock.engine.keeping.relay import publish_for_good
 from penstock.errors import PenstockError
+from penstock.ledger.backend import ledger_url
 
 LOOK_SECONDS = 0.5
 REPLY_SECONDS = 2.0

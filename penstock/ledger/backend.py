@@ -17,7 +17,7 @@ from typing import Any
 from celery import signals, states
 from celery.app.task import Context
 from celery.backends.base import BaseBackend
-from celery.exceptions import TaskRevokedError
+from celery.exceptions import ImproperlyConfigured, TaskRevokedError
 from kombu.exceptions import EncodeError
 
 from penstock.errors import UnserialisableResult
@@ -328,3 +328,12 @@ def _on_postrun(task: Any = None, state: str | None = None, retval: Any = None, 
     silent = state in (states.IGNORED, states.REJECTED)
     if silent and isinstance(task.backend, LedgerBackend) and not task.request.is_eager:
         task.backend.record_silent_end(task.request, state or "", retval)
+
+
+def ledger_url(app: Any) -> str | None:
+    """Address of the ledger that an application's results go to; None when they go elsewhere."""
+    try:
+        backend = app.backend
+    except (ImproperlyConfigured, ImportError):
+        return None
+    return backend.as_uri(include_password=True) if isinstance(backend, LedgerBackend) else None

@@ -62,6 +62,8 @@ def put(connection: Connection, messages: Sequence[FollowUp]) -> None:
     Raises:
         OutboxError: the database has no outbox, or has one of these messages in it already. The transaction can go on.
     """
+    if not messages:
+        return
     _require_ledger(connection)
     now = datetime.now(UTC)
     rows = [_columns(message, now) for message in messages]

@@ -17,12 +17,14 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, f
 from penstock.job import FINAL, State
 from penstock.ledger.session import writing
 from penstock.ledger.tables import (
+    FireState,
     Resolution,
     audit,
     counted,
     counters,
     dead_letters,
     failure_hours,
+    fires,
     groups,
     jobs,
     outbox,
@@ -158,6 +160,12 @@ def _delete_groups(connection: Connection, before: datetime, limit: int) -> int:
     return _delete(connection, groups, groups.c.created_at < before, limit, groups.c.created_at)
 
 
+def _delete_fires(connection: Connection, before: datetime, limit: int) -> int:
+    """Those that nothing is expected of: what waits has no job yet, and of what is followed somebody awaits the end."""
+    settled = and_(fires.c.state != FireState.WAITING.value, ~fires.c.is_followed)
+    return _delete(connection, fires, and_(fires.c.decided_at < before, settled), limit, fires.c.decided_at)
+
+
 def _delete_audit(connection: Connection, before: datetime, limit: int) -> int:
     return _delete(connection, audit, audit.c.at < before, limit, audit.c.at)
 
@@ -173,6 +181,7 @@ _THINGS: dict[Thing, Callable[[Connection, datetime, int], int]] = {
     Thing.LETTERS: _delete_letters,
     Thing.COUNTERS: _delete_counters,
     Thing.GROUPS: _delete_groups,
+    Thing.FIRES: _delete_fires,
     Thing.AUDIT: _delete_audit,
 }
 

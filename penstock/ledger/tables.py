@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -69,6 +70,29 @@ class Resolution(StrEnum):
 
     REPLAYED = "replayed"
     DISCARDED = "discarded"
+
+
+class FireState(StrEnum):
+    """What has become of a planned time of a schedule."""
+
+    FIRED = "fired"
+    """It has a job."""
+    WAITING = "waiting"
+    """It starts, or is skipped, when an earlier job has ended."""
+    SKIPPED = "skipped"
+    """A rule of its schedule has left it out."""
+    MISSED = "missed"
+    """It should have started a job, and nobody was there in time, or none could be made."""
+
+
+class Origin(StrEnum):
+    """Where a fire comes from."""
+
+    PLANNED = "planned"
+    TRIGGERED = "triggered"
+    """Somebody started it by hand; its time is that of the command."""
+    BACKFILLED = "backfilled"
+    """Somebody had a past time made up for."""
 
 
 class PlainText(TypeDecorator[str]):
@@ -256,6 +280,72 @@ failure_hours = Table(
     # One of them, as a rule the last; its row may have been deleted since.
     _id("job_id", nullable=False),
     Index(None, "hour"),
+)
+
+# When tasks start: the declared ones, and those that were added at run time.
+schedules = Table(
+    "schedules",
+    metadata,
+    _id("name", primary_key=True),
+    # Of the timetable: cron, interval, …; celery: an object that only who declares it can ask.
+    Column("kind", String(16), nullable=False),
+    # As `penstock.scheduler.Schedule.words` makes it.
+    Column("definition", JSON, nullable=False),
+    # Another number with each other definition.
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    # The application in whose declarations it is; empty: it was added at run time.
+    Column("declared_by", String(255)),
+    # The next planned time that nothing is decided of, and when it is to be decided, jitter included.
+    Column("planned_at", UTCDateTime),
+    Column("due_at", UTCDateTime),
+    # The planned time of the last fire that has started a job.
+    Column("previous_at", UTCDateTime),
+    # How many planned times have started a job or wait to, and how many jobs have failed in a row.
+    Column("fires", Integer, nullable=False, server_default=text("0")),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("paused_at", UTCDateTime),
+    Column("paused_by", String(255)),
+    Column("pause_note", PlainText),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("updated_at", UTCDateTime, nullable=False),
+    CheckConstraint("(planned_at IS NULL) = (due_at IS NULL)", name="planned_is_due"),
+    CheckConstraint("(paused_at IS NULL) = (paused_by IS NULL)", name="paused_has_time"),
+    _partial("due_at", where="due_at IS NOT NULL"),
+)
+
+# What has become of each planned time, each once: the primary key is what makes a fire exactly one. They outlive their
+# schedules.
+fires = Table(
+    "fires",
+    metadata,
+    _id("schedule", primary_key=True),
+    Column("planned_at", UTCDateTime, primary_key=True),
+    Column("origin", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    # Why it was skipped or missed, or waits.
+    Column("reason", PlainText),
+    _id("job_id"),
+    Column("decided_at", UTCDateTime, nullable=False),
+    # Its job's end is waited for, because the schedule has rules about that.
+    Column("is_followed", Boolean(create_constraint=False), nullable=False),
+    CheckConstraint(_one_of("state", FireState), name="state"),
+    CheckConstraint(_one_of("origin", Origin), name="origin"),
+    CheckConstraint("(state = 'fired') = (job_id IS NOT NULL)", name="fired_has_job"),
+    CheckConstraint("state = 'fired' OR reason IS NOT NULL", name="others_have_reason"),
+    CheckConstraint("state = 'fired' OR NOT is_followed", name="followed_has_job"),
+    Index(None, "decided_at"),
+    _partial("schedule", where="is_followed"),
+    _partial("schedule", "planned_at", where="state = 'waiting'"),
+    _partial("job_id", where="job_id IS NOT NULL"),
+)
+
+# Schedulers, and when each has last looked what is due.
+beats = Table(
+    "beats",
+    metadata,
+    _id("name", primary_key=True),
+    Column("started_at", UTCDateTime, nullable=False),
+    Column("seen_at", UTCDateTime, nullable=False),
 )
 
 audit = Table(

@@ -23,7 +23,7 @@ from penstock.embedded import prepared_system
 from penstock.errors import BrokerUnavailable, LedgerOutdated, PenstockError
 from penstock.ledger import schema
 from penstock.profile import Profile
-from penstock.scheduler.schedule import Every, Schedule
+from penstock.scheduler import Every, Schedule
 from tests import jobs as tasks
 from tests.cli.conftest import run_with
 from tests.embedded.owner import variables
@@ -314,7 +314,7 @@ def test_a_plain_celery_task_waits_on_the_default_queue(quick_environment: dict[
 
 
 def test_a_schedule_whose_arguments_do_not_fit_is_named(quick_environment: dict[str, str]) -> None:
-    wrong = Schedule(name="nightly", task=tasks.add, when=Every(60), kwargs={"left": 1})
+    wrong = Schedule(name="nightly", task=tasks.add.name, when=Every(60), kwargs={"left": 1})
     found = findings(deployed(quick_environment, schedules=(wrong,)))
     assert not found["schedules"]["passed"]
     assert "'nightly'" in found["schedules"]["text"]

@@ -75,8 +75,9 @@ def pings_its_own_node(compose: Compose) -> Iterator[str]:
             continue
         if not node.endswith("@%h"):
             yield f"{name}: two containers would have the node name {node}"
-        host = node.replace("%h", "$$HOSTNAME")
-        question = "check --worker" if "worker" in words else "inspect ping -d"
+        # A scheduler's row in the ledger names its process, so it is asked for by its host.
+        host = node.replace("%h", "$$HOSTNAME") if "worker" in words else "$$HOSTNAME"
+        question = "check --worker" if "worker" in words else "check --beat"
         asked = f'celery -A workers {question} "{host}"'
         if service["healthcheck"]["test"] != ["CMD-SHELL", asked]:
             yield f"{name}: the health check is not {asked}"
@@ -112,15 +113,16 @@ def can_have_many_workers(compose: Compose) -> Iterator[str]:
         yield from (f"{name}: {key} hinders --scale" for key in once)
 
 
-def has_one_beat(compose: Compose) -> Iterator[str]:
-    """One service runs beat, and its container's name keeps Compose from starting a second."""
+def has_two_beats(compose: Compose) -> Iterator[str]:
+    """One service runs beat, in two containers, so that one may die while the other goes on."""
     beats = [(name, service) for name, service in services(compose) if command(service)[3:4] == ["beat"]]
     if len(beats) != 1:
         yield f"{len(beats)} services run beat"
     for name, service in beats:
-        if "container_name" not in service or service.get("deploy", {}).get("replicas", 1) != 1:
-            yield f"{name}: can be scaled"
-    yield from (f"{name}: runs beat as well" for name, service in workers(compose) if "-B" in command(service))
+        if "container_name" in service:
+            yield f"{name}: cannot be scaled"
+        if service.get("deploy", {}).get("replicas", 1) < 2:
+            yield f"{name}: is the only one"
 
 
 def names_versions(compose: Compose) -> Iterator[str]:
@@ -201,7 +203,7 @@ RULES = (
     keeps_its_ports_to_itself,
     publishes_flower_where_it_listens,
     can_have_many_workers,
-    has_one_beat,
+    has_two_beats,
     names_versions,
     drains_before_it_is_killed,
     starts_in_order,

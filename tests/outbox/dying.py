@@ -3,11 +3,12 @@
 import sys
 from datetime import UTC, datetime
 
-from penstock.engine.keeping.relay import Relay, outgoing
+from penstock.engine.keeping.relay import Relay
 from penstock.job import State
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.records import Record, Step
 from penstock.ledger.rows import Delivery, Outcome
+from penstock.outbox import outgoing
 from tests.outbox.ground import follow_up, ward
 
 

@@ -5,8 +5,7 @@ import sys
 
 import pytest
 
-from penstock.scheduler.beat import beat_entries
-from penstock.scheduler.schedule import Cron, Every, Schedule
+from penstock.scheduler import Cron, Every, Schedule
 from schedules import TIMETABLE
 
 
@@ -15,20 +14,20 @@ def named(name: str) -> Schedule:
 
 
 @pytest.mark.parametrize("schedule", TIMETABLE, ids=lambda schedule: schedule.name)
-def test_a_schedule_fits_its_task_and_beat_can_read_it(schedule: Schedule) -> None:
+def test_a_schedule_fits_its_task_and_schedulers_can_read_it(schedule: Schedule) -> None:
     assert schedule.problem() is None
-    assert beat_entries([schedule])[schedule.name]["task"] == schedule.task.name
+    assert Schedule.of(schedule.name, schedule.words()) == schedule
 
 
 def test_the_sales_report_starts_every_night_at_two() -> None:
-    assert (named("nightly sales").task.name, named("nightly sales").when) == ("tasks.sales.nightly", Cron("0 2 * * *"))
+    assert (named("nightly sales").task, named("nightly sales").when) == ("tasks.sales.nightly", Cron("0 2 * * *"))
 
 
 def test_the_heart_beats_often_and_old_beats_are_swept_away() -> None:
     heartbeat, retention = named("heartbeat"), named("retention")
     assert isinstance(heartbeat.when, Every)
     assert heartbeat.when.seconds <= 10
-    assert retention.kwargs == {"days_by_task": {heartbeat.task.name: 1}}
+    assert retention.kwargs == {"days_by_task": {heartbeat.task: 1}}
 
 
 def test_importing_the_timetable_does_not_load_celery() -> None:

@@ -15,6 +15,7 @@ def load(**variables: str) -> TaskSettings:
 def test_by_default_nothing_is_allowed() -> None:
     settings = load()
     assert (settings.egress_allow, settings.shell_allow, settings.databases) == ((), {}, {})
+    assert settings.shell_environment == frozenset()
 
 
 def test_every_problem_is_reported_at_once() -> None:
@@ -62,3 +63,40 @@ def test_two_commands_of_one_name_are_refused(tmp_path: Path) -> None:
     program.chmod(0o755)
     with pytest.raises(SettingsError, match="have the same name"):
         load(SHELL_ALLOW=f"sh,{program}")
+
+
+def test_variables_of_commands_are_named_one_by_one() -> None:
+    assert load(SHELL_ENVIRONMENT="PGDATABASE, BACKUP_TARGET").shell_environment == {"PGDATABASE", "BACKUP_TARGET"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LD_PRELOAD",
+        "DYLD_INSERT_LIBRARIES",
+        "PATH",
+        "HOME",
+        "BASH_ENV",
+        "ENV",
+        "IFS",
+        "PYTHONPATH",
+        "PERL5OPT",
+        "GIT_SSH",
+    ],
+)
+def test_a_variable_that_makes_a_command_run_other_code_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"TASKS_SHELL_ENVIRONMENT: {name} can make a command run other code"):
+        load(SHELL_ENVIRONMENT=f"PGDATABASE,{name}")
+
+
+@pytest.mark.parametrize(
+    "name", ["PATHS", "ENVIRONMENT", "BACKUP_PATH", "RSYNC_PASSWORD", "TZ", "PGPASSFILE", "http_proxy"]
+)
+def test_a_variable_that_only_looks_alike_is_allowed(name: str) -> None:
+    assert load(SHELL_ENVIRONMENT=name).shell_environment == {name}
+
+
+@pytest.mark.parametrize("name", ["TARGET=x", "1ST", "A B", "Ä", "-"])
+def test_what_is_no_name_of_a_variable_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="is no name of a variable"):
+        load(SHELL_ENVIRONMENT=name)

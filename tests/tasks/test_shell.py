@@ -15,7 +15,8 @@ from tests.live import wait_for
 
 @pytest.fixture(autouse=True)
 def _allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TASKS_SHELL_ALLOW", "sh,echo,cat,env,sleep,printf")
+    monkeypatch.setenv("TASKS_SHELL_ALLOW", "sh,echo,cat,env,sleep,printf,head,wc")
+    monkeypatch.setenv("TASKS_SHELL_ENVIRONMENT", "TARGET,LANG")
 
 
 def sh(script: str, **options: object) -> dict[str, object]:
@@ -69,6 +70,12 @@ def test_a_command_that_is_not_allowed_is_refused(command: str) -> None:
         ({"accept": 0}, "accept="),
         ({"accept": [256]}, "accept="),
         ({"accept": [-9]}, "accept="),
+        ({"stdin": b"x"}, "stdin: a text"),
+        ({"stdin": "\ud800"}, "stdin: a text"),
+        ({"stdin": "ä" * (shell.MOST_INPUT_BYTES // 2) + "x"}, "stdin: 65,537 bytes"),
+        ({"environment": ["TARGET=x"]}, "environment: texts"),
+        ({"environment": {"TARGET": 1}}, "environment: texts"),
+        ({"environment": {"TARGET": "a\x00b"}}, "environment: texts"),
     ],
 )
 def test_bad_input_is_refused(options: dict[str, object], complaint: str) -> None:
@@ -118,6 +125,60 @@ def test_standard_input_is_closed() -> None:
         os.dup2(before, 0)
         for descriptor in (reading, writing, before):
             os.close(descriptor)
+
+
+def test_a_command_reads_what_it_is_given() -> None:
+    assert run("cat", stdin="one\ntwo ä\n")["stdout"] == "one\ntwo ä\n"
+
+
+def test_an_empty_input_is_a_closed_one() -> None:
+    assert run("cat", stdin="", timeout_seconds=5)["stdout"] == ""
+
+
+def test_as_much_as_may_be_given_arrives_while_the_command_writes_more_than_a_pipe_holds() -> None:
+    result = sh("head -c 200000 /dev/zero; wc -c >&2", stdin="x" * shell.MOST_INPUT_BYTES, timeout_seconds=10)
+    assert (str(result["stderr"]).strip(), result["stdout_cut"]) == (str(shell.MOST_INPUT_BYTES), 200_000 - 65_536)
+
+
+def test_a_command_that_does_not_read_its_input_is_not_waited_for() -> None:
+    assert run("echo", ["done"], stdin="x" * shell.MOST_INPUT_BYTES, timeout_seconds=5)["stdout"] == "done\n"
+
+
+def test_a_command_that_closes_its_input_early_goes_on() -> None:
+    script = "head -c 1; exec <&-; sleep 0.2; echo ' and on'"
+    assert sh(script, stdin="x" * shell.MOST_INPUT_BYTES, timeout_seconds=5)["stdout"] == "x and on\n"
+
+
+def test_a_full_pipe_that_nobody_reads_costs_no_time_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more than any pipe holds, so that some of it stays with us."""
+    monkeypatch.setattr(shell, "MOST_INPUT_BYTES", 4 * shell.MOST_INPUT_BYTES)
+    before = time.process_time()
+    with pytest.raises(CommandTimedOut):
+        run("sleep", ["60"], timeout_seconds=0.5, stdin="x" * shell.MOST_INPUT_BYTES)
+    assert time.process_time() - before < 0.25
+
+
+def test_an_allowed_variable_reaches_the_command() -> None:
+    assert "TARGET=a b" in run("env", environment={"TARGET": "a b"})["stdout"].splitlines()
+
+
+def test_an_allowed_variable_replaces_the_usual_one() -> None:
+    lines = run("env", environment={"LANG": "de_DE.UTF-8"})["stdout"].splitlines()
+    assert [line for line in lines if line.startswith("LANG=")] == ["LANG=de_DE.UTF-8"]
+
+
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "PATH", "HOME", "target", "", "TARGET=x"])
+def test_a_variable_that_is_not_allowed_is_refused_before_anything_starts(name: str, tmp_path: Path) -> None:
+    complaint = r"is not allowed \(allowed: LANG, TARGET\); add it to TASKS_SHELL_ENVIRONMENT"
+    with pytest.raises(CommandNotAllowed, match=complaint):
+        sh(f"touch {tmp_path}/started", environment={name: "x"})
+    assert not (tmp_path / "started").exists()
+
+
+def test_by_default_no_variable_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TASKS_SHELL_ENVIRONMENT")
+    with pytest.raises(CommandNotAllowed, match=r"'TARGET' is not allowed \(allowed: none\)"):
+        run("env", environment={"TARGET": "x"})
 
 
 def test_the_environment_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

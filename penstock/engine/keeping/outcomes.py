@@ -33,11 +33,12 @@ from penstock.engine.keeping.books import (
     Plains,
     Written,
 )
-from penstock.engine.keeping.relay import Relay, outgoing
+from penstock.engine.keeping.relay import Relay
 from penstock.engine.keeping.settle import NOTHING_TO_DO, Settle
 from penstock.ledger.delivery import claim_token
 from penstock.ledger.recording.plain import SUCCEEDED
 from penstock.ledger.records import FollowUp, Record, Step, Verdict
+from penstock.outbox import outgoing
 
 READ_BYTES = 1 << 12
 SLICE = 500

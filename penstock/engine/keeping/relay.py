@@ -20,14 +20,13 @@ from redis.exceptions import RedisError
 from sqlalchemy import Connection
 
 from penstock.broker.connection import connect
-from penstock.broker.scripts import Outgoing, Scripts
+from penstock.broker.scripts import Scripts
 from penstock.engine.keeping import Ward
 from penstock.errors import PenstockError
 from penstock.ledger import outbox
 from penstock.ledger.listening import Listener, listen
-from penstock.ledger.records import FollowUp
 from penstock.ledger.session import own_connection, translated
-from penstock.message import sealed
+from penstock.outbox import outgoing
 
 logger = logging.getLogger("penstock.keeper")
 ANSWER_SECONDS = 1.0
@@ -260,21 +259,3 @@ class Relay(threading.Thread):
         if changed != self._server_changed:
             self._server_changed, self._hurries = changed, True
             self._compared, self._compare_at = 0, 0.0
-
-
-def outgoing(message: FollowUp, tag: str) -> Outgoing:
-    """A message of the outbox as Redis takes it.
-
-    Args:
-        tag: the delivery tag, which no other publication has.
-    """
-    return Outgoing(
-        key=message.key,
-        queue=message.queue,
-        step=message.step,
-        due_ms=int(message.due.timestamp() * 1000) if message.due else 0,
-        job_id=message.job_id,
-        # A retry and what replaces a job come under its id, with a key of their own.
-        is_new=message.key == message.job_id,
-        raw=sealed(message.payload, tag),
-    )

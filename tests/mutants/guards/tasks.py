@@ -43,10 +43,26 @@ GUARDS = (
     Guard(
         name="command-sees-no-secrets",
         file=SHELL,
-        text='            env={**ENVIRONMENT, "HOME": str(Path.home())},\n',
-        replacement='            env={**os.environ, "HOME": str(Path.home())},\n',
+        text='            env={**ENVIRONMENT, "HOME": str(Path.home()), **further},\n',
+        replacement='            env={**os.environ, "HOME": str(Path.home()), **further},\n',
         test=f"{ON_SHELL}::test_the_environment_holds_no_secret",
         why="A command finds the passwords of the worker in its environment.",
+    ),
+    Guard(
+        name="command-variables-are-allowed-by-name",
+        file=SHELL,
+        text="        if name not in settings.shell_environment:\n",
+        replacement="        if False:\n",
+        test=f"{ON_SHELL}::test_a_variable_that_is_not_allowed_is_refused_before_anything_starts",
+        why="A job sets LD_PRELOAD, and runs what no list allows.",
+    ),
+    Guard(
+        name="no-variable-subverts-a-command",
+        file="tasks/config.py",
+        text="        if SUBVERTING.fullmatch(name):\n",
+        replacement="        if False:\n",
+        test="tests/tasks/test_config.py::test_a_variable_that_makes_a_command_run_other_code_is_refused",
+        why="A deployment allows a variable by which every allowed command runs other code.",
     ),
     Guard(
         name="credentials-for-one-user",

@@ -1,0 +1,203 @@
+"""Every statement on fires, one function each. The caller brings the transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, case, exists, func, or_, select, tuple_, update
+
+from penstock.job import FINAL, State
+from penstock.ledger.many import insert_many
+from penstock.ledger.recording.among import among
+from penstock.ledger.tables import FireState as FireState
+from penstock.ledger.tables import Origin as Origin
+from penstock.ledger.tables import fires, jobs, outbox
+
+FINAL_STATES = sorted(state.value for state in FINAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FireRow:
+    """What has become of one planned time."""
+
+    schedule: str
+    planned_at: datetime
+    origin: Origin
+    state: FireState
+    reason: str | None = None
+    job_id: str | None = None
+    decided_at: datetime
+    is_followed: bool = False
+
+    def columns(self) -> dict[str, Any]:
+        """The values as columns of ``fires``."""
+        return {**vars(self), "origin": self.origin.value, "state": self.state.value}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job of a fire whose end was waited for."""
+
+    schedule: str
+    planned_at: datetime
+    job_id: str
+    state: State | None
+    """None: there is no row of it any more."""
+    error: str | None
+
+
+def insert(connection: Connection, rows: Sequence[FireRow]) -> set[tuple[str, datetime]]:
+    """Inserts fires; the (schedule, planned time) of those that were not there.
+
+    The primary key decides: of all who want to insert the same fire, one has it, whoever they are.
+    """
+    return {(name, at) for name, at in insert_many(connection, fires, [row.columns() for row in rows])}
+
+
+def _has_open_job(fire: FromClause = fires) -> ColumnElement[bool]:
+    """Whether a fire's job has not ended.
+
+    One statement sees both sides of a job's end: it takes the job out of the outbox in the transaction in which its row
+    becomes final. A job that waits has no row, but is in the outbox.
+    """
+    waits = exists().where(outbox.c.job_id == fire.c.job_id).correlate(fire)
+    runs = exists().where(jobs.c.id == fire.c.job_id, jobs.c.state.not_in(FINAL_STATES)).correlate(fire)
+    return or_(waits, runs)
+
+
+def busy(connection: Connection, schedules: Collection[str]) -> set[str]:
+    """Those of the schedules that have a job that has not ended."""
+    followed = and_(fires.c.is_followed, among(connection, fires.c.schedule, schedules))
+    return set(connection.execute(select(fires.c.schedule).distinct().where(followed, _has_open_job())).scalars())
+
+
+def waiting(connection: Connection, schedules: Collection[str]) -> dict[str, int]:
+    """How many planned fires of each schedule wait; those without any are left out. Backfilled ones have no overlap."""
+    waits = and_(_waits(Origin.PLANNED), among(connection, fires.c.schedule, schedules))
+    counts = select(fires.c.schedule, func.count()).where(waits).group_by(fires.c.schedule)
+    return {name: int(count) for name, count in connection.execute(counts)}
+
+
+def ended(connection: Connection, limit: int) -> list[Ended]:
+    """Fires whose job has ended and that nobody has noted so far, the oldest first."""
+    columns = (fires.c.schedule, fires.c.planned_at, fires.c.job_id, jobs.c.state, jobs.c.error_type)
+    both = fires.join(jobs, jobs.c.id == fires.c.job_id, isouter=True)
+    rows = select(*columns).select_from(both).where(fires.c.is_followed, ~_has_open_job())
+    found = connection.execute(rows.order_by(fires.c.planned_at).limit(limit))
+    return [Ended(name, at, id, State(state) if state else None, error) for name, at, id, state, error in found]
+
+
+def follow_no_more(connection: Connection, noted: Sequence[Ended]) -> list[Ended]:
+    """Notes their ends; those that nobody had noted."""
+    keys = [(each.schedule, each.planned_at) for each in noted]
+    these = and_(fires.c.is_followed, tuple_(fires.c.schedule, fires.c.planned_at).in_(keys))
+    done = update(fires).where(these).values(is_followed=False).returning(fires.c.schedule, fires.c.planned_at)
+    first = {tuple(row) for row in connection.execute(done)}
+    return [each for each, key in zip(noted, keys, strict=True) if key in first]
+
+
+def free_with_waiting(connection: Connection, limit: int) -> list[str]:
+    """Schedules that have fires that wait, and no job that has not ended."""
+    other = fires.alias()
+    still = exists().where(other.c.schedule == fires.c.schedule, other.c.is_followed, _has_open_job(other))
+    names = select(fires.c.schedule).distinct().where(fires.c.state == FireState.WAITING.value, ~still)
+    return list(connection.execute(names.limit(limit)).scalars())
+
+
+def with_waiting(connection: Connection) -> dict[str, bool]:
+    """Schedules that have fires that wait, and whether planned ones are among them."""
+    planned = func.max(case((fires.c.origin == Origin.PLANNED.value, 1), else_=0))
+    names = select(fires.c.schedule, planned).where(_waits()).group_by(fires.c.schedule)
+    return {name: bool(has_planned) for name, has_planned in connection.execute(names)}
+
+
+def waiting_of(connection: Connection, schedule: str, limit: int | None = None) -> list[FireRow]:
+    """The fires of a schedule that wait, in the order of their times."""
+    waits = (fires.c.schedule == schedule, fires.c.state == FireState.WAITING.value)
+    rows = select(fires).where(*waits).order_by(fires.c.planned_at).limit(limit)
+    return [fire_of(row) for row in connection.execute(rows)]
+
+
+def open_jobs(connection: Connection, schedule: str) -> list[str]:
+    """Jobs of a schedule that have not ended, as far as they are followed."""
+    rows = select(fires.c.job_id).where(fires.c.schedule == schedule, fires.c.is_followed, _has_open_job())
+    return [id for id in connection.execute(rows.order_by(fires.c.planned_at)).scalars() if id]
+
+
+def decide(connection: Connection, row: FireRow) -> bool:
+    """Decides on a fire that waits; whether nobody had."""
+    key = (fires.c.schedule == row.schedule, fires.c.planned_at == row.planned_at)
+    waits = update(fires).where(*key, fires.c.state == FireState.WAITING.value)
+    return connection.execute(waits.values(row.columns())).rowcount == 1
+
+
+def _waits(*origins: Origin) -> ColumnElement[bool]:
+    from_there = fires.c.origin.in_([origin.value for origin in origins or Origin])
+    return and_(fires.c.state == FireState.WAITING.value, from_there)
+
+
+def skip_waiting(
+    connection: Connection, schedules: Collection[str], reason: str, now: datetime, *origins: Origin
+) -> int:
+    """Skips fires of the schedules that wait, those of some origins or all; how many."""
+    waits = and_(_waits(*origins), among(connection, fires.c.schedule, schedules))
+    skipped = {"state": FireState.SKIPPED.value, "reason": reason, "decided_at": now}
+    return connection.execute(update(fires).where(waits).values(skipped)).rowcount
+
+
+def replace(connection: Connection, row: FireRow) -> bool:
+    """Puts a fire in the place of one that was skipped or missed, or where there was none; whether it did."""
+    if insert(connection, [row]):
+        return True
+    key = (fires.c.schedule == row.schedule, fires.c.planned_at == row.planned_at)
+    undone = fires.c.state.in_([FireState.SKIPPED.value, FireState.MISSED.value])
+    return connection.execute(update(fires).where(*key, undone).values(row.columns())).rowcount == 1
+
+
+def list_fires(
+    connection: Connection, schedule: str, limit: int, *, state: FireState | None = None, before: datetime | None = None
+) -> list[FireRow]:
+    """Fires of a schedule, the newest planned time first.
+
+    Args:
+        before: only those planned before it.
+    """
+    rows = select(fires).where(fires.c.schedule == schedule)
+    if state is not None:
+        rows = rows.where(fires.c.state == state.value)
+    if before is not None:
+        rows = rows.where(fires.c.planned_at < before)
+    return [fire_of(row) for row in connection.execute(rows.order_by(fires.c.planned_at.desc()).limit(limit))]
+
+
+def counts(connection: Connection, schedule: str) -> dict[FireState, int]:
+    """How many fires of a schedule are in each state."""
+    rows = select(fires.c.state, func.count()).where(fires.c.schedule == schedule).group_by(fires.c.state)
+    return {FireState(state): count for state, count in connection.execute(rows)}
+
+
+def fire_of_job(connection: Connection, job_id: str) -> FireRow | None:
+    """The fire that has started a job."""
+    row = connection.execute(select(fires).where(fires.c.job_id == job_id).limit(1)).one_or_none()
+    return fire_of(row) if row else None
+
+
+def fired_before(connection: Connection, schedule: str, planned_at: datetime) -> datetime | None:
+    """The last planned time before that has started a job; what was triggered by hand has no planned time."""
+    fired = (fires.c.schedule == schedule, fires.c.planned_at < planned_at, fires.c.state == FireState.FIRED.value)
+    latest = (
+        select(fires.c.planned_at)
+        .where(*fired, fires.c.origin != Origin.TRIGGERED.value)
+        .order_by(fires.c.planned_at.desc())
+        .limit(1)
+    )
+    return connection.execute(latest).scalar_one_or_none()
+
+
+def fire_of(row: Any) -> FireRow:
+    """A row of ``fires`` with all its columns."""
+    values = dict(row._mapping)
+    return FireRow(**{**values, "origin": Origin(values["origin"]), "state": FireState(values["state"])})

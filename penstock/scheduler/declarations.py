@@ -1,0 +1,187 @@
+"""Rows from declarations: what an application declares is what the ledger has, and what was added by hand stays."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from penstock.errors import DeclarationError, UnserialisableResult
+from penstock.ledger import fires, outbox, schedules
+from penstock.ledger.fires import FireRow, FireState, Origin
+from penstock.ledger.schedules import ScheduleRow
+from penstock.ledger.session import encode_json
+from penstock.scheduler.firing import decide, standing_of, write
+from penstock.scheduler.foreign import Foreign, from_celery
+from penstock.scheduler.schedule import Schedule
+
+logger = logging.getLogger("penstock.beat")
+REMOVED = "its schedule was taken away"
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What has changed, by name."""
+
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+
+
+def declared_by(app: Any) -> list[Schedule]:
+    """The schedules that an application declares: ours, and the entries of Celery's ``beat_schedule``.
+
+    Raises:
+        DeclarationError: two have one name, or an entry makes no sense.
+    """
+    zone = zone_name(app)
+    ours = [each.in_zone(zone) for each in getattr(app, "schedules", ())]
+    theirs = [from_entry(name, entry).in_zone(zone) for name, entry in (app.conf.beat_schedule or {}).items()]
+    if twice := sorted({each.name for each in ours} & {each.name for each in theirs}):
+        raise DeclarationError(f"schedule {twice[0]!r} is declared twice: as ours, and in beat_schedule")
+    for each in (*ours, *theirs):
+        if isinstance(each.when, Foreign):
+            each.when.belong_to(app)
+    return ours + theirs
+
+
+def zone_name(app: Any) -> str:
+    """The zone of schedules that name none."""
+    return str(app.conf.timezone or "UTC")
+
+
+def from_entry(name: str, entry: Any) -> Schedule:
+    """The schedule that an entry of ``beat_schedule`` means; as with Celery's beat, its jobs may overlap.
+
+    Raises:
+        DeclarationError: it has no task, or no schedule, or something that cannot be stored.
+    """
+    if isinstance(entry.get("schedule"), str) or not isinstance(entry.get("task"), str):
+        raise DeclarationError(f"beat_schedule {name!r}: give it a 'task' and a 'schedule'")
+    try:
+        when = from_celery(entry.get("schedule"))
+        encode_json([entry.get("args"), entry.get("kwargs"), entry.get("options")])
+    except (DeclarationError, UnserialisableResult) as error:
+        raise DeclarationError(f"beat_schedule {name!r}: {error}") from None
+    return Schedule(
+        name=name,
+        task=entry["task"],
+        when=when,
+        args=tuple(entry.get("args") or ()),
+        kwargs=dict(entry.get("kwargs") or {}),
+        options=dict(entry.get("options") or {}),
+        overlap="allow",
+        is_template=False,
+    )
+
+
+def reconcile(connection: Connection, app: Any, declared: Iterable[Schedule]) -> Reconciled:
+    """Makes the ledger have what the application declares, in one transaction with the caller's.
+
+    Fires that were due before a change of the timetable end by the old one. A schedule of the same name that was added
+    by hand becomes the application's.
+    """
+    wanted = {each.name: each for each in declared}
+    now, application = schedules.clock(connection), str(app.main)
+    found = {row.name: row for row in schedules.declared(connection, application, wanted)}
+    result = Reconciled([], [], [])
+    new = [new_row(each, application, now) for name, each in wanted.items() if name not in found]
+    result.added.extend(sorted(schedules.add(connection, new)))
+    for name, row in found.items():
+        if name not in wanted:
+            remove(connection, row, now)
+            result.removed.append(name)
+        elif row.definition != wanted[name].words() or row.declared_by != application:
+            redefine(connection, app, row, wanted[name], now, declared_by=application)
+            result.changed.append(name)
+    return result
+
+
+def new_row(schedule: Schedule, application: str | None, now: datetime) -> dict[str, Any]:
+    """A schedule as a row, with its first planned time; those that others have written are asked later, elsewhere."""
+    return {
+        "name": schedule.name,
+        "kind": schedule.when.kind,
+        "definition": schedule.words(),
+        "declared_by": application,
+        "created_at": now,
+        "updated_at": now,
+        **_planned(schedule, now),
+    }
+
+
+def _planned(schedule: Schedule, after: datetime) -> dict[str, Any]:
+    first = None if isinstance(schedule.when, Foreign) else schedule.after(after)
+    return {"planned_at": first, "due_at": schedule.due(first) if first else None}
+
+
+def redefine(
+    connection: Connection, app: Any, row: ScheduleRow, schedule: Schedule, now: datetime, *, declared_by: str | None
+) -> None:
+    """Gives a schedule another definition. What was due before ends by the old one."""
+    old = _readable(row)
+    is_same_time = old is not None and _timing(old) == _timing(schedule)
+    if old is not None and not is_same_time:
+        settle(connection, app, row, old, now)
+        row = schedules.find(connection, row.name) or row
+    values = {
+        "kind": schedule.when.kind,
+        "definition": schedule.words(),
+        "version": row.version + 1,
+        "declared_by": declared_by,
+    }
+    if not is_same_time:
+        values |= _planned(schedule, now)
+    elif row.planned_at is not None:
+        values |= {"due_at": schedule.due(row.planned_at)}
+    if schedule.max_fires is not None and row.fires >= schedule.max_fires:
+        values |= {"planned_at": None, "due_at": None}
+    schedules.change(connection, row.name, values, now)
+
+
+def settle(connection: Connection, app: Any, row: ScheduleRow, schedule: Schedule, now: datetime) -> None:
+    """Decides on all times of a schedule that are due. Its jobs go by the outbox, and start within moments.
+
+    Those of a timetable that somebody else has written are left alone: it may take its time.
+    """
+    if isinstance(schedule.when, Foreign):
+        return
+    found: ScheduleRow | None = row
+    while found is not None and found.due_at is not None and found.due_at <= now:
+        is_busy = bool(fires.busy(connection, [row.name]))
+        waiting = fires.waiting(connection, [row.name]).get(row.name, 0)
+        decided = decide(app, found, schedule, standing_of(found, is_busy=is_busy, waiting=waiting), now)
+        write(connection, [decided], now, outbox.put)
+        found = schedules.find(connection, row.name)
+
+
+def remove(connection: Connection, row: ScheduleRow, now: datetime) -> None:
+    """Takes a schedule away. What was due and not decided is on the books as missed; what waited as skipped."""
+    if row.planned_at is not None and row.due_at is not None and row.due_at <= now:
+        missed = FireRow(
+            schedule=row.name,
+            planned_at=row.planned_at,
+            origin=Origin.PLANNED,
+            state=FireState.MISSED,
+            reason=REMOVED,
+            decided_at=now,
+        )
+        fires.insert(connection, [missed])
+    fires.skip_waiting(connection, [row.name], REMOVED, now)
+    schedules.remove(connection, row.name)
+
+
+def _readable(row: ScheduleRow) -> Schedule | None:
+    try:
+        return Schedule.of(row.name, row.definition or {})
+    except DeclarationError:
+        return None
+
+
+def _timing(schedule: Schedule) -> Sequence[Any]:
+    """What decides on planned times; everything else may change without moving them."""
+    return schedule.when.words(), schedule.timezone, schedule.dst, schedule.start, schedule.end, schedule.max_fires

@@ -1,0 +1,147 @@
+"""Timetables that somebody else has written may be slow, or fail: they are asked ahead of time, in threads.
+
+A schedule takes part in a transaction only when all its times that are due by then are known, so that no lock is held
+while foreign code runs, and one that hangs delays no other.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from penstock.errors import PenstockError
+from penstock.ledger import schedules
+from penstock.ledger.schedules import ScheduleRow
+from penstock.ledger.session import own_connection, translated
+from penstock.scheduler.foreign import Foreign
+from penstock.scheduler.schedule import Schedule
+
+logger = logging.getLogger("penstock.beat")
+AHEAD = timedelta(seconds=60)
+"""How far times are asked for."""
+MOST = 1000
+"""Times of one schedule that are kept."""
+AGAIN_SECONDS, PAUSE_SECONDS = 10.0, 0.25
+"""Until a timetable that failed is asked again, and between two looks whether there is anything to ask."""
+
+
+@dataclass
+class _Asked:
+    """One foreign schedule, and what its object has said."""
+
+    schedule: Schedule
+    times: dict[datetime, datetime | None] = field(default_factory=dict)
+    """From each planned time to the next."""
+    planned_at: datetime | None = None
+    """The planned time of its row, as it was seen last."""
+    is_in_hand: bool = False
+    again_at: float = 0.0
+
+    def reach(self) -> datetime | None:
+        """Up to which planned time, itself not included, all is known; None: to the end."""
+        planned = self.planned_at
+        while planned is not None and planned in self.times:
+            planned = self.times[planned]
+        return planned
+
+
+class Foresight:
+    """The foreign schedules that this application declares."""
+
+    def __init__(self, url: str, declared: Iterable[Schedule]) -> None:
+        self._url = url
+        self._asked = {each.name: _Asked(each) for each in declared if isinstance(each.when, Foreign)}
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Begins to ask; without foreign schedules there is nothing to do, and no thread."""
+        if self._asked:
+            threading.Thread(target=self._run, name="foresight", daemon=True).start()
+
+    def stop(self) -> None:
+        """Asks no more; a timetable that hangs ends with the process."""
+        self._stopping.set()
+
+    def ready(self, now: datetime) -> list[str]:
+        """Schedules whose times up to now are known."""
+        return [name for name, asked in self._asked.items() if asked.planned_at and _is_known(asked, now)]
+
+    def asked_before(self, row: ScheduleRow) -> Callable[[datetime], datetime | None] | None:
+        """What was asked of a foreign schedule; None: it is none."""
+        asked = self._asked.get(row.name)
+        return asked.times.__getitem__ if asked is not None and row.kind == Foreign.kind else None
+
+    def completed(self, schedule: Schedule) -> Schedule:
+        """With the object of the declaration in place of how it looks."""
+        asked = self._asked.get(schedule.name)
+        if asked is None or schedule.when != asked.schedule.when:
+            return schedule
+        return replace(schedule, when=asked.schedule.when)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(PAUSE_SECONDS):
+            try:
+                self._look()
+            except PenstockError as error:
+                logger.debug("foreign schedules cannot be looked at: %s", error)
+
+    def _look(self) -> None:
+        """Notes where each schedule is, and has those asked that are not far enough."""
+        with translated(self._url), closing(own_connection(self._url)) as connection, connection.begin():
+            rows = {name: schedules.find(connection, name) for name in self._asked}
+            now = schedules.clock(connection)
+        for name, row in rows.items():
+            asked = self._asked[name]
+            if row is None or row.kind != Foreign.kind or asked.is_in_hand or time.monotonic() < asked.again_at:
+                continue
+            if row.planned_at is None and (row.fires or row.previous_at):
+                continue  # It is over.
+            asked.planned_at = row.planned_at
+            if row.planned_at is None or not _is_known(asked, now + AHEAD):
+                asked.is_in_hand = True
+                threading.Thread(target=self._ask, args=(asked, row, now), name=f"ask {name}", daemon=True).start()
+
+    def _ask(self, asked: _Asked, row: ScheduleRow, now: datetime) -> None:
+        try:
+            if row.planned_at is None:
+                self._begin(asked, row, now)
+            else:
+                _extend(asked, now)
+        except Exception as error:  # It is somebody else's code.
+            asked.again_at = time.monotonic() + AGAIN_SECONDS
+            logger.error("schedule %r cannot say when it is due: %s: %s", row.name, type(error).__name__, error)
+        finally:
+            asked.is_in_hand = False
+
+    def _begin(self, asked: _Asked, row: ScheduleRow, now: datetime) -> None:
+        """The first planned time of a schedule that has none yet; another scheduler may have come first."""
+        first = asked.schedule.after(now)
+        if first is None:
+            asked.again_at = float("inf")
+            return
+        with translated(self._url), closing(own_connection(self._url)) as connection, connection.begin():
+            found = schedules.lock(connection, row.name)
+            if found and found.version == row.version and found.planned_at is None:
+                values = {"planned_at": first, "due_at": asked.schedule.due(first)}
+                schedules.change(connection, row.name, values, datetime.now(UTC))
+
+
+def _is_known(asked: _Asked, until: datetime) -> bool:
+    reach = asked.reach()
+    return reach is None or asked.schedule.due(reach) > until
+
+
+def _extend(asked: _Asked, now: datetime) -> None:
+    """Asks on from what is known; what lies behind is forgotten."""
+    planned = asked.planned_at
+    times = {each: following for each, following in asked.times.items() if planned and each >= planned}
+    asked.times = times
+    while not _is_known(asked, now + AHEAD) and len(times) < MOST:
+        reach = asked.reach()
+        assert reach is not None
+        times[reach] = asked.schedule.after(reach)

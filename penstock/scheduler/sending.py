@@ -1,0 +1,72 @@
+"""The message of a fire's job, as the application would have sent it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from penstock.client import put_scheduled
+from penstock.ledger.records import FollowUp
+from penstock.message import SCHEDULE
+from penstock.outbox import Drawer
+from penstock.scheduler.schedule import CARRIED, Schedule
+from penstock.task import BoundCall, declared_tasks
+
+
+def message_of(app: Any, schedule: Schedule, planned: datetime, previous: datetime | None) -> FollowUp:
+    """The first message of the job that a fire starts; nothing is sent.
+
+    Args:
+        previous: the planned time of the fire before that started a job.
+
+    Raises:
+        Exception: whatever is wrong with the call: its arguments, its options, its task's own ``apply_async``.
+    """
+    args, kwargs = schedule.arguments(planned, previous)
+    return _message(app, schedule.name, schedule.task, args, kwargs, schedule.options)
+
+
+def message_of_missed(app: Any, schedule: Schedule, planned: Sequence[datetime], reason: str) -> FollowUp:
+    """The message that tells the schedule's ``on_missed`` of fires that were missed.
+
+    Raises:
+        Exception: as :func:`message_of`.
+    """
+    assert schedule.on_missed is not None
+    times = [each.astimezone(schedule.zone).isoformat() for each in planned]
+    return _message(app, schedule.name, schedule.on_missed, [schedule.name, times, reason], {}, {})
+
+
+def _message(
+    app: Any, schedule: str, task: str, args: Sequence[Any], kwargs: dict[str, Any], options: Mapping[str, Any]
+) -> FollowUp:
+    drawer = Drawer()
+    declared = declared_tasks().get(task)
+    if declared is not None and options.keys() <= set(CARRIED):
+        chosen = replace(declared.defaults, **options) if options else declared.defaults
+        put_scheduled(drawer, BoundCall(declared, chosen, tuple(args), kwargs), schedule)
+    else:
+        _send_by_celery(app, drawer, schedule, task, args, kwargs, options)
+    (message,) = drawer.messages
+    return message
+
+
+def _send_by_celery(
+    app: Any,
+    drawer: Drawer,
+    schedule: str,
+    task: str,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    options: Mapping[str, Any],
+) -> None:
+    """As Celery's beat sends: by the task if this process knows it, else by its name alone."""
+    headers = {**options.get("headers", {}), SCHEDULE: schedule}
+    known = app.tasks.get(task)
+    with drawer:
+        if known is not None:
+            known.apply_async(args, kwargs, **{**options, "headers": headers})
+        else:
+            app.send_task(task, args, kwargs, **{**options, "headers": headers})

@@ -1,0 +1,183 @@
+"""One scheduler's life: look what is due, do it, sleep until the next is due."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from penstock.errors import PenstockError
+from penstock.ledger import schedules
+from penstock.ledger.session import own_connection, translated
+from penstock.scheduler.declarations import declared_by, reconcile
+from penstock.scheduler.firing import BATCH, Firing
+from penstock.scheduler.following import Following
+from penstock.scheduler.foresight import Foresight
+from penstock.scheduler.publishing import Publishing
+from penstock.scheduler.schedule import Schedule
+
+logger = logging.getLogger("penstock.beat")
+POLL_SECONDS = 0.5
+"""How long a change of the rows may stay unseen."""
+SEEN_SECONDS = 5.0
+"""Between two notes in the ledger that this scheduler is at work."""
+FORGET = timedelta(hours=1)
+"""Schedulers that were not seen for so long are gone for good."""
+AGAIN_SECONDS = 0.5
+FOLLOW_SECONDS, FOLLOW_SHARE = 0.5, 0.05
+"""How often jobs of fires are looked at, and the largest part of the time that this may take."""
+RECONSIDER_SECONDS = 60.0
+AHEAD = timedelta(seconds=5)
+IDLE_LIMIT_MS = 5000
+"""A scheduler that is stopped in the middle of a transaction must not keep its locks: PostgreSQL ends it."""
+
+
+def scheduler_name() -> str:
+    """Of this process: several may be on one host."""
+    return f"beat-{os.getpid()}@{socket.gethostname()}"
+
+
+class Turning:
+    """Everything is done on one connection, in one thread."""
+
+    def __init__(self, app: Any, database_url: str, broker_url: str, broker_options: dict[str, Any]) -> None:
+        self._app, self._url = app, database_url
+        self.name = scheduler_name()
+        self._declared: list[Schedule] = declared_by(app)
+        self._foresight = Foresight(database_url, self._declared)
+        self._firing = Firing(app, self._foresight)
+        self._following = Following(app, self.name)
+        self._publishing = Publishing(broker_url, broker_options)
+        self._connection: Connection | None = None
+        self._started_at: datetime | None = None
+        """By the database's clock; None: the declarations are not in the ledger yet."""
+        self._seen_at = self._follow_at = self._reconsider_at = 0.0
+        self._has_failed = False
+        self._waking = threading.Event()
+        self.looked_at = 0.0
+        """Monotonic time at which it last knew what is due."""
+
+    def begin(self) -> None:
+        """Starts the threads; in the process that turns."""
+        self._publishing.start()
+        self._foresight.start()
+
+    def end(self) -> None:
+        """Says good-bye, as far as the servers are there."""
+        self._foresight.stop()
+        self._publishing.stop()
+        try:
+            if self._connection is not None and self._started_at is not None:
+                with self._connection.begin():
+                    now = schedules.clock(self._connection)
+                    schedules.forget_beats(self._connection, now - FORGET, self.name)
+        except SQLAlchemyError as error:
+            logger.debug("no good-bye: %s", error)
+        self._close()
+
+    def turn(self) -> None:
+        """Does what is due and sleeps until something is, half a second at most. Raises nothing: it goes on."""
+        try:
+            with translated(self._url):
+                pause = self._work()
+            if self._has_failed:
+                logger.info("the ledger answers again")
+            self._has_failed = False
+        except Exception as error:  # Whatever it is, schedules wait for somebody who tries again.
+            if not self._has_failed:
+                expected = isinstance(error, (PenstockError, SQLAlchemyError))
+                logger.warning("schedules wait: %s", error, exc_info=not expected)
+            self._has_failed = True
+            self._close()
+            pause = AGAIN_SECONDS
+        if pause > 0:
+            self._waking.wait(pause)
+
+    def _work(self) -> float:
+        connection = self._open()
+        if self._started_at is None:
+            self._begin_with_declarations(connection)
+        now, due_at = self._look(connection)
+        fired = 0
+        if due_at is not None and due_at <= now:
+            fired, messages = self._firing.fire_due(connection)
+            self._publishing.put(messages)
+        self._keep_up(connection)
+        if fired == BATCH:
+            return 0.0
+        if due_at is not None and due_at <= now:
+            # What is left is locked by another scheduler, or cannot be read here; the next one to come is not.
+            due_at = self._next_after(connection, now) if not fired else None
+            return POLL_SECONDS if due_at is None and not fired else self._until(due_at, now)
+        return self._until(due_at, now)
+
+    def _until(self, due_at: datetime | None, now: datetime) -> float:
+        return 0.0 if due_at is None else min(max((due_at - now).total_seconds(), 0.0), POLL_SECONDS)
+
+    def _look(self, connection: Connection) -> tuple[datetime, datetime | None]:
+        with connection.begin():
+            now = schedules.clock(connection)
+            due_at = schedules.next_due(connection)
+        self.looked_at = time.monotonic()
+        return now, due_at
+
+    def _next_after(self, connection: Connection, now: datetime) -> datetime | None:
+        with connection.begin():
+            return schedules.next_due(connection, now)
+
+    def _begin_with_declarations(self, connection: Connection) -> None:
+        with connection.begin():
+            done = reconcile(connection, self._app, self._declared)
+            self._started_at = schedules.clock(connection)
+        for what, names in (("added", done.added), ("changed", done.changed), ("removed", done.removed)):
+            if names:
+                logger.info("schedules %s: %s", what, _listed(names))
+
+    def _keep_up(self, connection: Connection) -> None:
+        """What has a rhythm of its own."""
+        now = time.monotonic()
+        if now >= self._follow_at:
+            self._publishing.put(self._following.look(connection))
+            took = time.monotonic() - now
+            self._follow_at = time.monotonic() + max(FOLLOW_SECONDS, took / FOLLOW_SHARE)
+        if now >= self._seen_at:
+            self._note(connection)
+            self._seen_at = now + SEEN_SECONDS
+        if now >= self._reconsider_at:
+            self._firing.reconsider()
+            self._reconsider_at = now + RECONSIDER_SECONDS
+
+    def _note(self, connection: Connection) -> None:
+        assert self._started_at is not None
+        with connection.begin():
+            now = schedules.clock(connection)
+            schedules.note_beat(connection, self.name, self._started_at, now)
+            schedules.forget_beats(connection, now - FORGET)
+            self._firing.learn(connection, now + AHEAD)
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            self._connection = own_connection(self._url)
+            if self._connection.dialect.name == "postgresql":
+                with self._connection.begin():
+                    limit = f"SET SESSION idle_in_transaction_session_timeout = {IDLE_LIMIT_MS}"
+                    self._connection.exec_driver_sql(limit)
+        return self._connection
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:10])
+    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
