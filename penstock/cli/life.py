@@ -14,8 +14,9 @@ from penstock.cli import timeline
 from penstock.cli.listing import job_as_json
 from penstock.cli.lookup import find_job
 from penstock.cli.timeline import Event, Phase
-from penstock.ledger import chords, letters, outbox, queries
+from penstock.ledger import chords, fires, letters, outbox, queries
 from penstock.ledger.chords import ChordRow
+from penstock.ledger.fires import FireRow
 from penstock.ledger.letters import LetterFilter
 from penstock.ledger.outbox import OutboxRow
 from penstock.ledger.rows import AttemptRow, AuditRow, JobRow, LetterRow
@@ -40,6 +41,8 @@ class Life:
     letters: list[LetterRow]
     """Dead letters that the job's messages have become."""
     audit: list[AuditRow]
+    fire: FireRow | None = None
+    """The planned time of a schedule that has started it."""
 
     @cached_property
     def now(self) -> datetime:
@@ -84,6 +87,7 @@ def find_life(connection: Connection, given: str, children: int | None = None) -
         outbox=outbox.find_waiting(connection, job.id),
         letters=dead,
         audit=audit,
+        fire=fires.fire_of_job(connection, job.id) if job.schedule else None,
     )
 
 
@@ -111,6 +115,7 @@ def life_as_json(life: Life) -> dict[str, Any]:
         "outbox": asdict(life.outbox) if life.outbox else None,
         "failures": [asdict(letter) for letter in life.letters],
         "audit": [asdict(entry) for entry in life.audit],
+        "fire": asdict(life.fire) if life.fire else None,
     }
 
 

@@ -18,6 +18,7 @@ from penstock.cli.table import state_text
 from penstock.cli.timeline import Event, Phase, What
 from penstock.cli.wording import counted, distance, duration, one_line, printable, short_id
 from penstock.job import State
+from penstock.ledger.fires import FireRow, Origin
 from penstock.ledger.rows import AuditRow, JobRow
 
 SHOWN_CHILDREN = 20
@@ -56,7 +57,7 @@ def _print_head(console: Console, life: Life, now: datetime) -> None:
     call = one_line(f"{job.task}({_arguments(job)})")
     cut = f"{call[:SHOWN_ARGUMENTS]} … (cut; --json has all)" if len(call) > SHOWN_ARGUMENTS else call
     console.print(Text(cut), soft_wrap=True)
-    facts = [state_text(job, now), *(Text(one_line(fact)) for fact in _facts(job))]
+    facts = [state_text(job, now), *(Text(one_line(fact)) for fact in _facts(life))]
     console.print(Text(", ").join(facts), soft_wrap=True)
     if where := _whereabouts(life, now):
         console.print(Text(one_line(where), style="yellow"), soft_wrap=True)
@@ -78,17 +79,26 @@ def _arguments(job: JobRow) -> str:
     return ", ".join([*(repr(value) for value in args), *(f"{name}={value!r}" for name, value in kwargs.items())])
 
 
-def _facts(job: JobRow) -> Iterator[str]:
+def _facts(life: Life) -> Iterator[str]:
+    job = life.job
     if job.queue:
         yield f"queue {job.queue}"
     if job.priority:
         yield f"priority {job.priority}"
-    if job.schedule:
+    if life.fire is not None:
+        yield planned_text(life.fire)
+    elif job.schedule:
         yield f"schedule {job.schedule}"
     if job.replay_of:
         yield f"replay of {job.replay_of}"
     if job.group_id:
         yield f"group {job.group_id}"
+
+
+def planned_text(fire: FireRow) -> str:
+    """The schedule that has started a job, and for when."""
+    how = "planned" if fire.origin is Origin.PLANNED else fire.origin.value
+    return f"schedule {fire.schedule}, {how} for {fire.planned_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _print_timeline(console: Console, life: Life, zone: tzinfo) -> None:

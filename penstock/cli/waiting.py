@@ -15,11 +15,12 @@ from penstock.app import PenstockApp
 from penstock.broker.waiting import waiting_state
 from penstock.cli.broker import broker_of, known_queues
 from penstock.cli.output import COLOURS, print_json
-from penstock.cli.portrait import print_audit
+from penstock.cli.portrait import planned_text, print_audit
 from penstock.cli.wording import distance, one_line
 from penstock.errors import BrokerUnavailable
 from penstock.job import State
-from penstock.ledger import outbox, queries
+from penstock.ledger import fires, outbox, queries
+from penstock.ledger.fires import FireRow
 from penstock.ledger.outbox import OutboxRow
 from penstock.ledger.rows import AuditRow
 from penstock.ledger.session import reading
@@ -38,6 +39,8 @@ class Waiting:
     outbox: OutboxRow | None
     """Its message, if it was enqueued in a SQL transaction, or as part of another job's outcome."""
     audit: list[AuditRow]
+    fire: FireRow | None
+    """The planned time of a schedule that it is for."""
 
 
 class Place(StrEnum):
@@ -55,16 +58,17 @@ def find_waiting(app: PenstockApp, id: str) -> Waiting | None:
     with reading(app.settings.database_url) as connection:
         row = outbox.find_waiting(connection, id)
         audit = queries.audit_of(connection, id)
+        fire = fires.fire_of_job(connection, id)
     with suppress(BrokerUnavailable), broker_of(app) as scripts:
         for queue in known_queues(app, scripts):
             state = waiting_state(scripts.client, scripts.keys, id, queue)
             if state is not None:
                 score = scripts.client.zscore(scripts.keys.waiting(queue), id)
                 since = datetime.fromtimestamp(score / 1000, UTC) if score is not None else None
-                return Waiting(id, state, queue if score is not None else None, since, Place.REDIS, row, audit)
+                return Waiting(id, state, queue if score is not None else None, since, Place.REDIS, row, audit, fire)
     if row is None:
         return None
-    return Waiting(id, row.state, row.queue, row.due or row.created_at, Place.OUTBOX, row, audit)
+    return Waiting(id, row.state, row.queue, row.due or row.created_at, Place.OUTBOX, row, audit, fire)
 
 
 def print_waiting(console: Console, waiting: Waiting, as_json: bool) -> None:
@@ -80,6 +84,8 @@ def print_waiting(console: Console, waiting: Waiting, as_json: bool) -> None:
     if waiting.since:
         word = "due" if waiting.state is State.SCHEDULED else "enqueued"
         facts.append(f", {word} {distance(waiting.since, now)}", style="default")
+    if waiting.fire:
+        facts.append(f", {one_line(planned_text(waiting.fire))}", style="default")
     facts.append(f"; {_why(waiting)}", style="default")
     console.print(facts, soft_wrap=True)
     print_audit(console, waiting.audit, UTC)
@@ -108,4 +114,5 @@ def _as_json(waiting: Waiting) -> dict[str, Any]:
         "outbox": asdict(waiting.outbox) if waiting.outbox else None,
         "failures": [],
         "audit": [asdict(entry) for entry in waiting.audit],
+        "fire": asdict(waiting.fire) if waiting.fire else None,
     }

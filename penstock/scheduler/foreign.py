@@ -66,13 +66,14 @@ class Foreign:
         """
         if self.object is None:
             raise DeclarationError(f"{self.looks} is known only where it is declared")
-        now = last = instant.astimezone(zone)
+        last, now = instant.astimezone(zone), instant.astimezone(UTC)
         for _ in range(LONGEST_WALK):
-            is_due, following = self._asked(last, now)
+            # Steps are of time that passes: added to what clocks show, they would be off by an hour twice a year.
+            is_due, step = self._asked(last, now.astimezone(zone))
             if is_due and now > last:
-                return now.astimezone(UTC)
+                return now
             try:
-                now += max(following, SHORTEST_STEP)
+                now += max(step, SHORTEST_STEP)
             except OverflowError:
                 return None
         raise DeclarationError(f"{self.looks} was not due at any of {LONGEST_WALK:,} times that it named itself")
@@ -94,11 +95,11 @@ def _looks(given: Any) -> str:
     """How an object looks, the same in every process: an address in memory is left out, and Python's own way to show
     one, which has nothing else, replaced by what it was made of.
     """
-    kind, shown = type(given), repr(given)
-    if kind.__repr__ is object.__repr__:
+    shown, cls = repr(given), type(given)
+    if shown == object.__repr__(given):
         made_of = sorted(getattr(given, "__dict__", {}).items())
         parts = (f" {name}={value!r}" for name, value in made_of if name not in NO_PART)
-        shown = f"<{kind.__module__}.{kind.__qualname__}:{','.join(parts)}>"
+        shown = f"<{cls.__module__}.{cls.__qualname__}:{','.join(parts)}>"
     return ADDRESS.sub("", shown)
 
 

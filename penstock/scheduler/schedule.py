@@ -84,7 +84,7 @@ class Schedule:
         """
         if self.start and instant < self.start:
             instant = self.start - timedelta(microseconds=1)
-        following = self.when.after(instant, self.zone, self.dst)
+        following = self.when.after(instant.astimezone(UTC), self.zone, self.dst)
         return None if following is None or (self.end and following > self.end) else following
 
     def due(self, planned: datetime) -> datetime:

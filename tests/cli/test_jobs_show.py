@@ -7,7 +7,7 @@ from sqlalchemy import insert
 
 from penstock.cli.jobs import jobs
 from penstock.job import Reason, State
-from penstock.ledger import letters, queries
+from penstock.ledger import fires, letters, queries
 from penstock.ledger.rows import DeadLetter, Delivery, JobRow, Outcome
 from penstock.ledger.session import writing
 from penstock.ledger.tables import Kind, counters, outbox
@@ -27,6 +27,7 @@ KEYS = {
     "outbox",
     "failures",
     "audit",
+    "fire",
 }
 A_UUID = "3f2a91c0-5b1e-4c59-9a53-0c7d1f0e8a11"
 
@@ -52,6 +53,23 @@ def test_the_timeline_shows_every_attempt_with_its_worker_its_outcome_and_its_er
     assert f"{enqueued:%Y-%m-%d %H:%M:%S}" in text
     assert "waited 5" in text
     assert "in 2 attempts" in text
+
+
+def test_a_job_of_a_schedule_tells_for_when_it_was_planned(run: Run, ledger: Ledger) -> None:
+    ledger.succeed("one", schedule="nightly")
+    planned = datetime(2026, 11, 28, 2, tzinfo=UTC)
+    row = fires.FireRow(
+        schedule="nightly",
+        planned_at=planned,
+        origin=fires.Origin.PLANNED,
+        state=fires.FireState.FIRED,
+        job_id="one",
+        decided_at=planned,
+    )
+    with writing(ledger.url) as connection:
+        fires.insert(connection, [row])
+    assert "schedule nightly, planned for 2026-11-28 02:00:00 UTC" in shown(run, "one")
+    assert json.loads(run(jobs, "show", "one", "--json").stdout)["fire"]["planned_at"] == planned.isoformat()
 
 
 def test_parent_and_children_form_a_tree(run: Run, ledger: Ledger) -> None:

@@ -11,12 +11,14 @@ from penstock.ledger import retention
 from penstock.ledger.retention import sweep, sweep_each, sweeps
 from penstock.ledger.session import engine_for, reading, writing
 from penstock.ledger.tables import (
+    FireState,
     attempts,
     audit,
     counted,
     counters,
     dead_letters,
     failure_hours,
+    fires,
     groups,
     jobs,
     metadata,
@@ -292,10 +294,33 @@ def test_saved_groups_audit_and_counts_of_failures_go_by_their_age(database_url:
     assert kept == [{"29"}, {"364"}, {"89"}]
 
 
+def fire(days: float, state: FireState, **values: Any) -> dict[str, Any]:
+    """A fire that was decided on so many days ago; its schedule is called as its state."""
+    job_id = f"{state} {days}" if state is FireState.FIRED else None
+    times = {"planned_at": ago(days=400 + days), "decided_at": ago(days=days)}
+    fixed = {"schedule": state.value, "origin": "planned", "reason": "r", "is_followed": False}
+    return {**fixed, **times, "state": state.value, "job_id": job_id, **values}
+
+
+def test_fires_go_by_when_they_were_decided_on(database_url: str) -> None:
+    ended = sorted(set(FireState) - {FireState.WAITING})
+    add(database_url, fires, *(fire(days, state) for state in ended for days in (89, 91)))
+    assert swept(database_url) == {"fires": len(ended)}
+    assert min(left(database_url, fires.c.decided_at)) > ago(days=90)
+
+
+def test_a_fire_that_waits_or_whose_job_is_waited_for_stays(database_url: str) -> None:
+    add(database_url, fires, fire(400, FireState.WAITING), fire(400, FireState.FIRED, is_followed=True))
+    add(database_url, fires, fire(401, FireState.FIRED))
+    assert swept(database_url) == {"fires": 1}
+    assert left(database_url, fires.c.state) == {"waiting", "fired"}
+
+
 def test_every_table_is_kept_or_swept_on_purpose() -> None:
     """A table that is new belongs to one of these."""
-    swept_ones = {jobs, attempts, failure_hours, dead_letters, counters, counted, groups, audit}
-    empties_itself, never = {"outbox"}, {"tallies"}
+    swept_ones = {jobs, attempts, failure_hours, dead_letters, counters, counted, groups, fires, audit}
+    # A schedule goes when its declaration goes or somebody removes it; schedulers forget each other.
+    empties_itself, never = {"outbox", "beats"}, {"tallies", "schedules"}
     assert {table.name for table in swept_ones} | empties_itself | never == set(metadata.tables)
     assert set(retention._THINGS) == set(Thing)
 
