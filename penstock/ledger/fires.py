@@ -123,8 +123,10 @@ def waiting_of(connection: Connection, schedule: str, limit: int | None = None) 
 
 def open_jobs(connection: Connection, schedule: str) -> list[str]:
     """Jobs of a schedule that have not ended, as far as they are followed."""
-    rows = select(fires.c.job_id).where(fires.c.schedule == schedule, fires.c.is_followed, _has_open_job())
-    return [id for id in connection.execute(rows.order_by(fires.c.planned_at)).scalars() if id]
+    followed = and_(fires.c.schedule == schedule, fires.c.is_followed, _has_open_job())
+    # Sorted here: for an ORDER BY SQLite would go through all fires of the schedule, in the order of its primary key.
+    rows = sorted(tuple(row) for row in connection.execute(select(fires.c.planned_at, fires.c.job_id).where(followed)))
+    return [str(id) for _, id in rows]
 
 
 def decide(connection: Connection, row: FireRow) -> bool:

@@ -119,9 +119,13 @@ def _id(name: str, *args: Any, **kwargs: Any) -> Column[str]:
     return Column(name, String(ID_LENGTH).with_variant(String(ID_LENGTH, collation="C"), "postgresql"), *args, **kwargs)
 
 
-def _partial(*columns: str, where: str) -> Index:
-    """An index of the few rows that have what is looked for; the others cost nothing."""
-    return Index(None, *columns, postgresql_where=text(where), sqlite_where=text(where))
+def _partial(*columns: str, where: str, sqlite: str = "") -> Index:
+    """An index of the few rows that have what is looked for; the others cost nothing.
+
+    Args:
+        sqlite: the condition there, which has to be what statements say, word by word.
+    """
+    return Index(None, *columns, postgresql_where=text(where), sqlite_where=text(sqlite or where))
 
 
 jobs = Table(
@@ -334,7 +338,7 @@ fires = Table(
     CheckConstraint("state = 'fired' OR reason IS NOT NULL", name="others_have_reason"),
     CheckConstraint("state = 'fired' OR NOT is_followed", name="followed_has_job"),
     Index(None, "decided_at"),
-    _partial("schedule", where="is_followed"),
+    _partial("schedule", where="is_followed", sqlite="is_followed = 1"),
     _partial("schedule", "planned_at", where="state = 'waiting'"),
     _partial("job_id", where="job_id IS NOT NULL"),
 )

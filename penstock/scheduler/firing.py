@@ -168,7 +168,7 @@ class Firing:
         with connection.begin():
             now = schedules.clock(connection)
             rows = schedules.take_due(connection, now, BATCH, self._foresight.ready(now), self._refused)
-            readable = self._read(connection, rows)
+            readable = self._read(connection, [row for row in rows if self._foresight.knows(row, now)])
             decided = list(self._decide(connection, readable, now))
             messages = write(connection, decided, now)
         return len(rows), messages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -33,7 +33,7 @@ class Foreign:
     kind: ClassVar[str] = "celery"
     object: Any
     looks: str = ""
-    app: Any = None
+    app: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.object is not None and not callable(getattr(self.object, "is_due", None)):
@@ -73,7 +73,8 @@ class Foreign:
             if is_due and now > last:
                 return now
             try:
-                now += max(step, SHORTEST_STEP)
+                # A microsecond that rounding has left of the way is gone as well; who names no step at all is asked later.
+                now += step if step > timedelta(0) else SHORTEST_STEP
             except OverflowError:
                 return None
         raise DeclarationError(f"{self.looks} was not due at any of {LONGEST_WALK:,} times that it named itself")

@@ -10,14 +10,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from penstock.errors import PenstockError
 from penstock.ledger import schedules
 from penstock.ledger.schedules import ScheduleRow
-from penstock.ledger.session import own_connection, translated
+from penstock.ledger.session import reading, writing
+from penstock.scheduler import planning
 from penstock.scheduler.foreign import Foreign
 from penstock.scheduler.schedule import Schedule
 
@@ -25,7 +25,9 @@ logger = logging.getLogger("penstock.beat")
 AHEAD = timedelta(seconds=60)
 """How far times are asked for."""
 MOST = 1000
-"""Times of one schedule that are kept."""
+"""Times of one schedule that are kept; more than are decided on at once."""
+PLANNING = ("when", "timezone", "dst", "start", "end", "jitter")
+"""What decides on planned times and when they are due, as words of a definition."""
 AGAIN_SECONDS, PAUSE_SECONDS = 10.0, 0.25
 """Until a timetable that failed is asked again, and between two looks whether there is anything to ask."""
 
@@ -42,12 +44,12 @@ class _Asked:
     is_in_hand: bool = False
     again_at: float = 0.0
 
-    def reach(self) -> datetime | None:
-        """Up to which planned time, itself not included, all is known; None: to the end."""
-        planned = self.planned_at
+    def reach(self) -> tuple[datetime | None, int]:
+        """Up to which planned time, itself not included, all is known, None being the end; and how many these are."""
+        planned, count = self.planned_at, 0
         while planned is not None and planned in self.times:
-            planned = self.times[planned]
-        return planned
+            planned, count = self.times[planned], count + 1
+        return planned, count
 
 
 class Foresight:
@@ -68,8 +70,16 @@ class Foresight:
         self._stopping.set()
 
     def ready(self, now: datetime) -> list[str]:
-        """Schedules whose times up to now are known."""
-        return [name for name, asked in self._asked.items() if asked.planned_at and _is_known(asked, now)]
+        """Schedules whose times up to now are known, as far as anybody has seen."""
+        return [name for name, asked in self._asked.items() if asked.planned_at and _is_ready(asked, now)]
+
+    def knows(self, row: ScheduleRow, now: datetime) -> bool:
+        """Whether a schedule can be decided on that was just read: another scheduler may have moved it meanwhile."""
+        asked = self._asked.get(row.name)
+        if asked is None or row.kind != Foreign.kind:
+            return True
+        asked.planned_at = row.planned_at
+        return _is_ready(asked, now)
 
     def asked_before(self, row: ScheduleRow) -> Callable[[datetime], datetime | None] | None:
         """What was asked of a foreign schedule; None: it is none."""
@@ -92,16 +102,17 @@ class Foresight:
 
     def _look(self) -> None:
         """Notes where each schedule is, and has those asked that are not far enough."""
-        with translated(self._url), closing(own_connection(self._url)) as connection, connection.begin():
+        with reading(self._url) as connection:
             rows = {name: schedules.find(connection, name) for name in self._asked}
             now = schedules.clock(connection)
         for name, row in rows.items():
             asked = self._asked[name]
-            if row is None or row.kind != Foreign.kind or asked.is_in_hand or time.monotonic() < asked.again_at:
+            if row is None or not _is_ours(row, asked.schedule):
+                asked.planned_at = None
                 continue
-            if row.planned_at is None and (row.fires or row.previous_at):
-                continue  # It is over.
             asked.planned_at = row.planned_at
+            if asked.is_in_hand or time.monotonic() < asked.again_at or _is_over(row, asked.schedule):
+                continue
             if row.planned_at is None or not _is_known(asked, now + AHEAD):
                 asked.is_in_hand = True
                 threading.Thread(target=self._ask, args=(asked, row, now), name=f"ask {name}", daemon=True).start()
@@ -124,16 +135,32 @@ class Foresight:
         if first is None:
             asked.again_at = float("inf")
             return
-        with translated(self._url), closing(own_connection(self._url)) as connection, connection.begin():
+        with writing(self._url) as connection:
             found = schedules.lock(connection, row.name)
             if found and found.version == row.version and found.planned_at is None:
                 values = {"planned_at": first, "due_at": asked.schedule.due(first)}
-                schedules.change(connection, row.name, values, datetime.now(UTC))
+                schedules.change(connection, row.name, values, schedules.clock(connection))
+
+
+def _is_ours(row: ScheduleRow, declared: Schedule) -> bool:
+    """Whether the ledger's timetable is the one that is declared here; another release may have declared another."""
+    words, stored = declared.words(), row.definition or {}
+    return row.kind == Foreign.kind and all(stored.get(each) == words.get(each) for each in PLANNING)
+
+
+def _is_over(row: ScheduleRow, declared: Schedule) -> bool:
+    return row.planned_at is None and declared.max_fires is not None and row.fires >= declared.max_fires
 
 
 def _is_known(asked: _Asked, until: datetime) -> bool:
-    reach = asked.reach()
+    reach, _ = asked.reach()
     return reach is None or asked.schedule.due(reach) > until
+
+
+def _is_ready(asked: _Asked, now: datetime) -> bool:
+    """Whether the times up to now are known, or as many as are decided on at once."""
+    _, count = asked.reach()
+    return _is_known(asked, now) or count >= planning.MOST
 
 
 def _extend(asked: _Asked, now: datetime) -> None:
@@ -142,6 +169,6 @@ def _extend(asked: _Asked, now: datetime) -> None:
     times = {each: following for each, following in asked.times.items() if planned and each >= planned}
     asked.times = times
     while not _is_known(asked, now + AHEAD) and len(times) < MOST:
-        reach = asked.reach()
+        reach, _ = asked.reach()
         assert reach is not None
         times[reach] = asked.schedule.after(reach)

@@ -18,7 +18,7 @@ from penstock.errors import PenstockError
 from penstock.ledger import schedules
 from penstock.ledger.session import own_connection, translated
 from penstock.scheduler.declarations import declared_by, reconcile
-from penstock.scheduler.firing import BATCH, Firing
+from penstock.scheduler.firing import Firing
 from penstock.scheduler.following import Following
 from penstock.scheduler.foresight import Foresight
 from penstock.scheduler.publishing import Publishing
@@ -111,16 +111,18 @@ class Turning:
             fired, messages = self._firing.fire_due(connection)
             self._publishing.put(messages)
         self._keep_up(connection)
-        if fired == BATCH:
-            return 0.0
+        if fired:
+            return 0.0  # There may be more.
         if due_at is not None and due_at <= now:
             # What is left is locked by another scheduler, or cannot be read here; the next one to come is not.
-            due_at = self._next_after(connection, now) if not fired else None
-            return POLL_SECONDS if due_at is None and not fired else self._until(due_at, now)
+            due_at = self._next_after(connection, now)
         return self._until(due_at, now)
 
     def _until(self, due_at: datetime | None, now: datetime) -> float:
-        return 0.0 if due_at is None else min(max((due_at - now).total_seconds(), 0.0), POLL_SECONDS)
+        if due_at is None:
+            return POLL_SECONDS
+        passed = time.monotonic() - self.looked_at
+        return min(max((due_at - now).total_seconds() - passed, 0.0), POLL_SECONDS)
 
     def _look(self, connection: Connection) -> tuple[datetime, datetime | None]:
         with connection.begin():

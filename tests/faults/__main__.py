@@ -29,6 +29,7 @@ from tests.faults import (  # noqa: F401  importing a group declares its scenari
     poison,
     redis_faults,
     report,
+    schedules,
     sql_faults,
     steps,
     waiting,

@@ -17,8 +17,10 @@ FILE = "FAULTS_EFFECTS"
 """Environment variable with the file's name."""
 START, END, RETRIED, COMMITTED, HELD = "start", "end", "retried", "committed", "held"
 """A body begins; it ends well; it asks for another attempt; its result is stored; its process waits to be killed."""
-WORKER, CHILD = "worker", "child"
-"""A worker is ready, or a child of its pool: how it is made."""
+TICK = "tick"
+"""A body of a schedule's job has begun: which schedule's."""
+WORKER, CHILD, BEAT = "worker", "child", "beat"
+"""A worker is ready, or a child of its pool, or a beat: how it is made."""
 
 
 def note(kind: str, **facts: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -14,12 +15,14 @@ from pathlib import Path
 from threading import Semaphore
 from typing import Any, Self, TypeVar
 
+import libfaketime
 import redis
 
 from penstock.broker.keys import Keys
-from tests.faults import command, effects, postgres, stores, tasks
+from tests.faults import effects, postgres, stores, tasks, timetable
 from tests.faults.deaths import CAMPAIGN, Deaths, marked
-from tests.faults.effects import END, HELD, START, WORKER, Effect, Effects
+from tests.faults.effects import BEAT, END, HELD, START, TICK, WORKER, Effect, Effects
+from tests.faults.fires import Fires, Series
 from tests.faults.holdings import Holdings
 from tests.faults.judge import Evidence, Fate, Verdict, judge
 from tests.faults.memory import MOST_GROWTH, Memory
@@ -27,7 +30,7 @@ from tests.faults.postgres import Postgres
 from tests.faults.proxy import Proxy
 from tests.faults.scenario import POSTGRESQL, Scenario
 from tests.faults.servers import Server
-from tests.faults.sides import Producer, Side, Worker
+from tests.faults.sides import BEAT_PARTS, Beat, Producer, Side, Worker
 from tests.live import ROOT
 
 T = TypeVar("T")
@@ -45,7 +48,7 @@ GRACE_SECONDS = 5.0
 """On top of the bound: for the bodies, and for a busy machine."""
 RUN = "FAULTS_RUN"
 """Environment variable that marks every process of a run."""
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+FAKETIME = Path(libfaketime.__file__).parent / "vendor/libfaketime/src/libfaketime.so.1"
 
 
 class Unplayed(AssertionError):
@@ -79,11 +82,14 @@ class Ground:
         self._stack = ExitStack()
         self._mark = f"{RUN}={uuid.uuid4().hex}"
         self._workers: list[Worker] = []
+        self._beats: list[Beat] = []
+        self._fires = Fires(folder / "timetable.json")
         self._producers: dict[str, Producer] = {}
         self._found = Evidence({})
         self._foreign: dict[str, bytes] = {}
         self._gone_since: dict[str, float] = {}
         self._after: dict[str, str] = {}
+        self._ticked: set[str] = set()
         self._memories: list[Memory] = []
         self._sql_port = 0
         self.remarks: list[str] = []
@@ -181,9 +187,87 @@ class Ground:
 
     def clock_ahead(self, seconds: int) -> dict[str, str]:
         """Variables that make a worker believe to be later; only its wall clock is wrong."""
-        if FAKETIME.exists():
-            return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"+{seconds}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-        return {command.AHEAD: str(seconds)}
+        return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"+{seconds}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+    # -- what is scheduled --------------------------------------------------------------------------------------
+
+    def schedule_every(self, seconds: float) -> str:
+        """A plain interval for the beats that begin later; its key. Which of its times count is said afterwards."""
+        return self._fires.declare(every=seconds)
+
+    def schedule_at(self, *moments: float, catch_up: float | None = None) -> list[str]:
+        """A schedule for the beats that begin later, due at these times, in seconds since 1970; the times' names.
+
+        Args:
+            catch_up: seconds; what is later than that our side shall not start any more, but say so. Celery has no such
+                rule.
+        """
+        series = Series(self._fires.declare(moments=moments, catch_up=catch_up), moments)
+        self._fires.expect(series)
+        return series.names
+
+    def expect_every(self, key: str, seconds: float, since: float, count: int) -> None:
+        """So many planned times of an interval count, one in each ``seconds`` from then on."""
+        moments = [since + number * seconds for number in range(count)]
+        self._fires.expect(Series(key, moments, moments[-1] + seconds))
+
+    def beats(self, *schedule_files: str, through: str = "") -> list[Beat]:
+        """Beats that are at work, begun together; each with a file of this name, in which stock keeps its schedules."""
+        numbers = itertools.count(len(self._beats))
+        environment = self._environment(through)
+        begun = [
+            Beat(self.side, environment, self.folder / f"beat{number}.log", self._deaths, self.folder / file)
+            for number, file in zip(numbers, schedule_files, strict=False)
+        ]
+        self._beats += begun
+        for beat in begun:
+            self.wait(lambda beat=beat: self._is_at_work(beat) or beat.has_ended, "a beat is at work", START_SECONDS)
+            if beat.has_ended:
+                raise Unplayed(f"a beat has ended: {beat.log.read_text()[-2000:]}")
+        return begun
+
+    def _is_at_work(self, beat: Beat) -> bool:
+        for effect in self.effects.of(BEAT):
+            if effect.pid == beat.process.pid:
+                self.side.check(effect.facts, BEAT_PARTS)
+                return not self.side.is_ours or self._fires.to_come <= self._holdings.scheduled()
+        return False
+
+    def sleep_until(self, moment: float) -> None:
+        """Lets time pass up to a moment, in seconds since 1970, and keeps its turn, so as to be there in time.
+
+        Raises:
+            Unplayed: it has passed already.
+        """
+        if time.time() > moment:
+            raise Unplayed(f"this machine was {time.time() - moment:.1f} s too slow")
+        time.sleep(moment - time.time())
+
+    def sleep_until_fired(self, moment: float, *fires: str) -> None:
+        """Lets time pass up to a moment, or until all of these planned times have started a job."""
+        with self._resting():
+            while time.time() < moment and not all(map(self._has_started, fires)):
+                time.sleep(0.1)
+
+    def _has_started(self, fire: str) -> bool:
+        self._look()
+        return any(self.effects.of(START, job) for job in self._found.fired.get(fire, ()))
+
+    def ticked(self, count: int) -> None:
+        """Waits until jobs of so many fires have begun."""
+        self.wait(lambda: len(self.effects.of(TICK)) >= count, f"jobs of {count} fires begin")
+
+    @property
+    def decided_within(self) -> float:
+        """The longest time from a planned time to its row on the books."""
+        self._look()
+        return self._fires.latency
+
+    @property
+    def told(self) -> list[str]:
+        """What the books say of planned times that have started no job."""
+        self._look()
+        return list(self._found.told.values())
 
     # -- what is asked of it ------------------------------------------------------------------------------------
 
@@ -413,6 +497,7 @@ class Ground:
             self._found.overgrown |= memory.overgrown
             self.remarks.append(memory.remark)
         self._found.left_over = self._left_over()
+        self._found.patience = self._scenario.bound + GRACE_SECONDS
         self._found.messages_kept = {label: self._holdings.keep(message) for label, message in self._foreign.items()}
         return judge(self._found)
 
@@ -427,8 +512,9 @@ class Ground:
 
     @property
     def jobs(self) -> int:
-        """How many were accepted, messages that are no jobs among them."""
-        return len(self._found.accepted) + len(self._foreign)
+        """How many were accepted, messages that are no jobs among them; for jobs of schedules, the planned times."""
+        sent = self._found.accepted.keys() - self._ticked
+        return len(sent) + len(self._foreign) + len(self._found.planned)
 
     @property
     def portraits(self) -> list[dict[str, Any]]:
@@ -487,6 +573,7 @@ class Ground:
             "DATABASE_URL": database,
             "PENSTOCK_VAR": str(self.folder / "var"),
             effects.FILE: str(self.effects.path),
+            **({timetable.FILE: str(self._fires.file)} if self._fires.are_there else {}),
             tasks.HOLD: str(self.folder),
         }
 
@@ -499,6 +586,8 @@ class Ground:
             for job in self._unfinished()
             if job not in alive and self._after.get(job) not in alive
         }
+        if self._undecided():
+            return False
         return all(now - self._gone_since.get(job, now) > GONE_SECONDS for job in self._unfinished())
 
     def _unfinished(self) -> list[str]:
@@ -510,6 +599,10 @@ class Ground:
             if job not in self._found.outcomes or (job not in done and self._found.outcomes[job].succeeded)
         ]
 
+    def _undecided(self) -> set[str]:
+        """Planned times without a job, of which the books do not say why."""
+        return self._found.planned.keys() - self._found.fired.keys() - self._found.told.keys()
+
     def _running(self) -> set[str]:
         deaths = self._deaths.noticed()
         ended = {effect.attempt for effect in self.effects.of(END)}
@@ -518,6 +611,7 @@ class Ground:
 
     def _look(self) -> None:
         self._found.effects = self.effects.all()
+        self._look_at_fires()
         self._found.deaths, self._found.killed = self._deaths.noticed(), self._deaths.killed
         outcomes = self._holdings.outcomes(self._found.accepted)
         before = self._found.outcomes
@@ -527,18 +621,30 @@ class Ground:
         self._found.stored |= {job: now for job in outcomes if job not in self._found.stored}
         self._found.traces = self._traces()
 
+    def _look_at_fires(self) -> None:
+        if not self._fires.are_there:
+            return
+        self._fires.note(self._holdings.booked())
+        found = self._fires.found(self._found.effects)
+        self._found.planned, self._found.fired = self._fires.planned, found.fired
+        self._found.told, self._found.unplanned = found.told, found.unplanned
+        self._ticked = found.jobs
+        now = time.monotonic()
+        self._found.accepted |= {job: now for job in found.jobs if job not in self._found.accepted}
+
     def _traces(self) -> set[str]:
-        """Accepted jobs whose message lies in some key, under whatever name."""
-        unfinished = set(self._unfinished())
+        """Accepted jobs whose message lies in some key, under whatever name; and planned times of schedules of such."""
+        unfinished, schedules = set(self._unfinished()), self._fires.schedules(self._undecided())
         try:
-            return self._holdings.mentioned(unfinished) if unfinished else set()
+            named = self._holdings.mentioned(unfinished | set(schedules.values())) if unfinished or schedules else set()
         except redis.RedisError:
             return unfinished
+        return (named & unfinished) | {fire for fire, schedule in schedules.items() if schedule in named}
 
     def _clean_up(self) -> None:
         self._deaths.kill(marked(self._mark))
-        for worker in self._workers:
-            worker.process.wait()
+        for process in (*self._workers, *self._beats):
+            process.process.wait()
 
 
 def new_ids(count: int) -> list[str]:

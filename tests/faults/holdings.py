@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 
+from tests.faults.fires import Booked
 from tests.faults.judge import Outcome
 from tests.faults.stores import Store
 
@@ -36,6 +37,14 @@ class Holdings:
     def outcomes(self, jobs: Collection[str]) -> dict[str, Outcome]:
         """Of those of the jobs that are final in the store."""
         return self._store.outcomes(jobs)
+
+    def scheduled(self) -> set[str]:
+        """Schedules whose next planned time is in the store."""
+        return self._store.scheduled()
+
+    def booked(self) -> list[Booked]:
+        """What the store says of planned times."""
+        return self._store.booked()
 
     def mentioned(self, jobs: set[str]) -> set[str]:
         """Those of which some key, or the outbox, holds the message, whatever its name; and the next of a chain."""

@@ -10,6 +10,8 @@
 | I4 | an outcome that changes, or that is not of an attempt that ended: wrong |
 | - | a process that keeps more and more while its store is away: wrong |
 | I5 | a next start later than the bound: slow |
+| I6 | a planned time with two jobs: doubled; with none, and nothing on the books that says why: lost |
+| I6 | a planned time whose job starts when the bound and five seconds are over: stuck; a fire nobody planned: wrong |
 | I8 | on our side, a message of a job that has ended: stuck |
 | I7 | a start before that of a job that was accepted earlier: reordered |
 | I9 | a job that was accepted once and starts twice: doubled, as in I2 |
@@ -18,6 +20,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -80,6 +83,16 @@ class Evidence:
     """Jobs with an outcome of which the system still has a message to be delivered."""
     overgrown: dict[str, int] = field(default_factory=dict)
     """Processes whose memory has grown by more than they may, and by how many bytes."""
+    planned: dict[str, float] = field(default_factory=dict)
+    """Planned times of schedules, by names of their own: when each has to come."""
+    fired: dict[str, set[str]] = field(default_factory=dict)
+    """The jobs of planned times."""
+    told: dict[str, str] = field(default_factory=dict)
+    """Planned times without a job of which the books say why."""
+    unplanned: set[str] = field(default_factory=set)
+    """Fires on the books that nobody has planned."""
+    patience: float = math.inf
+    """Seconds within which a planned time has to have its job, from a fault's end if one has struck it."""
 
 
 @dataclass
@@ -140,12 +153,16 @@ def judge(evidence: Evidence) -> Verdict:
     for label, kept in evidence.messages_kept.items():
         if not kept:
             verdict.blame(verdict.lost, label, "its bytes are nowhere any more")
+    for name, planned in evidence.planned.items():
+        _judge_fire(name, max(planned, evidence.interrupted.get(name, planned)), attempts, evidence, verdict)
+    for name in evidence.unplanned:
+        verdict.blame(verdict.wrong, name, "is on the books, and nobody has planned it")
     _judge_order(evidence.in_line, attempts, verdict)
     for job in evidence.left_over:
         verdict.blame(verdict.stuck, job, "has its outcome, and a message that is still to be delivered")
     for process, bytes in evidence.overgrown.items():
         verdict.blame(verdict.wrong, process, f"grew by {bytes / 2**20:.0f} MB")
-    verdict.recovery = max(_recoveries(attempts, evidence.interrupted), default=None)
+    verdict.recovery = max(_recoveries(attempts, evidence, verdict.stuck), default=None)
     return verdict
 
 
@@ -222,6 +239,22 @@ def _judge_error(job: str, error: str | None, outcome: Outcome | None, verdict: 
         verdict.blame(verdict.wrong, job, f"failed by {error}, and the store says {outcome.error}")
 
 
+def _judge_fire(
+    name: str, since: float, attempts: dict[str, list[Attempt]], evidence: Evidence, verdict: Verdict
+) -> None:
+    """A planned time has one job, or the books say why it has none. How its job ends is judged as of every job."""
+    jobs = evidence.fired.get(name, set())
+    starts = [attempt.begun for job in jobs for attempt in attempts.get(job, [])]
+    if len(jobs) > 1:
+        verdict.blame(verdict.doubled, name, f"has started {len(jobs)} jobs")
+    elif not jobs and name in evidence.traces:
+        verdict.blame(verdict.stuck, name, "its job still waits in Redis")
+    elif not jobs and name not in evidence.told:
+        verdict.blame(verdict.lost, name, "has started no job, and nothing says why")
+    elif starts and (late := min(starts) - since) > evidence.patience:
+        verdict.blame(verdict.stuck, name, f"its job started {late:.1f} s later")
+
+
 def _judge_order(in_line: Sequence[str], attempts: dict[str, list[Attempt]], verdict: Verdict) -> None:
     """Blames each job that starts before one that stands earlier in the line."""
     latest = float("-inf")
@@ -234,14 +267,15 @@ def _judge_order(in_line: Sequence[str], attempts: dict[str, list[Attempt]], ver
         latest = max(latest, begun)
 
 
-def _recoveries(attempts: dict[str, list[Attempt]], interrupted: dict[str, float]) -> Iterable[float]:
+def _recoveries(attempts: dict[str, list[Attempt]], evidence: Evidence, stuck: set[str]) -> Iterable[float]:
     for each in attempts.values():
         for former, later in itertools.pairwise(each):
             if former.died is not None and former.closed == former.died:
                 yield max(0.0, later.begun - former.died)
-    for job, struck in interrupted.items():
-        later_starts = [attempt.begun for attempt in attempts.get(job, []) if attempt.begun > struck]
-        if later_starts:
+    for name, struck in evidence.interrupted.items():
+        jobs = evidence.fired.get(name, {name})
+        later_starts = [attempt.begun for job in jobs for attempt in attempts.get(job, []) if attempt.begun > struck]
+        if later_starts and not (name in evidence.planned and name in stuck):
             yield min(later_starts) - struck
 
 

@@ -170,6 +170,8 @@ def write(rows: Sequence[Row], portraits: dict[str, dict[str, Any]], path: Path,
             server=server,
             python=platform.python_version(),
             sides="\n".join(_markdown_row(line) for line in _side_lines(portraits)),
+            stock_beat=STOCK.scheduler,
+            our_beat=OURS.scheduler,
             head=_markdown_row(HEADINGS),
             rule=_markdown_row(["---"] * len(HEADINGS)),
             rows="\n".join(_markdown_row(row.cells) for row in rows),
@@ -202,13 +204,16 @@ Versions: {versions} (redis-py), {server}, Python {python}.
 Each figure is *lost / doubled / stuck*, summed over the runs. Neither side judges itself: tasks append a line to a file
 outside the system when they start and when they end, and that is compared with the result store and with all of Redis.
 In the rows of W8 to W12, SQL and poison both sides keep their results in SQL: stock Celery by its own database backend.
+In those of W22 both sides have the same `beat_schedule`, what counts are its planned times, and the beats are stock's
+`{stock_beat}` and ours, `{our_beat}`, whose books are its rows.
 
 - **lost**: accepted, and neither done nor anywhere in Redis or an outbox; or failed only because a process died; or a
-  revoke that did nothing; or a message whose bytes are gone.
+  revoke that did nothing; or a message whose bytes are gone; or a planned time that has started no job, and nothing on
+  the books says why.
 - **doubled**: started while another start of it was alive, or again though no retry was asked for and no process of it
-  was killed.
-- **stuck**: still waits or runs, or has no outcome in the store, when the bound and five seconds are over; on our side
-  also: has ended, and its message is still to be delivered.
+  was killed; or a planned time that has started two jobs.
+- **stuck**: still waits or runs, or has no outcome in the store, when the bound and five seconds are over; or a planned
+  time whose job starts only then; on our side also: has ended, and its message is still to be delivered.
 - **repeated**: started again after its result was stored by a process that was killed before it could say so.
   **wrong**: an outcome that changed, or that is not of an attempt that ended; or a process that grew by more than
   64 MB. **reordered**: started before a job that was accepted earlier. **late**: done, but started again later than

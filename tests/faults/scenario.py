@@ -11,7 +11,7 @@ from tests.faults.sides import LATE, OURS, STOCK, Side
 if TYPE_CHECKING:
     from tests.faults.ground import Ground
 
-WINDOWS = (*(f"W{number}" for number in range(1, 22)), "W23", "W24", "SQL", "poison")
+WINDOWS = (*(f"W{number}" for number in range(1, 25)), "SQL", "poison")
 """The windows that must have a row, in the order of the page."""
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 """Where results go, of both sides, in a row that is about it."""

@@ -21,6 +21,7 @@ from tests.live import ROOT
 
 OUR_PARTS = {"keeper": "penstock-keeper", "zygote": "penstock-zygote", "child": "penstock-child"}
 """The processes of our workers, by the names that they give themselves."""
+WORKER_PARTS, BEAT_PARTS = ("pool", "consumer", "transport", "backend"), ("scheduler", "transport")
 DEATH_SECONDS = 5.0
 
 
@@ -35,6 +36,7 @@ class Side:
     consumer: str = "celery.worker.consumer.consumer:Consumer"
     transport: str = "kombu.transport.redis:Transport"
     backend: str = "celery.backends.redis:RedisBackend"
+    scheduler: str = "celery.beat:PersistentScheduler"
 
     @property
     def is_ours(self) -> bool:
@@ -45,9 +47,9 @@ class Side:
         """The same with its results in a database: stock Celery's own backend for that; ours has no other."""
         return self if self.is_ours else replace(self, backend="celery.backends.database:DatabaseBackend")
 
-    def check(self, portrait: dict[str, Any]) -> None:
-        """Raises AssertionError unless a worker is made as this side's workers are."""
-        for part in ("pool", "consumer", "transport", "backend"):
+    def check(self, portrait: dict[str, Any], parts: Sequence[str] = WORKER_PARTS) -> None:
+        """Raises AssertionError unless a worker, or a beat, is made as this side's are."""
+        for part in parts:
             assert portrait[part] == getattr(self, part), f"{self.name}: its {part} is {portrait[part]}"
         assert bool(portrait["ours"]) == self.is_ours, f"{self.name}: modules {portrait['ours']}"
 
@@ -61,6 +63,7 @@ OURS = Side(
     consumer="penstock.engine.parent:Parent",
     transport="penstock.broker.transport:Transport",
     backend="penstock.ledger.backend:LedgerBackend",
+    scheduler="penstock.scheduler.beat:Scheduler",
 )
 SIDES = (STOCK, LATE, OURS)
 
@@ -74,18 +77,7 @@ class Worker:
         self.name = name
         self._deaths = deaths
         self.log = log
-        # The application is imported by name; the command's own output is all that a failure leaves to read.
-        command = [sys.executable, "-m", "tests.faults.command", side.app, "worker", "-l", "INFO", "-n", name, *options]
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                command,
-                env=environment,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.process = _command(side, environment, log, "worker", "-l", "INFO", "-n", name, *options)
 
     @property
     def parent(self) -> int:
@@ -188,6 +180,43 @@ class Worker:
         while any(map(is_alive, bound_to_die)) and time.monotonic() < deadline:
             time.sleep(0.005)
         return struck
+
+
+class Beat:
+    """`celery beat`. It has begun when its line in the effect file says so."""
+
+    def __init__(self, side: Side, environment: dict[str, str], log: Path, deaths: Deaths, schedule: Path) -> None:
+        self._deaths = deaths
+        self.log = log
+        self.process = _command(side, environment, log, "beat", "-l", "INFO", "-s", str(schedule))
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._deaths.kill([self.process.pid])
+        self.process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM, on which stock Celery writes its file. Does not wait."""
+        self.process.send_signal(signal.SIGTERM)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is gone."""
+        return self.process.poll() is not None
+
+
+def _command(side: Side, environment: dict[str, str], log: Path, *words: str) -> subprocess.Popen[bytes]:
+    """Celery's command on the side's application, which is imported by name."""
+    with log.open("ab") as output:  # All that a failure leaves to read.
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.command", side.app, *words],
+            env=environment,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 class Producer:

@@ -7,12 +7,14 @@ import re
 import sqlite3
 from collections.abc import Callable, Collection
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
 import redis
 
+from tests.faults.fires import Booked
 from tests.faults.judge import Outcome
 from tests.faults.postgres import Postgres
 
@@ -40,8 +42,26 @@ class Store(Protocol):
     def keeps(self, text: str) -> bool:
         """Whether a message that is no job is in it."""
 
+    def scheduled(self) -> set[str]:
+        """Schedules whose next planned time it has."""
 
-class InRedis:
+    def booked(self) -> list[Booked]:
+        """What it says of planned times."""
+
+
+class NoBooks:
+    """Of schedules; stock Celery's are in a file of the beat's own."""
+
+    def scheduled(self) -> set[str]:
+        """None."""
+        return set()
+
+    def booked(self) -> list[Booked]:
+        """Nothing."""
+        return []
+
+
+class InRedis(NoBooks):
     """Stock Celery's keys."""
 
     def __init__(self, client: redis.Redis) -> None:
@@ -69,7 +89,7 @@ class InRedis:
         return False
 
 
-class CeleryTables:
+class CeleryTables(NoBooks):
     """Stock Celery's table in a database."""
 
     def __init__(self, ask: Ask) -> None:
@@ -123,6 +143,18 @@ class Ledger:
         rows = (row for (table,) in self._ask(self._tables) for row in self._ask(f"SELECT * FROM {table}"))
         return any(form in str(value) for row in rows for value in row for form in forms)
 
+    def scheduled(self) -> set[str]:
+        """Schedules whose next planned time is in a row."""
+        return {name for (name,) in self._ask("SELECT name FROM schedules WHERE planned_at IS NOT NULL")}
+
+    def booked(self) -> list[Booked]:
+        """The rows of fires."""
+        rows = self._ask("SELECT schedule, planned_at, state, reason, job_id, decided_at FROM fires")
+        return [
+            Booked(schedule, _moment(planned_at), state, reason, job, _moment(decided_at))
+            for schedule, planned_at, state, reason, job, decided_at in rows
+        ]
+
 
 def ledger_in_file(path: Path) -> Ledger:
     """Our side's SQLite file."""
@@ -162,6 +194,12 @@ def _server(server: Postgres) -> Ask:
         return []
 
     return ask
+
+
+def _moment(value: datetime | str) -> float:
+    """Seconds since 1970. SQLite gives texts, which are in UTC."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _celerys(status: str, result: str) -> Outcome:

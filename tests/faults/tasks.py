@@ -14,7 +14,8 @@ from typing import Any
 
 from celery import Celery, signals
 
-from tests.faults.effects import CHILD, COMMITTED, END, HELD, RETRIED, START, WORKER, note
+from tests.faults import timetable
+from tests.faults.effects import BEAT, CHILD, COMMITTED, END, HELD, RETRIED, START, TICK, WORKER, note
 
 PATIENCE = 180.0
 """Seconds after which a waiting body or a held process gives up: nothing of a run may live for ever."""
@@ -26,7 +27,7 @@ OLD = "FAULTS_OLD"
 
 
 def declare(app: Celery) -> None:
-    """Puts the tasks on ``app`` and makes its workers say what they are."""
+    """Puts the tasks on ``app`` and makes its workers and beats say what they are."""
     app.task(name="faults.work", bind=True)(_told(_work))
     app.task(name="faults.until", bind=True)(_told(_until))
     app.task(name="faults.crash", bind=True)(_told(_crash))
@@ -37,10 +38,12 @@ def declare(app: Celery) -> None:
     app.task(name="faults.nul_error", bind=True)(_told(_nul_error))
     app.task(name="faults.unserialisable", bind=True)(_told(_unserialisable))
     app.task(name="faults.unpicklable", bind=True)(_told(_unpicklable))
+    app.task(name=timetable.TASK, bind=True)(_told(_tick))
     if not os.environ.get(OLD):
         app.task(name="faults.newest", bind=True)(_told(_work))
     signals.worker_ready.connect(_describe_worker, weak=False)
     signals.worker_process_init.connect(_describe_child, weak=False)
+    signals.beat_init.connect(_describe_beat, weak=False)
 
 
 def _told(body: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,6 +80,10 @@ def _retry(task: Any, path: str = "") -> None:
     if task.request.retries == 0:
         note(RETRIED, job=task.request.id)
         raise task.retry(countdown=0.1)
+
+
+def _tick(task: Any, schedule: str) -> None:
+    note(TICK, job=task.request.id, schedule=schedule)
 
 
 def _join(task: Any, results: list[str], parts: int) -> None:
@@ -175,6 +182,15 @@ def _describe_worker(sender: Any, **_: Any) -> None:
 
 def _describe_child(**_: Any) -> None:
     note(CHILD, ours=_modules_of_ours())
+
+
+def _describe_beat(sender: Any, **_: Any) -> None:
+    note(
+        BEAT,
+        scheduler=_name(type(sender.scheduler)),
+        transport=_name(type(sender.app.connection_for_write().transport)),
+        ours=_modules_of_ours(),
+    )
 
 
 def _name(cls: type) -> str:

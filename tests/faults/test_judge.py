@@ -164,5 +164,54 @@ def test_recovery_of_an_interrupted_job_counts_from_the_fault() -> None:
     assert verdict(start(9), end(10), interrupted={JOB: 2.0}).recovery == pytest.approx(7)
 
 
+FIRE = "nightly at 2"
+
+
+def fired(*effects: Effect, jobs: set[str] | None = None, **rest: object) -> Verdict:
+    """The verdict on one planned time, at 2, whose job is ``JOB`` unless told."""
+    jobs = {JOB} if jobs is None else jobs
+    return verdict(*effects, planned={FIRE: 2.0}, fired={FIRE: jobs} if jobs else {}, patience=20.0, **rest)
+
+
+def test_a_planned_time_whose_job_ran_once_is_fine() -> None:
+    assert not fired(start(2.1), end(3)).damaged
+
+
+def test_a_planned_time_without_a_job_is_lost() -> None:
+    assert fired(start(2.1), end(3), jobs=set()).lost == {FIRE}
+
+
+def test_a_planned_time_without_a_job_is_fine_if_the_books_say_why() -> None:
+    assert not fired(start(2.1), end(3), jobs=set(), told={FIRE: "no scheduler was up"}).damaged
+
+
+def test_a_planned_time_whose_job_still_waits_is_stuck() -> None:
+    assert fired(start(2.1), end(3), jobs=set(), traces={FIRE}).stuck == {FIRE}
+
+
+def test_a_planned_time_with_two_jobs_is_doubled() -> None:
+    assert fired(start(2.1), end(3), jobs={JOB, "another"}).doubled == {FIRE}
+
+
+def test_a_planned_time_whose_job_starts_after_all_patience_is_stuck_and_no_recovery() -> None:
+    seen = fired(start(22.1), end(23), interrupted={FIRE: 2.0})
+    assert (seen.stuck, seen.recovery) == ({FIRE}, None)
+    assert not fired(start(21.9), end(23)).damaged
+
+
+def test_patience_with_a_planned_time_counts_from_the_end_of_the_fault_and_so_does_its_recovery() -> None:
+    seen = fired(start(25), end(26), interrupted={FIRE: 20.0})
+    assert not seen.damaged
+    assert seen.recovery == pytest.approx(5)
+
+
+def test_a_fire_on_the_books_that_nobody_has_planned_is_wrong() -> None:
+    assert fired(start(2.1), end(3), unplanned={"nightly at 1"}).wrong == {"nightly at 1"}
+
+
+def test_a_job_of_a_planned_time_is_judged_as_every_job() -> None:
+    assert fired(outcomes={}).lost == {JOB}
+
+
 def outcome(attempt: str) -> dict[str, Outcome]:
     return {JOB: Outcome(True, attempt)}

@@ -249,7 +249,7 @@ class Relay(threading.Thread):
         if self._compared:
             return 0.0 if self._hurries else BETWEEN_SLICES
         if self._lost:
-            logger.warning("Redis had lost %d messages of the outbox; they are published again", self._lost)
+            logger.warning("Redis did not have %d messages of the outbox; they are published again", self._lost)
         self._lost, self._hurries = 0, False
         return BETWEEN_SWEEPS
 
