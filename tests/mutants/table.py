@@ -13,6 +13,7 @@ from tests.mutants.guards import (
     ledger,
     outbox,
     recording,
+    scheduler,
     scripts,
     tasks,
     waiting,
@@ -34,5 +35,6 @@ GUARDS: tuple[Guard, ...] = (
     *balance.GUARDS,
     *client.GUARDS,
     *waiting.GUARDS,
+    *scheduler.GUARDS,
     *tasks.GUARDS,
 )

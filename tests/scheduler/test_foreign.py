@@ -255,7 +255,7 @@ def crontabs(draw: st.DrawFn) -> crontab:
         return crontab()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(crontabs(), st.integers(0, 1_000_000))
 def test_a_crontab_comes_at_the_minutes_that_celery_has_chosen(given: crontab, minutes: int) -> None:
     """Each minute of a day is asked of Celery's own sets."""
