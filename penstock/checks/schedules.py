@@ -33,10 +33,18 @@ def check_schedules(declared: Iterable[Schedule], tasks: Collection[str]) -> lis
     A warning for each schedule that loses or doubles a fire when clocks are shifted, with the days.
     """
     schedules, now = list(declared), datetime.now(UTC)
+    if not schedules:
+        return [Finding("schedules", True, "none is declared")]
     problems = [problem for each in schedules for problem in _problems(each, tasks)]
+    upcoming: list[tuple[datetime, str]] = []
+    for each in schedules:
+        try:
+            upcoming.extend((time, each.name) for time in islice(planned_times(each, now), 1))
+        except Exception as error:  # A timetable that somebody else has written is somebody else's code.
+            problems.append(f"schedule {each.name!r} cannot say when it is due: {type(error).__name__}: {error}")
     if problems:
-        return [Finding("schedules", False, f"{'; '.join(problems)}; correct it in schedules/")]
-    text = f"{len(schedules)}, each fits its task{_upcoming(schedules, now)}"
+        return [Finding("schedules", False, f"{'; '.join(problems)}; correct it where it is declared")]
+    text = f"{len(schedules)}, each fits its task{_shown(upcoming)}"
     return [Finding("schedules", True, text), *_clocks(schedules, now)]
 
 
@@ -50,11 +58,15 @@ def _problems(schedule: Schedule, tasks: Collection[str]) -> Iterator[str]:
             yield f"schedule {schedule.name!r}: there is no task {name!r}{hint}"
 
 
-def _upcoming(schedules: Iterable[Schedule], now: datetime) -> str:
+def _shown(upcoming: Iterable[tuple[datetime, str]]) -> str:
     """The schedules that fire next, each with its next time."""
-    first = [(time, each.name) for each in schedules for time in islice(planned_times(each, now), 1)]
-    shown = [f"{name} {time:%Y-%m-%d %H:%M:%S}{time.isoformat()[-6:]}" for time, name in sorted(first)[:SHOWN]]
-    return f"; next: {', '.join(shown)}" if shown else ""
+    first = sorted(upcoming, key=lambda entry: (entry[0].timestamp(), entry[1]))[:SHOWN]
+    return f"; next {', '.join(f'{name} at {_moment(time)}' for time, name in first)}" if first else ""
+
+
+def _moment(time: datetime) -> str:
+    seconds = f":{time:%S}" if time.second or time.microsecond else ""
+    return f"{time:%Y-%m-%d %H:%M}{seconds} {time.isoformat()[-6:] if time.utcoffset() else 'UTC'}"
 
 
 def _clocks(schedules: Iterable[Schedule], now: datetime) -> Iterator[Finding]:
@@ -80,19 +92,25 @@ def check_beats(database_url: str, wanted: str | None) -> list[Finding]:
     at_work = [each for each in beats if is_at_work(each, now)]
     findings = [_seen(each, now) for each in (at_work or beats)]
     if not findings:
-        where = f" on {wanted}" if wanted else ""
+        where = f" {'by the name of' if '@' in wanted else 'on'} {wanted}" if wanted else ""
         findings = [Finding("beats", False, f"none runs{where}; start one with `celery -A workers beat`")]
     if overdue and since and wanted is None:
-        late = f"{overdue} overdue, the first for {(now - since).total_seconds():.0f} s"
-        findings.append(Finding("schedules", False, f"{late}; look at the logs of the beats"))
+        late = f"{overdue} overdue, the first for {_length(now - since)}"
+        remedy = "look at the logs of the beats" if at_work else "they fire when a beat is at work"
+        findings.append(Finding("schedules", False, f"{late}; {remedy}"))
     return findings
 
 
 def _seen(beat: BeatRow, now: datetime) -> Finding:
-    seconds = (now - beat.seen_at).total_seconds()
+    ago = _length(now - beat.seen_at)
     if is_at_work(beat, now):
-        return Finding(beat.name, True, f"looked what is due {seconds:.0f} s ago")
-    return Finding(beat.name, False, f"was last seen {seconds:.0f} s ago; look at its log, or start it again")
+        return Finding(beat.name, True, f"looked what is due {ago} ago")
+    return Finding(beat.name, False, f"was last seen {ago} ago; look at its log, or start it again")
+
+
+def _length(span: timedelta) -> str:
+    seconds = round(max(span.total_seconds(), 0))
+    return f"{seconds} s" if seconds < 100 else str(timedelta(seconds=seconds))
 
 
 def _host(name: str) -> str:

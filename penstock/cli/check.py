@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from penstock.cli.command import Command, app_of
+from penstock.cli.command import Command, Word, app_of
 from penstock.errors import DeclarationError, PenstockError
 
 if TYPE_CHECKING:
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from penstock.app import PenstockApp
     from penstock.checks.finding import Finding
 
+WORD = Word()
+"""Not empty: a probe whose variable is not set would ask something else."""
+
 
 @click.command(cls=Command, short_help="Checks that this deployment can run.")
 @click.option("--workers", is_flag=True, help="Asks the running workers instead: do they answer, do they claim?")
-@click.option("--worker", "hostname", metavar="NAME", help="Asks this worker only, as cpu@host; for health probes.")
-@click.option("--beats", is_flag=True, help="Asks for the schedulers instead: is one at work, is nothing overdue?")
-@click.option("--beat", "beat_name", metavar="NAME", help="Asks for this scheduler only, or any on this host.")
+@click.option("--worker", "hostname", type=WORD, metavar="NAME", help="Asks this worker, as cpu@host; for probes.")
+@click.option("--beats", is_flag=True, help="Asks for the beats instead: is one at work, is nothing overdue?")
+@click.option("--beat", "beat_name", type=WORD, metavar="NAME", help="Asks for this beat, or any on this host.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: passed, and the findings.")
 @click.pass_context
 def check(
@@ -33,8 +36,11 @@ def check(
     line that fails says what to do; one with a ! is a warning, and does not fail the check.
 
     With --workers or --worker it looks at what runs. A worker fails that does not answer, has lost Redis, or
-    has room and claims nothing while jobs wait in its queues. With --beats or --beat it reads in the ledger who looks
-    after the schedules: a beat fails that has not looked what is due for 20 seconds. Redis is not asked.
+    has room and claims nothing while jobs wait in its queues.
+
+    With --beats or --beat it reads in the ledger who looks after the schedules, and does not ask Redis. A beat fails
+    that has not looked what is due for 20 seconds; of several, one that is at work is enough. With --beats no schedule
+    may be overdue for more than ten seconds.
 
     Exit code: 0 when everything passed, 1 otherwise.
 
@@ -48,12 +54,12 @@ def check(
     from penstock.cli.output import console_of, print_json
 
     app = app_of(context)
+    findings = []
     if workers or hostname:
-        findings = _workers(app, hostname)
-    elif beats or beat_name:
-        findings = check_beats(app.settings.database_url, beat_name)
-    else:
-        findings = _findings(app)
+        findings += _workers(app, hostname)
+    if beats or beat_name:
+        findings += check_beats(app.settings.database_url, beat_name)
+    findings = findings or _findings(app)
     passed = all(finding.passed for finding in findings)
     if as_json:
         print_json({"passed": passed, "findings": [asdict(finding) for finding in findings]})
@@ -140,11 +146,13 @@ def _print_findings(console: Console, findings: list[Finding]) -> None:
     from rich.text import Text
 
     from penstock.cli.output import print_rows
+    from penstock.cli.wording import one_line, printable
 
     rows = []
     for finding in findings:
         mark, mark_style, style = _looks(finding)
-        rows.append((Text(mark, style=mark_style), Text(finding.name), Text(finding.text, style=style)))
+        text = Text(printable(finding.text), style=style)
+        rows.append((Text(mark, style=mark_style), Text(one_line(finding.name)), text))
     print_rows(console, rows)
 
 

@@ -77,8 +77,10 @@ def import_crontab_command(
 
     \b
     Examples:
-      crontab -l | celery -A workers schedules import - --output schedules/moved.py
-      celery -A workers schedules import /etc/crontab --system --allow /usr/local/bin/backup
+      crontab -l | celery -A workers schedules import - \\
+          --output schedules/moved.py
+      celery -A workers schedules import /etc/crontab --system \\
+          --allow /usr/local/bin/backup
     """
     from penstock.cli.crontab_import import import_crontab
     from penstock.cli.output import console_of

@@ -11,8 +11,18 @@ from rich.console import Console
 from rich.text import Text
 
 from penstock.cli.output import print_rows
-from penstock.cli.schedule_table import fire_as_json, known_as_json, moment_text, next_text
-from penstock.cli.wording import distance, duration, one_line
+from penstock.cli.schedule_table import (
+    LATE,
+    fire_as_json,
+    is_within_minute,
+    known_as_json,
+    moment,
+    moment_texts,
+    next_text,
+    span,
+    when_text,
+)
+from penstock.cli.wording import counted, distance, duration, one_line
 from penstock.ledger.fires import FireRow, FireState, Origin
 from penstock.scheduler.changes import Portrait
 from penstock.scheduler.forecast import oddities
@@ -24,14 +34,15 @@ STYLES = {
     FireState.SKIPPED: "magenta",
     FireState.MISSED: "bold red",
 }
+SHOWN = 5
+"""Days that are excluded, and jobs that have not ended, of which each is named."""
 
 
-def portrait_as_json(portrait: Portrait, upcoming: Sequence[datetime]) -> dict[str, Any]:
+def portrait_as_json(portrait: Portrait, upcoming: Sequence[datetime], now: datetime) -> dict[str, Any]:
     """All that is known."""
-    now = datetime.now(UTC)
     return {
         "schedule": known_as_json(portrait.known),
-        "next": list(upcoming),
+        "next": [time.astimezone(UTC) for time in upcoming],
         "fires": [fire_as_json(fire) for fire in portrait.fires],
         "counts": portrait.counts,
         "open_jobs": list(portrait.open_jobs),
@@ -39,9 +50,13 @@ def portrait_as_json(portrait: Portrait, upcoming: Sequence[datetime]) -> dict[s
     }
 
 
-def print_portrait(console: Console, portrait: Portrait, upcoming: Sequence[datetime] | str) -> None:
-    """For people; the same in a pipe."""
-    now = datetime.now(UTC)
+def print_portrait(console: Console, portrait: Portrait, upcoming: Sequence[datetime] | str, now: datetime) -> None:
+    """For people; the same in a pipe.
+
+    Args:
+        upcoming: the next planned times, or why they are not known here.
+        now: by the clock of the ledger, which all schedulers go by.
+    """
     schedule = portrait.known.schedule
     console.print(Text(one_line(schedule.name), style="bold"), Text(one_line(f"→ {schedule.task}")), soft_wrap=True)
     print_rows(console, [(Text(label, style="dim"), value) for label, value in _facts(portrait, now)], indent=2)
@@ -53,70 +68,104 @@ def print_portrait(console: Console, portrait: Portrait, upcoming: Sequence[date
 
 def _facts(portrait: Portrait, now: datetime) -> Iterator[tuple[str, Text]]:
     row, schedule = portrait.known.row, portrait.known.schedule
-    yield "when", Text(one_line(f"{schedule.when}, {schedule.timezone or 'UTC'}"))
+    yield "when", Text(when_text(schedule))
     if row.paused_at is not None:
         note = f": {one_line(row.pause_note)}" if row.pause_note else ""
         yield "paused", Text(f"{distance(row.paused_at, now)} by {one_line(row.paused_by or '')}{note}", "magenta")
     if schedule.args or schedule.kwargs:
         call = [*map(repr, schedule.args), *(f"{name}={value!r}" for name, value in schedule.kwargs.items())]
         yield "call", Text(one_line(", ".join(call)))
-    yield "rules", Text("; ".join(_rules(schedule)))
+    yield "rules", Text(one_line("; ".join(_rules(schedule))))
     if schedule.tags:
         yield "tags", Text(one_line(", ".join(schedule.tags)))
-    yield "declared", Text(f"by {one_line(row.declared_by)}" if row.declared_by else "no, added at run time")
+    if row.declared_by:
+        yield "declared", Text(f"by {one_line(row.declared_by)}")
+    else:
+        yield "added", Text(f"at run time, {distance(row.created_at, now)}")
+    if portrait.open_jobs:
+        more = f" and {len(portrait.open_jobs) - SHOWN:,} more" if len(portrait.open_jobs) > SHOWN else ""
+        yield "open", Text(one_line(f"{_named_jobs(portrait.open_jobs)}{more}"), style="yellow")
     if row.failures:
         yield "failures", Text(f"{row.failures} in a row", style="red")
+    label = "clocks"
     for each in oddities(schedule, now):
-        yield "clocks", Text(f"{each.day}: {each.text}", style="yellow")
+        yield label, Text(f"{each.day}: {each.text}", style="yellow")
+        label = ""
+
+
+def _named_jobs(ids: Sequence[str]) -> str:
+    noun = "job" if len(ids) == 1 else "jobs"
+    return f"{noun} {', '.join(ids[:SHOWN])}"
 
 
 def _rules(schedule: Schedule) -> Iterator[str]:
     yield f"overlap {schedule.overlap}"
-    late = schedule.catch_up if isinstance(schedule.catch_up, str) else duration(schedule.catch_up.total_seconds())
+    late = schedule.catch_up if isinstance(schedule.catch_up, str) else span(schedule.catch_up.total_seconds())
     yield f"catch up {late}"
     if schedule.dst != "cron":
         yield f"dst {schedule.dst}"
     if schedule.jitter:
-        yield f"jitter {duration(schedule.jitter)}"
-    for name in ("start", "end", "max_fires", "pause_after_failures", "on_missed"):
+        yield f"jitter {span(schedule.jitter)}"
+    for name in ("start", "end"):
+        if (bound := getattr(schedule, name)) is not None:
+            yield f"{name} {moment(bound.astimezone(schedule.zone))}"
+    for name in ("max_fires", "pause_after_failures", "on_missed"):
         if (value := getattr(schedule, name)) is not None:
             yield f"{name.replace('_', ' ')} {value}"
     if schedule.exclude:
-        yield f"not on {', '.join(map(str, schedule.exclude[:5]))}{' …' if len(schedule.exclude) > 5 else ''}"
+        more = f" and {counted(len(schedule.exclude) - SHOWN, 'more day')}" if len(schedule.exclude) > SHOWN else ""
+        yield f"not on {', '.join(map(str, schedule.exclude[:SHOWN]))}{more}"
     for name, value in schedule.options.items():
-        yield one_line(f"{name} {value}")
+        yield f"{name} {value}"
 
 
 def _print_next(console: Console, portrait: Portrait, upcoming: Sequence[datetime] | str, now: datetime) -> None:
-    if isinstance(upcoming, str) or not upcoming or portrait.known.row.paused_at is not None:
-        console.print(Text("next  ", style="dim").append_text(next_text(portrait.known, now)))
-        return
-    rows = [
-        (Text("next" if not number else "", style="dim"), moment_text(time), Text(distance(time, now), style="dim"))
-        for number, time in enumerate(upcoming)
-    ]
-    print_rows(console, rows)
+    label = Text("next", style="dim")
+    if portrait.known.row.paused_at is not None:
+        print_rows(console, [(label, Text("skipped until it is resumed", style="magenta"))])
+    elif isinstance(upcoming, str):
+        print_rows(console, [(label, next_text(portrait.known, now).append(f"; {one_line(upcoming)}", style="dim"))])
+    elif not upcoming:
+        print_rows(console, [(label, next_text(portrait.known, now))])
+    else:
+        is_overdue = (portrait.known.row.due_at or now) < now - LATE
+        rows = []
+        for number, (time, text) in enumerate(zip(upcoming, moment_texts(upcoming), strict=True)):
+            far = Text(distance(time, now), style="dim")
+            if not number and is_overdue:
+                far = next_text(portrait.known, now)
+            rows.append((label if not number else Text(), text, far))
+        print_rows(console, rows)
 
 
 def _print_fires(console: Console, portrait: Portrait) -> None:
-    counts = [Text(f"{count:,} {state.value}", STYLES[state]) for state, count in portrait.counts.items()]
+    counts = [
+        Text(f"{portrait.counts[state]:,} {state.value}", STYLES[state])
+        for state in FireState
+        if state in portrait.counts
+    ]
     console.print(Text("fires ", style="dim"), Text(", ").join(counts) if counts else Text("none so far", style="dim"))
     zone = portrait.known.schedule.zone
+    # Those that somebody has triggered have no planned second.
+    has_seconds = any(
+        is_within_minute(fire.planned_at) for fire in portrait.fires if fire.origin is not Origin.TRIGGERED
+    )
+    moments = moment_texts([fire.planned_at.astimezone(zone) for fire in portrait.fires], has_seconds=has_seconds)
     rows = [
-        (
-            moment_text(fire.planned_at.astimezone(zone)),
-            Text(fire.state.value, STYLES[fire.state]),
-            Text("" if fire.origin is Origin.PLANNED else fire.origin.value, style="cyan"),
-            Text(one_line(_what(fire))),
-        )
-        for fire in portrait.fires
+        (text, Text(fire.state.value, STYLES[fire.state]), _what(fire))
+        for text, fire in zip(moments, portrait.fires, strict=True)
     ]
     print_rows(console, rows, indent=2)
 
 
-def _what(fire: FireRow) -> str:
-    """The job, and how late it was made; or the reason."""
+def _what(fire: FireRow) -> Text:
+    """The job, and whose doing it was if it was no plan, or how late it was made; or the reason for none."""
     if fire.job_id is None:
-        return fire.reason or ""
+        return Text(one_line(fire.reason or ""))
+    text = Text(one_line(f"job {fire.job_id}"))
     late = (fire.decided_at - fire.planned_at).total_seconds()
-    return f"job {fire.job_id}" + (f", {duration(late)} late" if late >= 1 and fire.origin is Origin.PLANNED else "")
+    if fire.origin is not Origin.PLANNED:
+        text.append(f" ({fire.origin.value})", style="cyan")
+    elif late >= 1:
+        text.append(f" ({duration(late)} late)", style="yellow")
+    return text

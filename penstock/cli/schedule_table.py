@@ -12,13 +12,17 @@ from rich.console import Console
 from rich.text import Text
 
 from penstock.checks.schedules import is_at_work
+from penstock.cli.output import GAP
 from penstock.cli.queue_table import plain_table
-from penstock.cli.wording import counted, distance, duration, one_line
+from penstock.cli.wording import counted, distance, one_line
 from penstock.ledger.fires import FireRow
 from penstock.ledger.schedules import BeatRow
+from penstock.scheduler import At, Every, Schedule
 from penstock.scheduler.changes import Known
 
 LATE = timedelta(seconds=10)
+HEADINGS = ("schedule", "when", "next", "last", "task")
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
 def known_as_json(known: Known) -> dict[str, Any]:
@@ -31,38 +35,85 @@ def fire_as_json(fire: FireRow) -> dict[str, Any]:
     return asdict(fire)
 
 
-def beat_as_json(beat: BeatRow) -> dict[str, Any]:
+def beat_as_json(beat: BeatRow, now: datetime) -> dict[str, Any]:
     """Every column, and whether it is at work."""
-    return {**asdict(beat), "is_at_work": is_at_work(beat, datetime.now(UTC))}
+    return {**asdict(beat), "is_at_work": is_at_work(beat, now)}
 
 
-def print_table(console: Console, known: Sequence[Known], beats: Sequence[BeatRow]) -> None:
-    """The schedules, and who looks after them."""
-    now = datetime.now(UTC)
+def next_as_json(upcoming: Sequence[tuple[datetime, str]]) -> list[dict[str, Any]]:
+    """Planned times in UTC, and as clocks in the schedule's zone show them."""
+    return [
+        {"schedule": name, "planned_at": time.astimezone(UTC), "local": time.isoformat()} for time, name in upcoming
+    ]
+
+
+def print_table(console: Console, known: Sequence[Known], beats: Sequence[BeatRow], now: datetime) -> None:
+    """The schedules, and who looks after them.
+
+    Args:
+        now: by the clock of the ledger, which all schedulers go by.
+    """
+    lines = [_cells(each, now) for each in known]
+    widths = _widths(lines, console.width)
     table = plain_table()
-    table.add_column("schedule", no_wrap=True, min_width=8, overflow="ellipsis")
-    table.add_column("when", min_width=8, overflow="fold")
-    table.add_column("next", no_wrap=True)
-    table.add_column("last", no_wrap=True)
-    table.add_column("task", overflow="fold")
-    for each in known:
-        table.add_row(*_cells(each, now))
+    for heading, width in zip(HEADINGS, widths, strict=True):
+        wraps = heading == "when"
+        table.add_column(heading, width=width, no_wrap=not wraps, overflow="fold" if wraps else "ellipsis")
+    for line in lines:
+        task = line[-1]
+        if task.cell_len > widths[-1]:
+            # The end of a task's name says more than the packages that it lies in.
+            line[-1] = Text("…" + task.plain[1 - widths[-1] :], style=task.style)
+        table.add_row(*line)
     if known:
         console.print(table)
     console.print(_summary(known, beats, now))
 
 
+def _widths(lines: Sequence[Sequence[Text]], available: int) -> list[int]:
+    """As wide as the contents; when that is too much, whichever is widest gives way."""
+    widths = [
+        max([len(heading), *(line[column].cell_len for line in lines)]) for column, heading in enumerate(HEADINGS)
+    ]
+    for _ in range(sum(widths) + GAP * (len(widths) - 1) - available):
+        widest = widths.index(max(widths))
+        widths[widest] = max(widths[widest] - 1, 1)
+    return widths
+
+
 def _cells(known: Known, now: datetime) -> list[Text]:
     row, schedule = known.row, known.schedule
-    zone = f" {schedule.timezone}" if schedule.timezone not in (None, "UTC") else ""
     last = distance(row.previous_at, now) if row.previous_at else ""
     return [
         Text(one_line(row.name), style="bold"),
-        Text(one_line(f"{schedule.when}{zone}")),
+        Text(when_text(schedule)),
         next_text(known, now),
         Text(last, style="dim"),
         Text(one_line(schedule.task), style="dim"),
     ]
+
+
+def when_text(schedule: Schedule) -> str:
+    """A timetable for people: intervals in the units of ``--every``, a moment as clocks of its zone show it."""
+    when = schedule.when
+    if isinstance(when, Every):
+        return f"every {span(when.seconds)}" + (f" + {span(when.phase)}" if when.phase else "")
+    if isinstance(when, At):
+        return f"at {moment(when.moment.astimezone(schedule.zone))}"
+    zone = f", {schedule.timezone}" if schedule.timezone not in (None, "UTC") else ""
+    return one_line(f"{when}{zone}")
+
+
+def span(seconds: float) -> str:
+    """A length of time, exact: 30s, 0.5s, 1h 30m, 7d."""
+    parts = []
+    for size, unit in _UNITS:
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count:.0f}{unit}")
+    if seconds or not parts:
+        parts.append(f"{seconds:.6f}".rstrip("0").rstrip(".") + "s")
+    return " ".join(parts)
 
 
 def next_text(known: Known, now: datetime) -> Text:
@@ -73,7 +124,7 @@ def next_text(known: Known, now: datetime) -> Text:
     if row.planned_at is None or row.due_at is None:
         return Text("not known yet" if row.kind == "celery" and not row.fires else "over", style="dim")
     if row.due_at < now - LATE:
-        return Text(f"overdue for {duration((now - row.due_at).total_seconds())}", style="bold red")
+        return Text(f"{distance(row.due_at, now).removesuffix(' ago')} overdue", style="bold red")
     return Text(distance(row.planned_at, now), style="cyan")
 
 
@@ -107,14 +158,29 @@ def print_next(console: Console, upcoming: Sequence[tuple[datetime, str]]) -> No
     now = datetime.now(UTC)
     table = plain_table()
     for heading in ("planned", "", "schedule"):
-        table.add_column(heading, no_wrap=True)
-    for time, name in upcoming:
-        table.add_row(moment_text(time), Text(distance(time, now), style="dim"), Text(one_line(name), style="bold"))
+        table.add_column(heading, no_wrap=heading != "schedule")
+    moments = moment_texts([time for time, _ in upcoming])
+    for text, (time, name) in zip(moments, upcoming, strict=True):
+        table.add_row(text, Text(distance(time, now), style="dim"), Text(one_line(name), style="bold"))
     console.print(table if upcoming else Text("nothing is planned", style="dim"))
 
 
-def moment_text(time: datetime) -> Text:
-    """A day, a time, and the offset from UTC."""
-    seconds = "" if not time.second and not time.microsecond else f":{time:%S}"
-    text = Text(f"{time:%a %Y-%m-%d %H:%M}{seconds} ")
-    return text.append(time.isoformat()[-6:] if time.utcoffset() else "UTC", style="dim")
+def moment_texts(times: Sequence[datetime], *, has_seconds: bool | None = None) -> list[Text]:
+    """Days and times for one column; with seconds if any of them has some, unless it is said."""
+    if has_seconds is None:
+        has_seconds = any(map(is_within_minute, times))
+    return [Text(f"{time:%a} {moment(time, has_seconds=has_seconds)}") for time in times]
+
+
+def moment(time: datetime, *, has_seconds: bool | None = None) -> str:
+    """A day, a time and its offset from UTC; with seconds if it has some, unless it is said."""
+    if has_seconds is None:
+        has_seconds = is_within_minute(time)
+    seconds = f":{time:%S}" if has_seconds else ""
+    offset = time.isoformat().removeprefix(time.replace(tzinfo=None).isoformat())
+    return f"{time:%Y-%m-%d %H:%M}{seconds} {offset if time.utcoffset() else 'UTC'}"
+
+
+def is_within_minute(time: datetime) -> bool:
+    """Whether it is not a whole minute."""
+    return bool(time.second or time.microsecond)

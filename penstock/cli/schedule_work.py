@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import heapq
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -11,88 +12,156 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from penstock.checks.schedules import is_at_work
 from penstock.cli.command import actor
 from penstock.cli.output import console_of, print_json
 from penstock.cli.schedule_portrait import portrait_as_json, print_portrait
-from penstock.cli.schedule_table import fire_as_json, known_as_json, print_next
-from penstock.cli.timetable_options import arguments, call_options, rules, timetable
-from penstock.cli.wording import counted
-from penstock.errors import ScheduleRefused
+from penstock.cli.schedule_table import (
+    beat_as_json,
+    fire_as_json,
+    known_as_json,
+    moment,
+    next_as_json,
+    print_lines,
+    print_next,
+    print_table,
+    when_text,
+)
+from penstock.cli.timetable_options import CLEARED, CLEARED_OPTIONS, arguments, call_options, instant, rules, timetable
+from penstock.cli.wording import counted, one_line
+from penstock.errors import DeclarationError, LedgerOutdated, LedgerUnavailable, ScheduleNotFound, ScheduleRefused
 from penstock.ledger.fires import FireState
+from penstock.ledger.schedules import clock
+from penstock.ledger.session import reading
 from penstock.scheduler.changes import Known, Schedules
+from penstock.scheduler.declarations import zone_name
 from penstock.scheduler.schedule import Schedule
 
 if TYPE_CHECKING:
     from penstock.app import PenstockApp
 
-CLEARED: Mapping[str, tuple[str, Any]] = {
-    "start": ("start", None),
-    "end": ("end", None),
-    "max-fires": ("max_fires", None),
-    "exclude": ("exclude", ()),
-    "pause-after-failures": ("pause_after_failures", None),
-    "tag": ("tags", ()),
-    "on-missed": ("on_missed", None),
-    "jitter": ("jitter", 0.0),
-}
 SHOWN_NEXT = 5
+Planned = tuple[datetime, str]
+"""A planned time and its schedule."""
 
 
 def schedules_of(app: PenstockApp) -> Schedules:
-    """The schedules of an application's ledger, for whoever is at the keyboard."""
-    app.loader.import_default_modules()
+    """The schedules of an application's ledger, for whoever is at the keyboard.
+
+    Raises:
+        DeclarationError: a module that the application names is not there.
+    """
+    try:
+        app.loader.import_default_modules()
+    except ImportError as error:
+        raise DeclarationError(f"a module of the settings imports or include: {error}; correct its name") from error
     return Schedules(app, app.settings.database_url, actor())
+
+
+def _clock(app: PenstockApp) -> datetime:
+    """Whether a beat is at work, or a schedule overdue, is judged by the clock that they go by."""
+    with reading(app.settings.database_url) as connection:
+        return clock(connection)
+
+
+def list_all(context: click.Context, app: PenstockApp, tag: str | None, as_json: bool) -> None:
+    """Lists all schedules, or those with a tag."""
+    asked, console = schedules_of(app), console_of(context)
+    known = asked.all(tag)
+    if as_json:
+        now = _clock(app)
+        beats = [beat_as_json(each, now) for each in asked.beats()]
+        print_json({"schedules": [known_as_json(each) for each in known], "beats": beats})
+    elif console.is_terminal:
+        print_table(console, known, asked.beats(), _clock(app))
+    else:
+        print_lines(known)
 
 
 def show(context: click.Context, app: PenstockApp, name: str, limit: int, state: str | None, as_json: bool) -> None:
     """Shows one schedule."""
     asked = schedules_of(app)
     portrait = asked.show(name, limit, FireState(state) if state else None)
-    upcoming = _next_or_reason(asked, name)
+    upcoming, now = _next_or_reason(asked, name), _clock(app)
     if as_json:
-        print_json(portrait_as_json(portrait, upcoming if isinstance(upcoming, list) else []))
+        print_json(portrait_as_json(portrait, upcoming if isinstance(upcoming, list) else [], now))
     else:
-        print_portrait(console_of(context), portrait, upcoming)
+        print_portrait(console_of(context), portrait, upcoming, now)
 
 
 def _next_or_reason(asked: Schedules, name: str) -> list[datetime] | str:
     """The next planned times, or why they are not known here."""
     try:
-        return asked.next_times(name, SHOWN_NEXT)
+        return _next_times(asked, name, SHOWN_NEXT)
     except ScheduleRefused as error:
-        return str(error)
+        return str(error).removeprefix(f"schedule {name!r}: ")
+
+
+def _next_times(asked: Schedules, name: str, count: int, after: datetime | None = None) -> list[datetime]:
+    """The next planned times of a schedule.
+
+    Raises:
+        ScheduleRefused: its object cannot say.
+    """
+    try:
+        return asked.next_times(name, count, after)
+    except (ScheduleNotFound, ScheduleRefused, LedgerUnavailable, LedgerOutdated):
+        raise
+    except Exception as error:  # A timetable that somebody else has written is somebody else's code.
+        raise ScheduleRefused(_problem(name, error)) from error
+
+
+def _problem(name: str, error: Exception) -> str:
+    return f"schedule {name!r}: it cannot say when it is due: {one_line(f'{type(error).__name__}: {error}')}"
 
 
 def show_next_times(
     context: click.Context, app: PenstockApp, names: Sequence[str], count: int, after: datetime | None, as_json: bool
 ) -> None:
     """Shows what comes next, of several schedules in the order of time."""
-    asked = schedules_of(app)
-    chosen = names or [known.schedule.name for known in asked.all() if known.row.paused_at is None]
-    each = [_named_times(asked, name, count, after, is_asked_for=bool(names)) for name in chosen]
-    upcoming = list(islice(heapq.merge(*each, key=lambda entry: entry[0]), count))
+    asked, after = schedules_of(app), instant(after, zone_name(app))
+    upcoming = _of_these(asked, names, count, after) if names else _of_all(asked, count, after)
     if as_json:
-        print_json([{"schedule": name, "planned_at": time, "local": time.isoformat()} for time, name in upcoming])
+        print_json(next_as_json(upcoming))
     else:
         print_next(console_of(context), upcoming)
 
 
-def _named_times(
-    asked: Schedules, name: str, count: int, after: datetime | None, *, is_asked_for: bool
-) -> Iterator[tuple[datetime, str]]:
+def _of_these(asked: Schedules, names: Sequence[str], count: int, after: datetime | None) -> list[Planned]:
+    """The next times of the schedules that are named."""
+    upcoming = [(time, name) for name in dict.fromkeys(names) for time in _next_times(asked, name, count, after)]
+    for name in dict.fromkeys(names):
+        if asked.show(name, 0).known.row.paused_at is not None:
+            _remark(f"schedule {name!r} is paused: its planned times are skipped until it is resumed")
+    return sorted(upcoming, key=_order)[:count]
+
+
+def _of_all(asked: Schedules, count: int, after: datetime | None) -> list[Planned]:
+    """The next times of all that are not paused; of one that cannot be asked, why."""
+    each = [_planned(asked, known, after) for known in asked.all() if known.row.paused_at is None]
+    return list(islice(heapq.merge(*each, key=_order), count))
+
+
+def _planned(asked: Schedules, known: Known, after: datetime | None) -> Iterator[Planned]:
     try:
-        times = asked.next_times(name, count, after)
-    except ScheduleRefused as error:
-        if is_asked_for:
-            raise
-        click.echo(f"penstock: {error}", err=True)
-        times = []
-    return ((time, name) for time in times)
+        for time in asked.times(known, after):
+            yield time, known.row.name
+    except Exception as error:  # A timetable that somebody else has written is somebody else's code.
+        _remark(str(error) if isinstance(error, ScheduleRefused) else _problem(known.row.name, error))
+
+
+def _order(planned: Planned) -> tuple[float, str]:
+    """By the instant: what clocks show is in no order when they are put back."""
+    return planned[0].timestamp(), planned[1]
+
+
+def _remark(sentence: str) -> None:
+    click.echo(f"penstock: {one_line(sentence)}", err=True)
 
 
 def add(app: PenstockApp, name: str, task: str, given: Mapping[str, Any], as_json: bool) -> None:
     """Adds a schedule."""
-    asked, zone = schedules_of(app), app.settings.timezone
+    asked, zone = schedules_of(app), zone_name(app)
     when = timetable(given, zone)
     if when is None:
         raise click.UsageError("give a timetable: --cron, --every, --calendar or --once")
@@ -108,14 +177,23 @@ def edit(app: PenstockApp, name: str, given: Mapping[str, Any], as_json: bool) -
     """Changes a schedule."""
     asked = schedules_of(app)
     known = asked.show(name, 0).known.schedule
-    zone = known.timezone or app.settings.timezone
-    changes = {**arguments(given), **rules(given, zone), **dict(CLEARED[each] for each in given["clear"])}
+    zone = known.timezone or zone_name(app)
+    changes = {**arguments(given), **rules(given, zone)}
     if (when := timetable(given, zone)) is not None:
         changes["when"] = when
-    if options := call_options(given):
-        changes["options"] = {**known.options, **options}
     if given["on_missed"]:
         _require_task(app, given["on_missed"])
+    options = call_options(given)
+    for rule in given["clear"]:
+        field, without = CLEARED.get(rule, (rule, None))
+        if field in changes or field in options:
+            raise click.UsageError(f"--{rule} and --clear {rule}: give one of them")
+        if rule in CLEARED:
+            changes[field] = without
+    cleared = set(given["clear"]) & set(CLEARED_OPTIONS)
+    if options or cleared:
+        kept = {name: value for name, value in known.options.items() if name not in cleared}
+        changes["options"] = {**kept, **options}
     if not changes:
         raise click.UsageError("name what is to change; --help lists it")
     _tell(asked, asked.edit(name, **changes), "changed", as_json)
@@ -123,7 +201,9 @@ def edit(app: PenstockApp, name: str, given: Mapping[str, Any], as_json: bool) -
 
 def pause(app: PenstockApp, name: str, note: str, as_json: bool) -> None:
     """Pauses a schedule."""
-    _say(schedules_of(app).pause(name, note), f"{name}: paused; its planned times are skipped", as_json)
+    known = schedules_of(app).pause(name, note)
+    until = f"until `schedules resume {shlex.quote(name)}`"
+    _say(known, f"{name}: paused; its planned times are skipped {until}", as_json)
 
 
 def resume(app: PenstockApp, name: str, as_json: bool) -> None:
@@ -145,7 +225,12 @@ def backfill(
     app: PenstockApp, name: str, since: datetime, until: datetime | None, *, at_once: bool, as_json: bool
 ) -> None:
     """Makes up for planned times."""
-    done = schedules_of(app).backfill(name, since, until, at_once=at_once)
+    first, last = instant(since, zone_name(app)), instant(until, zone_name(app))
+    assert first is not None
+    if last is not None and last < first:
+        raise click.UsageError("--until comes before --since")
+    asked = schedules_of(app)
+    done = asked.backfill(name, first, last, at_once=at_once)
     if as_json:
         print_json({"started": done.started, "waiting": done.waiting, "kept": done.kept})
         return
@@ -153,10 +238,13 @@ def backfill(
     if done.started:
         parts.append(f"{counted(len(done.started), 'job')} started")
     if done.waiting:
-        parts.append(f"{counted(len(done.waiting), 'fire')} made up for, each when the one before has ended")
+        parts.append(f"{counted(len(done.waiting), 'fire')} waiting, each for the end of the one before")
     if done.kept:
-        parts.append(f"{counted(done.kept, 'planned time')} had a job")
+        parts.append(f"{counted(done.kept, 'planned time')} started or waiting already")
     click.echo(f"{name}: {'; '.join(parts) or 'nothing was planned then'}")
+    now = _clock(app)
+    if done.waiting and not any(is_at_work(beat, now) for beat in asked.beats()):
+        _remark("no beat is at work that would start them: start one with `celery -A … beat`")
 
 
 def remove(app: PenstockApp, name: str, *, yes: bool, as_json: bool) -> None:
@@ -164,19 +252,21 @@ def remove(app: PenstockApp, name: str, *, yes: bool, as_json: bool) -> None:
     asked = schedules_of(app)
     known = asked.show(name, 0).known
     if known.row.declared_by is None and not yes:
-        click.confirm(f"Remove schedule {name!r} ({known.schedule.when} → {known.schedule.task})?", abort=True)
+        what = f"{when_text(known.schedule)} → {one_line(known.schedule.task)}"
+        click.confirm(f"Remove schedule {name!r} ({what})?", abort=True, err=True)
     asked.remove(name)
     _say(known, f"{name}: removed; its fires stay on the books", as_json)
 
 
 def _tell(asked: Schedules, known: Known, done: str, as_json: bool) -> None:
-    upcoming = _next_or_reason(asked, known.schedule.name)
-    first = (
-        f"; next {upcoming[0].isoformat(sep=' ', timespec='seconds')}"
-        if isinstance(upcoming, list) and upcoming
-        else ""
-    )
-    _say(known, f"{known.schedule.name}: {done}{first}", as_json)
+    name = known.schedule.name
+    if known.row.paused_at is not None:
+        then = "; it is paused"
+    elif isinstance(upcoming := _next_or_reason(asked, name), str):
+        then = ""
+    else:
+        then = f"; next {moment(upcoming[0])}" if upcoming else "; nothing is planned any more"
+    _say(known, f"{name}: {done}{then}", as_json)
 
 
 def _say(known: Known, sentence: str, as_json: bool) -> None:

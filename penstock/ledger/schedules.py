@@ -104,12 +104,6 @@ def move_on(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     update_many(connection, schedules, rows)
 
 
-def unplanned(connection: Connection, names: Collection[str]) -> list[ScheduleRow]:
-    """Those of the schedules that have no planned time, with their definitions."""
-    rows = select(schedules).where(among(connection, schedules.c.name, names), schedules.c.planned_at.is_(None))
-    return [ScheduleRow(**row._mapping) for row in connection.execute(rows)]
-
-
 # -- for declarations and changes ---------------------------------------------------------------------------------
 
 

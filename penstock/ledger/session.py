@@ -141,9 +141,15 @@ def is_about_data(error: Exception) -> bool:
     return isinstance(error, (exc.DataError, exc.IntegrityError)) or _state(error)[:2] in BAD_DATA
 
 
-def own_connection(url: str) -> Connection:
-    """A connection beside those of the pool, which its owner closes; to be used inside of :func:`translated`."""
+def own_connection(url: str, *, autocommit: bool = False) -> Connection:
+    """A connection beside those of the pool, which its owner closes; to be used inside of :func:`translated`.
+
+    Args:
+        autocommit: it is never in a transaction, and holds no lock; for reading.
+    """
     connection = engine_for(url).connect()
+    if autocommit:
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
     connection.detach()
     return connection
 

@@ -7,10 +7,12 @@ what it knows is in the rows.
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -29,6 +31,7 @@ from penstock.scheduler.foreign import Foreign
 from penstock.scheduler.schedule import Schedule
 from penstock.scheduler.sending import message_of
 
+logger = logging.getLogger("penstock")
 MOST_BACKFILLED = 10_000
 """Fires of one backfill: they come in one transaction."""
 IN_ORDER = "backfill: it starts when the one before has ended"
@@ -40,7 +43,15 @@ class Known:
     """A schedule as it is in the ledger, and how far it is."""
 
     row: ScheduleRow
-    schedule: Schedule
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """What it says.
+
+        Raises:
+            DeclarationError: this version cannot read it.
+        """
+        return Schedule.of(self.row.name, self.row.definition or {})
 
 
 @dataclass(frozen=True)
@@ -81,10 +92,10 @@ class Schedules:
     # -- looking --------------------------------------------------------------------------------------------------
 
     def all(self, tag: str | None = None) -> list[Known]:
-        """All schedules by name, or those with a tag."""
+        """All schedules by name, or those with a tag; those that a newer version has written are left out, and said."""
         with reading(self._url) as connection:
-            known = [_known(row) for row in schedules.list_all(connection)]
-        return [each for each in known if tag is None or tag in each.schedule.tags]
+            rows = schedules.list_all(connection)
+        return [known for known in map(Known, rows) if _is_readable(known) and (not tag or tag in known.schedule.tags)]
 
     def beats(self) -> list[BeatRow]:
         """The schedulers that have been seen lately."""
@@ -98,7 +109,7 @@ class Schedules:
             ScheduleNotFound: there is none of this name.
         """
         with reading(self._url) as connection:
-            known = _known(_found(connection, name))
+            known = Known(_found(connection, name))
             return Portrait(
                 known,
                 fires.list_fires(connection, name, limit, state=state),
@@ -114,15 +125,26 @@ class Schedules:
             ScheduleRefused: only the application that declares it knows them.
         """
         with reading(self._url) as connection:
-            known = _known(_found(connection, name))
-        schedule = self._with_object(known.schedule)
-        start = after or (known.row.planned_at - MICROSECOND if known.row.planned_at else None)
-        if start is None:
-            return []
-        left = count
-        if schedule.max_fires is not None:
-            left = min(count, schedule.max_fires - known.row.fires)
-        return list(islice(planned_times(schedule, start), max(left, 0)))
+            known = Known(_found(connection, name))
+        return list(islice(self.times(known, after), count))
+
+    def times(self, known: Known, after: datetime | None = None) -> Iterator[datetime]:
+        """The planned times of a schedule that are still to come, in its zone, each as it is asked for.
+
+        Args:
+            after: those until then are left out.
+
+        Raises:
+            ScheduleRefused: only the application that declares it knows them.
+        """
+        row, schedule = known.row, self._with_object(known.schedule)
+        if row.planned_at is None:
+            return iter(())
+        if schedule.max_fires is None:
+            before = row.planned_at - MICROSECOND
+            return planned_times(schedule, max(before, after) if after else before)
+        left = islice(planned_times(schedule, row.planned_at - MICROSECOND), max(schedule.max_fires - row.fires, 0))
+        return (time for time in left if after is None or time > after)
 
     # -- changing -------------------------------------------------------------------------------------------------
 
@@ -143,7 +165,7 @@ class Schedules:
             if not schedules.add(connection, [row]):
                 raise ScheduleRefused(f"there is a schedule {schedule.name!r} already; edit it, or choose another name")
             self._note(connection, "add schedule", schedule.name, {"definition": schedule.words()})
-            return _known(_found(connection, schedule.name))
+            return Known(_found(connection, schedule.name))
 
     def edit(self, name: str, **changes: Any) -> Known:
         """Changes what a schedule says. Fires that were due before end as it was.
@@ -163,10 +185,11 @@ class Schedules:
                 raise DeclarationError(problem)
             now = schedules.clock(connection)
             redefine(connection, self._app, known.row, changed, now, declared_by=None)
-            words = changed.words()
-            details = {key: value for key, value in words.items() if known.schedule.words().get(key) != value}
+            before, words = known.schedule.words(), changed.words()
+            keys = [key for key in {**before, **words} if before.get(key) != words.get(key)]
+            details = {key: words.get(key) for key in keys}
             self._note(connection, "edit schedule", name, {"changes": details})
-            return _known(_found(connection, name))
+            return Known(_found(connection, name))
 
     def pause(self, name: str, note: str = "") -> Known:
         """Skips all its planned times from now on, those among them that nobody has decided on; jobs that run go on.
@@ -182,7 +205,7 @@ class Schedules:
             values = {"paused_at": now, "paused_by": self._actor[:255], "pause_note": note or None}
             schedules.change(connection, name, values, now)
             self._note(connection, "pause schedule", name, {"note": note})
-            return _known(_found(connection, name))
+            return Known(_found(connection, name))
 
     def resume(self, name: str) -> Known:
         """Ends a pause. What was planned meanwhile stays skipped; failures are counted anew.
@@ -200,7 +223,7 @@ class Schedules:
             values = {"paused_at": None, "paused_by": None, "pause_note": None, "failures": 0}
             schedules.change(connection, name, values, now)
             self._note(connection, "resume schedule", name, {})
-            return _known(_found(connection, name))
+            return Known(_found(connection, name))
 
     def trigger(self, name: str) -> FireRow:
         """Starts its task now, whatever its timetable, its pause and its other jobs say.
@@ -249,10 +272,11 @@ class Schedules:
             ScheduleNotFound: there is none of this name.
             ScheduleRefused: it is declared; it goes when its declaration goes.
         """
-        with self._locked(name) as (connection, known):
-            _require_own(known.row, "removed")
-            remove(connection, known.row, schedules.clock(connection))
-            self._note(connection, "remove schedule", name, {"definition": known.schedule.words()})
+        with writing(self._url) as connection:
+            row = schedules.lock(connection, name) or _found(connection, name)
+            _require_own(row, "removed")
+            remove(connection, row, schedules.clock(connection))
+            self._note(connection, "remove schedule", name, {"definition": row.definition})
 
     def _fill(
         self, connection: Connection, schedule: Schedule, times: Sequence[datetime], now: datetime, *, at_once: bool
@@ -280,7 +304,7 @@ class Schedules:
     def _locked(self, name: str) -> Iterator[tuple[Connection, Known]]:
         with writing(self._url) as connection:
             row = schedules.lock(connection, name)
-            yield connection, _known(row or _found(connection, name))
+            yield connection, Known(row or _found(connection, name))
 
     def _with_object(self, schedule: Schedule) -> Schedule:
         """With the object of a foreign timetable, if this application declares it."""
@@ -309,8 +333,12 @@ def _found(connection: Connection, name: str) -> ScheduleRow:
     return row
 
 
-def _known(row: ScheduleRow) -> Known:
-    return Known(row, Schedule.of(row.name, row.definition or {}))
+def _is_readable(known: Known) -> bool:
+    try:
+        return bool(known.schedule)
+    except DeclarationError as error:
+        logger.warning("%s", error)
+        return False
 
 
 def _require_own(row: ScheduleRow, what: str) -> None:

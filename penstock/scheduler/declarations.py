@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,9 +16,10 @@ from penstock.ledger import fires, outbox, schedules
 from penstock.ledger.fires import FireRow, FireState, Origin
 from penstock.ledger.schedules import ScheduleRow
 from penstock.ledger.session import encode_json
+from penstock.scheduler import lazy
 from penstock.scheduler.firing import decide, standing_of, write
 from penstock.scheduler.foreign import Foreign, from_celery
-from penstock.scheduler.schedule import Schedule
+from penstock.scheduler.schedule import MAX_NAME, Schedule
 
 logger = logging.getLogger("penstock.beat")
 REMOVED = "its schedule was taken away"
@@ -62,28 +64,37 @@ def from_entry(name: str, entry: Any) -> Schedule:
     """
     if isinstance(entry.get("schedule"), str) or not isinstance(entry.get("task"), str):
         raise DeclarationError(f"beat_schedule {name!r}: give it a 'task' and a 'schedule'")
+    args, kwargs = lazy.stored(tuple(entry.get("args") or ())), lazy.stored(dict(entry.get("kwargs") or {}))
     try:
         when = from_celery(entry.get("schedule"))
-        encode_json([entry.get("args"), entry.get("kwargs"), entry.get("options")])
+        encode_json([args, kwargs, entry.get("options")])
     except (DeclarationError, UnserialisableResult) as error:
         raise DeclarationError(f"beat_schedule {name!r}: {error}") from None
     return Schedule(
-        name=name,
+        name=fitting_name(name),
         task=entry["task"],
         when=when,
-        args=tuple(entry.get("args") or ()),
-        kwargs=dict(entry.get("kwargs") or {}),
+        args=args,
+        kwargs=kwargs,
         options=dict(entry.get("options") or {}),
         overlap="allow",
         is_template=False,
     )
 
 
+def fitting_name(name: str) -> str:
+    """The name itself, or its beginning and a digest: Celery makes names of whole calls."""
+    if len(name) <= MAX_NAME and name.isprintable() and name.strip() == name:
+        return name
+    digest = hashlib.blake2b(name.encode(), digest_size=6).hexdigest()
+    return f"{' '.join(name.split())[: MAX_NAME - 14]}… {digest}"
+
+
 def reconcile(connection: Connection, app: Any, declared: Iterable[Schedule]) -> Reconciled:
     """Makes the ledger have what the application declares, in one transaction with the caller's.
 
     Fires that were due before a change of the timetable end by the old one. A schedule of the same name that was added
-    by hand becomes the application's.
+    by hand, or declared by another application, becomes this application's.
     """
     wanted = {each.name: each for each in declared}
     now, application = schedules.clock(connection), str(app.main)
@@ -96,6 +107,8 @@ def reconcile(connection: Connection, app: Any, declared: Iterable[Schedule]) ->
             remove(connection, row, now)
             result.removed.append(name)
         elif row.definition != wanted[name].words() or row.declared_by != application:
+            if row.declared_by not in (None, application):
+                logger.warning("schedule %r was declared by %s, and is ours now", name, row.declared_by)
             redefine(connection, app, row, wanted[name], now, declared_by=application)
             result.changed.append(name)
     return result
@@ -144,24 +157,26 @@ def redefine(
 
 
 def settle(connection: Connection, app: Any, row: ScheduleRow, schedule: Schedule, now: datetime) -> None:
-    """Decides on all times of a schedule that are due. Its jobs go by the outbox, and start within moments.
+    """Decides on all times of a schedule that have come. Its jobs go by the outbox, and start within moments.
 
     Those of a timetable that somebody else has written are left alone: it may take its time.
     """
     if isinstance(schedule.when, Foreign):
         return
     found: ScheduleRow | None = row
-    while found is not None and found.due_at is not None and found.due_at <= now:
+    while found is not None and found.planned_at is not None and found.planned_at <= now:
         is_busy = bool(fires.busy(connection, [row.name]))
         waiting = fires.waiting(connection, [row.name]).get(row.name, 0)
-        decided = decide(app, found, schedule, standing_of(found, is_busy=is_busy, waiting=waiting), now)
-        write(connection, [decided], now, outbox.put)
+        standing = standing_of(found, is_busy=is_busy, waiting=waiting)
+        # Also what jitter puts off: nobody will know of it later.
+        standing = replace(standing, due_at=min(found.due_at or now, now))
+        write(connection, [decide(app, found, schedule, standing, now)], now, outbox.put)
         found = schedules.find(connection, row.name)
 
 
 def remove(connection: Connection, row: ScheduleRow, now: datetime) -> None:
     """Takes a schedule away. What was due and not decided is on the books as missed; what waited as skipped."""
-    if row.planned_at is not None and row.due_at is not None and row.due_at <= now:
+    if row.planned_at is not None and row.planned_at <= now:
         missed = FireRow(
             schedule=row.name,
             planned_at=row.planned_at,

@@ -32,6 +32,8 @@ from penstock.scheduler.sending import message_of, message_of_missed
 logger = logging.getLogger("penstock.beat")
 BATCH = 500
 """Schedules of one transaction."""
+TOLD = 3
+"""Reasons of fires that were missed together."""
 KNOWN = 20_000
 """Schedules that are kept read; the others are read again from their rows when they are due."""
 After = Callable[[datetime], datetime | None]
@@ -64,7 +66,7 @@ class Decided:
         return {
             "name": self.row.name,
             "planned_at": planned,
-            "due_at": self.schedule.due(planned) if planned else None,
+            "due_at": self.standing.due_at if planned else None,
             "previous_at": self.previous_at,
             "fires": self.standing.fires,
         }
@@ -73,7 +75,7 @@ class Decided:
 def standing_of(row: ScheduleRow, *, is_busy: bool, waiting: int) -> Standing:
     """How far a schedule is."""
     pause = (row.pause_note or "") if row.paused_at else None
-    return Standing(row.planned_at, row.fires, pause, is_busy, waiting)
+    return Standing(row.planned_at, row.fires, pause, is_busy, waiting, row.due_at)
 
 
 def decide(
@@ -94,9 +96,12 @@ def telling_of_missed(app: Any, schedule: Schedule, missed: Sequence[FireRow]) -
     """The message that tells of fires that were missed, if there are any and somebody wants to know."""
     if not missed or schedule.on_missed is None:
         return []
-    reasons = "; ".join(dict.fromkeys(fire.reason or "" for fire in missed))
+    reasons = list(dict.fromkeys(fire.reason or "" for fire in missed))
+    more = [f"and {len(reasons) - TOLD} more"] if len(reasons) > TOLD else []
     try:
-        return [message_of_missed(app, schedule, [fire.planned_at for fire in missed], reasons)]
+        return [
+            message_of_missed(app, schedule, [fire.planned_at for fire in missed], "; ".join([*reasons[:TOLD], *more]))
+        ]
     except Exception as error:
         logger.error("schedule %r: its on_missed cannot be told: %s", schedule.name, error)
         return []

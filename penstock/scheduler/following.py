@@ -39,17 +39,21 @@ class Following:
         self._name = name
         self._cancelling: threading.Thread | None = None
 
-    def look(self, connection: Connection) -> list[FollowUp]:
-        """Notes jobs that have ended and starts what waited for them; the messages to be published now."""
-        with connection.begin():
-            ended = fires.ended(connection, BATCH)
-            waiting = fires.with_waiting(connection)
+    def look(self, connection: Connection, eyes: Connection) -> list[FollowUp]:
+        """Notes jobs that have ended and starts what waited for them; the messages to be published now.
+
+        Args:
+            eyes: another connection, which is in no transaction.
+        """
+        with eyes.begin():
+            ended = fires.ended(eyes, BATCH)
+            waiting = fires.with_waiting(eyes)
         if ended:
             self._note(connection, ended)
         if not waiting:
             return []
-        with connection.begin():
-            free = fires.free_with_waiting(connection, BATCH)
+        with eyes.begin():
+            free = fires.free_with_waiting(eyes, BATCH)
         messages = self._release(connection, free) if free else []
         if busy := sorted(name for name, has_planned in waiting.items() if has_planned and name not in free):
             self._cancel_others(connection, busy)

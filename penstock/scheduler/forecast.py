@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from penstock.scheduler.calendar import Calendar
 from penstock.scheduler.cron import Cron
@@ -37,9 +39,15 @@ def oddities(schedule: Schedule, after: datetime) -> Iterator[Oddity]:
     """The days within 400 days on which a planned time is lost, or comes twice, because clocks are shifted."""
     if not isinstance(schedule.when, (Cron, Calendar)) or _counts_all_hours(schedule):
         return
-    for shift in shifts(schedule.zone, after, after + AHEAD):
+    for shift in _shifts_ahead(schedule.zone, after.replace(minute=0, second=0, microsecond=0)):
         if text := _effect(schedule, shift):
             yield Oddity(shift.before.date(), text)
+
+
+@lru_cache(maxsize=64)
+def _shifts_ahead(zone: ZoneInfo, after: datetime) -> tuple[Shift, ...]:
+    """Looked for once for all schedules of a zone."""
+    return tuple(shifts(zone, after, after + AHEAD))
 
 
 def _counts_all_hours(schedule: Schedule) -> bool:

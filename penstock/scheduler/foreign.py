@@ -73,7 +73,7 @@ class Foreign:
             if is_due and now > last:
                 return now
             try:
-                # A microsecond that rounding has left of the way is gone as well; who names no step at all is asked later.
+                # Also the microsecond that rounding may have left of the way; who names no step is asked later.
                 now += step if step > timedelta(0) else SHORTEST_STEP
             except OverflowError:
                 return None

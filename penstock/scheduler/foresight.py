@@ -28,6 +28,8 @@ MOST = 1000
 """Times of one schedule that are kept; more than are decided on at once."""
 PLANNING = ("when", "timezone", "dst", "start", "end", "jitter")
 """What decides on planned times and when they are due, as words of a definition."""
+HANDS = 16
+"""Timetables that are asked at the same time."""
 AGAIN_SECONDS, PAUSE_SECONDS = 10.0, 0.25
 """Until a timetable that failed is asked again, and between two looks whether there is anything to ask."""
 
@@ -113,7 +115,8 @@ class Foresight:
             asked.planned_at = row.planned_at
             if asked.is_in_hand or time.monotonic() < asked.again_at or _is_over(row, asked.schedule):
                 continue
-            if row.planned_at is None or not _is_known(asked, now + AHEAD):
+            hands = sum(each.is_in_hand for each in self._asked.values())
+            if hands < HANDS and (row.planned_at is None or not _is_known(asked, now + AHEAD)):
                 asked.is_in_hand = True
                 threading.Thread(target=self._ask, args=(asked, row, now), name=f"ask {name}", daemon=True).start()
 
@@ -158,9 +161,9 @@ def _is_known(asked: _Asked, until: datetime) -> bool:
 
 
 def _is_ready(asked: _Asked, now: datetime) -> bool:
-    """Whether the times up to now are known, or as many as are decided on at once."""
+    """Whether the times up to now are known, or as many as are looked at at once."""
     _, count = asked.reach()
-    return _is_known(asked, now) or count >= planning.MOST
+    return _is_known(asked, now) or count >= planning.MOST + planning.BEYOND
 
 
 def _extend(asked: _Asked, now: datetime) -> None:

@@ -13,6 +13,8 @@ GRACE = timedelta(seconds=60)
 """A fire that is later than this has been missed, and its schedule's ``catch_up`` has to say whether it starts."""
 MOST = 500
 """Planned times of one schedule that are decided in one transaction."""
+BEYOND = 31
+"""Planned times after it that are looked at to know whether one is the last that is due."""
 OVERLAP = "overlap: a job of this schedule has not ended"
 ONE_WAITS = "overlap: another fire waits already"
 NEWER = "overlap: a newer fire has taken its place"
@@ -32,6 +34,8 @@ class Standing:
     """A job of it has not ended."""
     waiting: int = 0
     """Fires that wait for that job's end."""
+    due_at: datetime | None = None
+    """When the next planned time is to be decided on; None: as its schedule says."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def plan(
 ) -> Plan:
     """Decides on each planned time that is due, ``most`` of them at most.
 
-    Whether a time counts as late is judged from when it was due, jitter included.
+    Whether a time counts as late is judged from when it was due, jitter included. Times are decided on in their order,
+    so one that jitter has put behind a later one takes that along.
 
     Args:
         after: instead of the schedule's own, for a timetable that was asked before.
@@ -71,10 +76,10 @@ def plan(
     """
     decisions: list[Decision] = []
     after, drops = after or schedule.after, False
-    while standing.planned_at and schedule.due(standing.planned_at) <= now and len(decisions) < most:
+    while standing.planned_at and (due := _due(schedule, standing)) <= now and len(decisions) < most:
         planned = standing.planned_at
         following = after(planned)
-        is_last = following is None or schedule.due(following) > now
+        is_last = _is_last(schedule, following, due, now, after)
         state, reason = decide(schedule, standing, planned, now, is_last)
         if state is FireState.FIRED and begin is not None and (problem := begin(planned)):
             state, reason = FireState.MISSED, problem
@@ -82,7 +87,7 @@ def plan(
             drops, decisions = True, [_dropped(each) for each in decisions]
             standing = replace(standing, fires=standing.fires - standing.waiting, waiting=0)
         decisions.append(Decision(planned, state, reason))
-        standing = _after(schedule, standing, state, following)
+        standing = _after(schedule, standing, state, following, due)
     return Plan(standing, decisions, drops)
 
 
@@ -92,13 +97,13 @@ def decide(
     """What becomes of a time that is due.
 
     Args:
-        is_last: no later one is due.
+        is_last: no later one is due that could start a job.
     """
     if schedule.is_excluded(planned):
         return FireState.SKIPPED, f"excluded: {planned.astimezone(schedule.zone):%Y-%m-%d}"
     if standing.pause is not None:
         return FireState.SKIPPED, f"paused: {standing.pause}" if standing.pause else "paused"
-    if missed := _missed(schedule, now - schedule.due(planned), is_last):
+    if missed := _missed(schedule, now - _due(schedule, standing), is_last):
         return FireState.MISSED, missed
     if not standing.is_busy or schedule.overlap == "allow":
         return FireState.FIRED, None
@@ -107,6 +112,28 @@ def decide(
     if schedule.overlap == "buffer one" and standing.waiting:
         return FireState.SKIPPED, ONE_WAITS
     return FireState.WAITING, OVERLAP
+
+
+def _due(schedule: Schedule, standing: Standing) -> datetime:
+    assert standing.planned_at is not None
+    return standing.due_at or schedule.due(standing.planned_at)
+
+
+def _is_last(
+    schedule: Schedule,
+    following: datetime | None,
+    due: datetime,
+    now: datetime,
+    after: Callable[[datetime], datetime | None],
+) -> bool:
+    """Whether no later time is due, but for some on days that are excluded."""
+    for _ in range(BEYOND):
+        if following is None or max(schedule.due(following), due) > now:
+            return True
+        if not schedule.is_excluded(following):
+            return False
+        following = after(following)
+    return False
 
 
 def _missed(schedule: Schedule, late: timedelta, is_last: bool) -> str | None:
@@ -132,13 +159,18 @@ def _dropped(decision: Decision) -> Decision:
     return replace(decision, state=FireState.SKIPPED, reason=NEWER)
 
 
-def _after(schedule: Schedule, standing: Standing, state: FireState, following: datetime | None) -> Standing:
+def _after(
+    schedule: Schedule, standing: Standing, state: FireState, following: datetime | None, due: datetime
+) -> Standing:
     starts = state in (FireState.FIRED, FireState.WAITING)
     fires = standing.fires + starts
     is_over = schedule.max_fires is not None and fires >= schedule.max_fires
+    if is_over:
+        following = None
     return replace(
         standing,
-        planned_at=None if is_over else following,
+        planned_at=following,
+        due_at=max(schedule.due(following), due) if following else None,
         fires=fires,
         is_busy=standing.is_busy or starts,
         waiting=standing.waiting + (state is FireState.WAITING),

@@ -30,7 +30,7 @@ Overlap = Literal["skip", "buffer one", "buffer all", "cancel other", "allow"]
 start one after the other. ``cancel other``: it cancels that job, and starts when it has ended. ``allow``: it starts.
 """
 CatchUp = Literal["none", "latest", "all"] | timedelta
-"""Which fires that nobody could start in time start later: none, the last one, all, or those not later than so much."""
+"""Which fires that nobody could start within a minute start later: none, the last, or all; or how late one may be."""
 MAX_NAME, MAX_TAGS, MAX_EXCLUDED = 200, 20, 1000
 MAX_ARGUMENT_BYTES = 64 * 1024
 MAX_JITTER = 86_400

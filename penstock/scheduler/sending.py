@@ -11,6 +11,7 @@ from penstock.client import put_scheduled
 from penstock.ledger.records import FollowUp
 from penstock.message import SCHEDULE
 from penstock.outbox import Drawer
+from penstock.scheduler.lazy import computed, has_marks
 from penstock.scheduler.schedule import CARRIED, Schedule
 from penstock.task import BoundCall, declared_tasks
 
@@ -25,6 +26,8 @@ def message_of(app: Any, schedule: Schedule, planned: datetime, previous: dateti
         Exception: whatever is wrong with the call: its arguments, its options, its task's own ``apply_async``.
     """
     args, kwargs = schedule.arguments(planned, previous)
+    if not schedule.is_template and has_marks(args, kwargs):
+        args, kwargs = computed(app, schedule.name, args, kwargs)
     return _message(app, schedule.name, schedule.task, args, kwargs, schedule.options)
 
 

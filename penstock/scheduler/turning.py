@@ -46,7 +46,7 @@ def scheduler_name() -> str:
 
 
 class Turning:
-    """Everything is done on one connection, in one thread."""
+    """Everything is done in one thread, on one connection; a second one looks."""
 
     def __init__(self, app: Any, database_url: str, broker_url: str, broker_options: dict[str, Any]) -> None:
         self._app, self._url = app, database_url
@@ -57,6 +57,8 @@ class Turning:
         self._following = Following(app, self.name)
         self._publishing = Publishing(broker_url, broker_options)
         self._connection: Connection | None = None
+        self._eyes: Connection | None = None
+        """For looking: it is in no transaction, which on SQLite would keep others from writing."""
         self._started_at: datetime | None = None
         """By the database's clock; None: the declarations are not in the ledger yet."""
         self._seen_at = self._follow_at = self._reconsider_at = 0.0
@@ -102,20 +104,20 @@ class Turning:
             self._waking.wait(pause)
 
     def _work(self) -> float:
-        connection = self._open()
+        connection, eyes = self._open()
         if self._started_at is None:
             self._begin_with_declarations(connection)
-        now, due_at = self._look(connection)
+        now, due_at = self._look(eyes)
         fired = 0
         if due_at is not None and due_at <= now:
             fired, messages = self._firing.fire_due(connection)
             self._publishing.put(messages)
-        self._keep_up(connection)
+        self._keep_up(connection, eyes)
         if fired:
             return 0.0  # There may be more.
         if due_at is not None and due_at <= now:
             # What is left is locked by another scheduler, or cannot be read here; the next one to come is not.
-            due_at = self._next_after(connection, now)
+            due_at = self._next_after(eyes, now)
         return self._until(due_at, now)
 
     def _until(self, due_at: datetime | None, now: datetime) -> float:
@@ -124,16 +126,16 @@ class Turning:
         passed = time.monotonic() - self.looked_at
         return min(max((due_at - now).total_seconds() - passed, 0.0), POLL_SECONDS)
 
-    def _look(self, connection: Connection) -> tuple[datetime, datetime | None]:
-        with connection.begin():
-            now = schedules.clock(connection)
-            due_at = schedules.next_due(connection)
+    def _look(self, eyes: Connection) -> tuple[datetime, datetime | None]:
+        with eyes.begin():
+            now = schedules.clock(eyes)
+            due_at = schedules.next_due(eyes)
         self.looked_at = time.monotonic()
         return now, due_at
 
-    def _next_after(self, connection: Connection, now: datetime) -> datetime | None:
-        with connection.begin():
-            return schedules.next_due(connection, now)
+    def _next_after(self, eyes: Connection, now: datetime) -> datetime | None:
+        with eyes.begin():
+            return schedules.next_due(eyes, now)
 
     def _begin_with_declarations(self, connection: Connection) -> None:
         with connection.begin():
@@ -143,11 +145,11 @@ class Turning:
             if names:
                 logger.info("schedules %s: %s", what, _listed(names))
 
-    def _keep_up(self, connection: Connection) -> None:
+    def _keep_up(self, connection: Connection, eyes: Connection) -> None:
         """What has a rhythm of its own."""
         now = time.monotonic()
         if now >= self._follow_at:
-            self._publishing.put(self._following.look(connection))
+            self._publishing.put(self._following.look(connection, eyes))
             took = time.monotonic() - now
             self._follow_at = time.monotonic() + max(FOLLOW_SECONDS, took / FOLLOW_SHARE)
         if now >= self._seen_at:
@@ -165,19 +167,22 @@ class Turning:
             schedules.forget_beats(connection, now - FORGET)
             self._firing.learn(connection, now + AHEAD)
 
-    def _open(self) -> Connection:
-        if self._connection is None:
+    def _open(self) -> tuple[Connection, Connection]:
+        if self._connection is None or self._eyes is None:
+            self._close()
             self._connection = own_connection(self._url)
+            self._eyes = own_connection(self._url, autocommit=True)
             if self._connection.dialect.name == "postgresql":
                 with self._connection.begin():
                     limit = f"SET SESSION idle_in_transaction_session_timeout = {IDLE_LIMIT_MS}"
                     self._connection.exec_driver_sql(limit)
-        return self._connection
+        return self._connection, self._eyes
 
     def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        opened, self._connection, self._eyes = (self._connection, self._eyes), None, None
+        for connection in opened:
+            if connection is not None:
+                connection.close()
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -19,12 +19,13 @@ from penstock.cli.jobs import jobs
 from penstock.cli.ledger import ledger as ledger_group
 from penstock.cli.queues import queues
 from penstock.cli.release import release
+from penstock.cli.schedules import schedules
 from penstock.errors import PenstockError
 from tests.cli.conftest import Ledger, run_with
 from tests.conftest import deployment
 
 ROOT = Path(__file__).parent.parent.parent
-COMMANDS: tuple[click.Command, ...] = (audit, check, failures, jobs, ledger_group, queues, release)
+COMMANDS: tuple[click.Command, ...] = (audit, check, failures, jobs, ledger_group, queues, release, schedules)
 HEAVY = {"celery", "kombu", "redis", "sqlalchemy", "alembic", "rich"}
 
 

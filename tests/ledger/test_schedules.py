@@ -190,13 +190,6 @@ def test_an_application_has_its_own_and_those_it_wants(database_url: str) -> Non
     assert [row.name for row in found] == ["a", "b", "c", "d"]
 
 
-def test_those_without_a_planned_time_are_found(database_url: str) -> None:
-    add(database_url, "a")
-    add(database_url, "b", "c", due=None)
-    with reading(database_url) as connection:
-        assert [row.name for row in schedules.unplanned(connection, ["a", "b"])] == ["b"]
-
-
 @pytest.mark.parametrize(
     "columns", [{"due": 0, "due_at": None}, {"due": None, "due_at": NOON}, {"paused_at": NOON}, {"paused_by": "ada"}]
 )

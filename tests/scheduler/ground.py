@@ -198,8 +198,8 @@ class Ground:
 
     def look(self, name: str = "beat") -> list[FollowUp]:
         """Looks at jobs that have ended and fires that wait, once."""
-        with closing(own_connection(self.url)) as connection:
-            return Following(self.app, name).look(connection)
+        with closing(own_connection(self.url)) as connection, reading(self.url) as eyes:
+            return Following(self.app, name).look(connection, eyes)
 
     def turning(self, *declared: Schedule) -> Turning:
         """A scheduler that has begun; it ends with the test."""

@@ -465,3 +465,41 @@ def test_a_fire_that_was_waited_for_by_hand_is_seen_by_all(ground: Ground) -> No
     assert ground.changes.backfill(NAME, ground.hour(-1)).kept == 2
     with writing(ground.url) as connection:
         assert fires.counts(connection, NAME) == {WAITING: 2}
+
+
+# -- what another version has written ---------------------------------------------------------------------------------
+
+
+def spoil(ground: Ground, name: str) -> None:
+    """Makes it so that this version cannot read a schedule."""
+    ground.set(name, definition={"task": "t", "when": {"kind": "lunar"}})
+
+
+def test_a_schedule_that_cannot_be_read_hides_no_other(ground: Ground, caplog: pytest.LogCaptureFixture) -> None:
+    ground.add(sums("a"), sums("b"))
+    spoil(ground, "b")
+    assert [known.row.name for known in ground.changes.all()] == ["a"]
+    assert "'b' cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["pause", "remove"])
+def test_a_schedule_that_cannot_be_read_can_be_stopped(ground: Ground, what: str) -> None:
+    ground.add(sums("b"))
+    spoil(ground, "b")
+    getattr(ground.changes, what)("b")
+    assert what == "remove" or ground.row("b").paused_by == "ada"
+
+
+# -- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def test_after_its_most_fires_no_time_is_next_from_whenever_one_looks(ground: Ground) -> None:
+    ground.add(ground.sums(max_fires=2), since=1)
+    assert ground.changes.next_times(NAME, 5, ground.hour(1)) == [ground.hour(2)]
+    assert ground.changes.next_times(NAME, 5, ground.hour(10)) == []
+
+
+def test_a_rule_that_is_taken_away_is_in_the_audit(ground: Ground) -> None:
+    ground.add(ground.sums(tags=("x",)), since=1)
+    ground.changes.edit(NAME, tags=())
+    assert (ground.audited[-1].details or {})["changes"] == {"tags": None}

@@ -1,10 +1,12 @@
 """Rows from declarations: what an application declares is what the ledger has, and what was added by hand stays."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from celery.beat import BeatLazyFunc
 from celery.schedules import crontab, solar
 
 from penstock.adoption import adopt
@@ -12,6 +14,7 @@ from penstock.errors import DeclarationError
 from penstock.ledger.fires import FireState
 from penstock.scheduler import At, Cron, Every, Foreign, Schedule
 from penstock.scheduler.declarations import Reconciled, declared_by
+from tests import jobs
 from tests.live import wait_for
 from tests.scheduler.ground import HOUR, NAME, SUM, Ground, Odd, sums
 from tests.scheduler.test_schedule import EVERYTHING
@@ -340,3 +343,79 @@ def test_a_foreign_one_is_asked_later(ground: Ground) -> None:
         None,
         {"kind": "celery", "looks": "<odd: 60 s>"},
     )
+
+
+# -- times that jitter puts off ---------------------------------------------------------------------------------------
+
+
+def put_off(ground: Ground) -> Schedule:
+    """A schedule one of whose times has come, and is not due yet."""
+    made = next(
+        each
+        for number in range(100)
+        if (each := ground.sums(f"sums {number}", jitter=3600)).due(ground.last) > ground.last + HOUR / 4
+    )
+    ground.add(made, by="tests")
+    return made
+
+
+def test_what_jitter_puts_off_fires_before_its_timetable_changes(ground: Ground) -> None:
+    made = put_off(ground)
+    ground.reconcile(replace(made, when=Every(60)))
+    assert ground.states(made.name) == ["fired"]
+
+
+def test_what_jitter_puts_off_is_on_the_books_when_its_schedule_goes(ground: Ground) -> None:
+    made = put_off(ground)
+    ground.reconcile()
+    assert ground.states(made.name) == ["missed"]
+
+
+# -- what Celery's entries may hold besides ---------------------------------------------------------------------------
+
+
+def test_arguments_that_celery_computes_when_they_are_due_are_computed_then(ground: Ground) -> None:
+    numbers = iter(range(10))
+    entry = {
+        "task": jobs.add.name,
+        "schedule": ground.hourly.seconds,
+        "args": (BeatLazyFunc(lambda: next(numbers)),),
+        "kwargs": {"right": BeatLazyFunc(lambda: 7)},
+    }
+    ground.app.conf.beat_schedule = {"lazy": entry}
+    (made,) = declared_by(ground.app)
+    ground.add(made, since=-2)
+    ground.put_back("lazy", -2)
+    ground.fire_due()
+    assert [(message.args, message.kwargs) for message in ground.messages] == [
+        ([number], {"right": 7}) for number in range(len(ground.messages))
+    ]
+    assert ground.messages
+
+
+def test_an_application_that_does_not_declare_them_cannot_compute_them(ground: Ground) -> None:
+    entry = {"task": jobs.add.name, "schedule": 3600, "args": (BeatLazyFunc(lambda: 1), 2)}
+    made = declared(ground, entry)
+    ground.app.conf.beat_schedule = {}
+    ground.add(made)
+    ground.put_back("entry")
+    ground.fire_due()
+    (reason,) = ground.reasons("entry")
+    assert "functions that are not declared here" in str(reason)
+
+
+def test_a_name_that_celery_makes_of_a_whole_call_is_cut(ground: Ground) -> None:
+    ground.app.conf.beat_schedule = {f"call({'x' * 300}{end})": {"task": "legacy", "schedule": 5} for end in "ab"}
+    first, second = declared_by(ground.app)
+    assert first.name.startswith("call(xxx")
+    assert len(first.name) <= 200
+    assert first.name != second.name
+
+
+def test_a_schedule_that_is_taken_from_another_application_is_said(
+    ground: Ground, caplog: pytest.LogCaptureFixture
+) -> None:
+    ground.add(ground.sums(), since=1, by="other")
+    ground.reconcile(ground.sums())
+    assert ground.row().declared_by == "tests"
+    assert "was declared by other" in caplog.text

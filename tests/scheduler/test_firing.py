@@ -365,3 +365,12 @@ def test_schedules_that_are_known_have_a_bound(ground: Ground, monkeypatch: pyte
         ground.fire_due(mine)
     assert list(mine._known) == ["1 0", "1 1"]
     assert all(ground.states(f"{round} {number}") == ["fired"] for round in range(2) for number in range(2))
+
+
+def test_who_wants_to_know_is_told_some_of_many_reasons(ground: Ground) -> None:
+    ground.add(ground.sums(on_missed=HEAR, catch_up="none"), since=-9)
+    ground.fire_due()
+    (message,) = (message for message in ground.messages if message.headers["task"] == HEAR)
+    _, times, reason = message.args
+    assert len(times) == 9
+    assert reason.endswith("; and 6 more")

@@ -343,6 +343,9 @@ def test_it_is_revoked_again_until_it_has_ended(ground: Ground, broker: redis.Re
     broker.flushdb()
     wait_for(lambda: ground.look() == [] and revoked(broker), "it is revoked again")
     ground.end("sums -9", CANCELLED)
+    wait_for(
+        lambda: not any(thread.name == "cancelling" for thread in threading.enumerate()), "nobody revokes any more"
+    )
     broker.flushdb()
     assert len(ground.look()) == 1
     assert revoked(broker) == {}

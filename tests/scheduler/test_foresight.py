@@ -200,6 +200,7 @@ def test_one_that_is_far_behind_catches_up_in_slices(ground: Ground, monkeypatch
     """More times have passed than are ever kept."""
     monkeypatch.setattr(foresight, "MOST", 10)
     monkeypatch.setattr(planning, "MOST", 4)
+    monkeypatch.setattr(planning, "BEYOND", 2)
     monkeypatch.setattr(planning.plan, "__defaults__", (None, 4, None))
     made = of_these_hours(ground)
     ground.add(made, since=-34)

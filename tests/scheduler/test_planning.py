@@ -36,7 +36,7 @@ def reasons(plan: Plan) -> list[str | None]:
 
 def test_what_is_due_fires_and_the_next_time_is_planned() -> None:
     done = planned(sums())
-    assert done == Plan(Standing(NOON + HOUR, fires=1, is_busy=True), [Decision(NOON, FIRED)])
+    assert done == Plan(Standing(NOON + HOUR, fires=1, is_busy=True, due_at=NOON + HOUR), [Decision(NOON, FIRED)])
 
 
 def test_what_is_not_due_is_left_alone() -> None:
@@ -110,7 +110,7 @@ def test_what_falls_on_an_excluded_day_is_skipped() -> None:
 def test_what_is_planned_in_a_pause_is_skipped_with_its_note(note: str, reason: str) -> None:
     done = planned(sums(), hours=1, pause=note)
     assert (states(done), reasons(done)) == ([SKIPPED] * 2, [reason] * 2)
-    assert done.standing == Standing(NOON + HOUR, pause=note)
+    assert done.standing == Standing(NOON + HOUR, pause=note, due_at=NOON + HOUR)
 
 
 def test_a_pause_comes_before_lateness() -> None:
@@ -284,3 +284,24 @@ def test_times_that_were_asked_before_make_the_same_plan(situation: tuple[Schedu
     due = chain(made, standing.planned_at, now)
     asked = {each: made.after(each) for each in due}
     assert plan(made, standing, now, asked.__getitem__, 10**6) == plan(made, standing, now, most=10**6)
+
+
+# -- times that jitter puts behind later ones, and days that are left out ---------------------------------------------
+
+
+def test_a_time_that_jitter_puts_behind_a_later_one_takes_that_along_and_neither_is_missed() -> None:
+    made = sums(when=Every(60), jitter=3600, catch_up="none", overlap="allow")
+    standing, decided = Standing(NOON), list[Decision]()
+    for minute in range(600):
+        done = plan(made, standing, NOON + minute * MINUTE)
+        standing = done.standing
+        decided += done.decisions
+    assert {decision.state for decision in decided} == {FIRED}
+    assert [decision.planned_at for decision in decided] == [NOON + n * MINUTE for n in range(len(decided))]
+    assert len(decided) > 500
+
+
+def test_the_latest_time_that_may_start_starts_though_a_later_one_is_left_out() -> None:
+    made = sums(when=Every(86400), exclude=(NOON.date(),), catch_up="latest")
+    done = plan(made, Standing(datetime(2026, 2, 27, tzinfo=UTC)), NOON)
+    assert states(done) == [MISSED, FIRED, SKIPPED]

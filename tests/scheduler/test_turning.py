@@ -325,7 +325,7 @@ def test_whoever_stops_in_the_middle_of_a_transaction_does_not_keep_its_locks(
     monkeypatch.setattr(turning, "IDLE_LIMIT_MS", 200)
     ground.add(ground.sums())
     stopped = ground.turning()
-    connection = stopped._open()
+    connection, _ = stopped._open()
     connection.begin()
     schedules.lock(connection, NAME)
     wait_for(lambda: [ground.fire_due(), ground.states()][1] == ["fired"], "somebody else has taken over", 5)
