@@ -30,6 +30,7 @@ from benchmarks.comparison.outcome import Outcome
 from benchmarks.comparison.targets import verdicts
 from benchmarks.conditions import BenchmarkError
 from benchmarks.figures import (
+    beat,
     bulk,
     delay,
     endurance,
@@ -43,6 +44,7 @@ from benchmarks.figures import (
     recording,
     redis_work,
     results,
+    schedules,
     throughput,
     waiting_memory,
     wake,
@@ -64,6 +66,8 @@ FIGURES: dict[str, Callable[[Bench], Figure]] = {
     "latency": latency.measure,
     "results": results.measure,
     "outbox": outbox.measure,
+    "schedules": schedules.measure,
+    "beat": beat.measure,
     "recording": recording.measure,
     "redis-work": redis_work.measure,
     "waiting-memory": waiting_memory.measure,

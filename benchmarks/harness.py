@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,8 +96,7 @@ class Bench:
             results: whether they are kept, in Redis; or the ``result_backend`` that keeps them.
             pool: Celery's stock prefork pool, or :data:`CONFIGURED`, which makes no difference to the stock side.
         """
-        shutil.rmtree(self._facts, ignore_errors=True)
-        self._facts.mkdir()
+        self._forget_facts()
         worker = Worker(side, self._environment(side, server, results) | {"BENCH_POOL": pool})
         try:
             worker.wait_until_ready()
@@ -107,9 +106,48 @@ class Bench:
         self._note(side, _comparable(worker.facts(), has_own_backend=isinstance(results, str), pool=pool))
 
     @contextmanager
-    def caller(self, side: str, server: Server, *, results: bool | str = True) -> Iterator[Caller]:
-        """A process of the side that calls functions of figures."""
-        caller = Caller(side, self._environment(side, server, results))
+    def beats(
+        self,
+        side: str,
+        server: Server,
+        count: int = 1,
+        *,
+        results: bool | str = False,
+        scheduler: str = "",
+        variables: Mapping[str, str] | None = None,
+    ) -> Iterator[list[Beat]]:
+        """So many of Celery's beats of the side, all at work when entered.
+
+        Args:
+            results: as for a worker; of our side, the ``result_backend`` whose ledger has the schedules.
+            scheduler: as ``celery beat --scheduler`` takes it; Celery's own if absent.
+            variables: further ones of the processes' environment.
+        """
+        self._forget_facts()
+        environment = self._environment(side, server, results) | {"BENCH_SCHEDULER": scheduler} | dict(variables or {})
+        beats: list[Beat] = []
+        try:
+            for _ in range(count):
+                beats.append(Beat(side, environment))
+            for beat in beats:
+                beat.wait_until_ready()
+            yield beats
+        finally:
+            for beat in beats:
+                beat.stop()
+        for beat in beats:
+            self._note(side, beat.facts())
+
+    @contextmanager
+    def caller(
+        self, side: str, server: Server, *, results: bool | str = True, variables: Mapping[str, str] | None = None
+    ) -> Iterator[Caller]:
+        """A process of the side that calls functions of figures.
+
+        Args:
+            variables: further ones of its environment.
+        """
+        caller = Caller(side, self._environment(side, server, results) | dict(variables or {}))
         try:
             yield caller
         finally:
@@ -122,6 +160,10 @@ class Bench:
     @property
     def _facts(self) -> Path:
         return self.folder / "facts"
+
+    def _forget_facts(self) -> None:
+        shutil.rmtree(self._facts, ignore_errors=True)
+        self._facts.mkdir()
 
     def _environment(self, side: str, server: Server, results: bool | str) -> dict[str, str]:
         keep = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
@@ -224,29 +266,21 @@ class Caller(Side):
         return result
 
 
-class Worker(Side):
-    """A worker of a side."""
+class Runner(Side):
+    """A process of a side that goes on until it is stopped, and tells what it is made of once it is at work."""
+
+    role: str
 
     def __init__(self, side: str, environment: dict[str, str]) -> None:
-        super().__init__(side, "worker", environment)
+        super().__init__(side, self.role, environment)
         self._facts = Path(environment["BENCH_FACTS"])
 
     def wait_until_ready(self) -> None:
-        """Returns once it consumes."""
+        """Returns once it is at work."""
         ready = self._facts / f"{self.process.pid}.json"
-        wait_for(lambda: ready.exists() or self.process.poll() is not None, "a worker is ready", START_SECONDS)
+        wait_for(lambda: ready.exists() or self.process.poll() is not None, f"a {self.role} is ready", START_SECONDS)
         if not ready.exists():
-            raise self.failure("the worker ended at once")
-
-    def facts(self) -> dict[str, str]:
-        """What it was made of, after its end; checked for every process that told."""
-        told = facts.read(self._facts)
-        for each in told.values():
-            self.check_origin(each["penstock"])
-        parent = told[self.process.pid]
-        if len(told) < 2 and self.side == STOCK:
-            raise self.failure("no child told what it had loaded")
-        return {name: parent[name] for name in ("pool", "transport", "backend")}
+            raise self.failure(f"the {self.role} ended at once")
 
     def rss(self) -> int:
         """Resident bytes of all its processes."""
@@ -261,6 +295,37 @@ class Worker(Side):
         """Every process of it."""
         parent = psutil.Process(self.process.pid)
         return [parent, *parent.children(recursive=True)]
+
+
+class Worker(Runner):
+    """A worker of a side."""
+
+    role = "worker"
+
+    def facts(self) -> dict[str, str]:
+        """What it was made of, after its end; checked for every process that told."""
+        told = facts.read(self._facts)
+        for each in told.values():
+            self.check_origin(each["penstock"])
+        parent = told[self.process.pid]
+        if len(told) < 2 and self.side == STOCK:
+            raise self.failure("no child told what it had loaded")
+        return {name: parent[name] for name in ("pool", "transport", "backend")}
+
+
+class Beat(Runner):
+    """Celery's beat of a side."""
+
+    role = "beat"
+
+    def facts(self) -> dict[str, str]:
+        """What it was made of, after its end, under a name that says whose scheduler it is."""
+        told = facts.read(self._facts)[self.process.pid]
+        self.check_origin(told["penstock"])
+        if not told["has_ended"]:
+            raise self.failure("a beat has not told what it had loaded in the end")
+        name = "scheduler" if told["scheduler"].partition(".")[0] in ("celery", "penstock") else "other scheduler"
+        return {name: told["scheduler"]}
 
 
 def turns(rounds: int) -> Iterator[str]:

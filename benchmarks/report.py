@@ -160,7 +160,7 @@ def as_markdown(
         "|---|---|---|",
     ]
     names = dict.fromkeys(name for facts in ran.values() for name in facts)
-    lines += [f"| {name} | `{ran['stock'].get(name, '')}` | `{ran['ours'].get(name, '')}` |" for name in names]
+    lines += [f"| {name} | {_code(ran['stock'].get(name))} | {_code(ran['ours'].get(name))} |" for name in names]
     for figure in figures:
         lines += ["", f"### {figure.title}", "", figure.how, "", "| | stock | Penstock | | times | target |"]
         lines += ["|---|---:|---:|---|---:|---|"]
@@ -179,6 +179,10 @@ def number(value: float | None) -> str:
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) < 10 and value != int(value) else f"{value:.3g}"
+
+
+def _code(value: str | None) -> str:
+    return f"`{value}`" if value else ""
 
 
 def _with_spread(values: Sequence[float]) -> str:

@@ -1,7 +1,8 @@
-"""One process of one side: ``python -m benchmarks.side stock|ours worker|caller``. The harness starts it.
+"""One process of one side: ``python -m benchmarks.side stock|ours worker|beat|caller``. The harness starts it.
 
 A worker is Celery's, with its stock prefork pool unless the harness says otherwise. It is started here and not by the
 ``celery`` command, which would load the plug-ins of every installed package, ours among them, into the stock side.
+A beat is Celery's as well, with its own scheduler unless the harness says otherwise.
 A caller reads requests, runs a function of a figure (its ``current_app`` is the application), and answers:
 one JSON line each.
 """
@@ -34,6 +35,8 @@ def main(side: str, role: str) -> None:
     app: celery.Celery = importlib.import_module(f"benchmarks.applications.{side}").app
     if role == "worker":
         work(app)
+    elif role == "beat":
+        beat(app)
     else:
         answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
         sys.stdout = sys.stderr
@@ -63,6 +66,30 @@ def work(app: celery.Celery) -> None:
         task_events=HAS_EVENTS,
         quiet=True,
     ).start()
+
+
+def beat(app: celery.Celery) -> None:
+    """A beat that notes which scheduler it has as soon as it is at work, and once more at its end."""
+    from celery import signals
+
+    schedulers = []
+
+    def note(sender: Any, **_: Any) -> None:
+        schedulers.append(_name(sender.scheduler))
+        facts.write(scheduler=schedulers[0], has_ended=False)
+
+    signals.beat_init.connect(note, weak=False)
+    try:
+        app.Beat(
+            scheduler=os.environ.get("BENCH_SCHEDULER") or None,
+            schedule=os.environ.get("BENCH_SCHEDULE_FILE") or None,
+            loglevel=LOG_LEVEL,
+            quiet=True,
+        ).run()
+    finally:
+        if schedulers:
+            # When it has imported whatever it ever will.
+            facts.write(scheduler=schedulers[0], has_ended=True)
 
 
 def made_of(app: celery.Celery, consumer: Any) -> dict[str, Any]:
