@@ -16,8 +16,8 @@ from rich.text import Text
 from penstock.cli.output import print_json, print_rows
 from penstock.cli.wording import counted, one_line
 from penstock.errors import PenstockError
-from penstock.scheduler.crontab import Allowed, Entry, Reading, Remark, read_crontab
-from penstock.scheduler.crontab_module import render_module
+from penstock.scheduler.crontab.module import render_module
+from penstock.scheduler.crontab.reading import Allowed, Entry, Reading, Remark, read_crontab
 
 if TYPE_CHECKING:
     from celery import Celery

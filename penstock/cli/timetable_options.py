@@ -13,10 +13,10 @@ import click
 from penstock.cli.command import UNITS, Command, Word
 from penstock.errors import DeclarationError, ScheduleRefused
 from penstock.scheduler import At, Calendar, Cron, Every
-from penstock.scheduler.calendar import UNITS as PERIODS
 from penstock.scheduler.schedule import Overlap
-from penstock.scheduler.timing import Dst, When
-from penstock.scheduler.zones import first_instant, zone_of
+from penstock.scheduler.timetables.calendar import UNITS as PERIODS
+from penstock.scheduler.timetables.timing import Dst, When
+from penstock.scheduler.timetables.zones import first_instant, zone_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 WORD = Word()

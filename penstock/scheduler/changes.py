@@ -27,9 +27,9 @@ from penstock.ledger.session import reading, writing
 from penstock.scheduler.declarations import new_row, redefine, remove, settle, zone_name
 from penstock.scheduler.firing import is_followed
 from penstock.scheduler.forecast import planned_times
-from penstock.scheduler.foreign import Foreign
 from penstock.scheduler.schedule import Schedule
 from penstock.scheduler.sending import message_of
+from penstock.scheduler.timetables.foreign import Foreign
 
 logger = logging.getLogger("penstock")
 MOST_BACKFILLED = 10_000

@@ -18,8 +18,8 @@ from penstock.ledger.schedules import ScheduleRow
 from penstock.ledger.session import encode_json
 from penstock.scheduler import lazy
 from penstock.scheduler.firing import decide, standing_of, write
-from penstock.scheduler.foreign import Foreign, from_celery
 from penstock.scheduler.schedule import MAX_NAME, Schedule
+from penstock.scheduler.timetables.foreign import Foreign, from_celery
 
 logger = logging.getLogger("penstock.beat")
 REMOVED = "its schedule was taken away"

@@ -8,10 +8,10 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from penstock.scheduler.calendar import Calendar
-from penstock.scheduler.cron import Cron
 from penstock.scheduler.schedule import Schedule
-from penstock.scheduler.zones import Shift, shifts, zone_of
+from penstock.scheduler.timetables.calendar import Calendar
+from penstock.scheduler.timetables.cron import Cron
+from penstock.scheduler.timetables.zones import Shift, shifts, zone_of
 
 AHEAD = timedelta(days=400)
 """How far ahead nights on which clocks are shifted are looked for."""

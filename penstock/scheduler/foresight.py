@@ -18,8 +18,8 @@ from penstock.ledger import schedules
 from penstock.ledger.schedules import ScheduleRow
 from penstock.ledger.session import reading, writing
 from penstock.scheduler import planning
-from penstock.scheduler.foreign import Foreign
 from penstock.scheduler.schedule import Schedule
+from penstock.scheduler.timetables.foreign import Foreign
 
 logger = logging.getLogger("penstock.beat")
 AHEAD = timedelta(seconds=60)

@@ -11,13 +11,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
-import penstock.scheduler.calendar
-import penstock.scheduler.interval  # noqa: F401  makes its kinds known, as the import above does
+import penstock.scheduler.timetables.calendar
+import penstock.scheduler.timetables.interval  # noqa: F401  makes its kinds known, as the import above does
 from penstock.errors import ArgumentError, DeclarationError
 from penstock.message import encode_arguments
 from penstock.scheduler.arguments import FireTimes, check_places, filled, has_places
-from penstock.scheduler.timing import Dst, When, when_of
-from penstock.scheduler.zones import zone_of
+from penstock.scheduler.timetables.timing import Dst, When, when_of
+from penstock.scheduler.timetables.zones import zone_of
 from penstock.task import BoundCall, Task, declared_tasks
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def schedule(
             ``{previous_fire_time}``, with a format of strftime's: ``{fire_time:%Y-%m-%d}``.
         when: Cron, Every, Calendar, At, or a schedule object of Celery's in :class:`~penstock.scheduler.Foreign`.
         timezone: name of a zone; the deployment's if absent.
-        dst: what becomes of local times that come never or twice, see :data:`~penstock.scheduler.timing.Dst`.
+        dst: what becomes of local times that come never or twice, see ``Dst`` in ``timetables.timing``.
         overlap: what a fire does while a job of this schedule has not ended, see :data:`Overlap`.
         catch_up: which fires start late when no scheduler was up in time, see :data:`CatchUp`. The first minute is not
             late.

@@ -5,12 +5,13 @@ from tests.mutants.guard import Guard
 SCHEDULER = "penstock/scheduler"
 FIRING, FOLLOWING, PLANNING = f"{SCHEDULER}/firing.py", f"{SCHEDULER}/following.py", f"{SCHEDULER}/planning.py"
 DECLARATIONS, CHANGES, FORESIGHT = (f"{SCHEDULER}/{each}.py" for each in ("declarations", "changes", "foresight"))
-SCHEDULE, FOREIGN, TURNING = (f"{SCHEDULER}/{each}.py" for each in ("schedule", "foreign", "turning"))
+SCHEDULE, FOREIGN, TURNING = (f"{SCHEDULER}/{each}.py" for each in ("schedule", "timetables/foreign", "turning"))
 SCHEDULES, FIRES, MANY = "penstock/ledger/schedules.py", "penstock/ledger/fires.py", "penstock/ledger/many.py"
 ON = "tests/scheduler"
 ON_FIRING, ON_FOLLOWING, ON_PLANNING = (f"{ON}/test_{each}.py" for each in ("firing", "following", "planning"))
 ON_DECLARATIONS, ON_CHANGES, ON_TURNING = (f"{ON}/test_{each}.py" for each in ("declarations", "changes", "turning"))
-ON_SCHEDULE, ON_FOREIGN, ON_FORESIGHT = (f"{ON}/test_{each}.py" for each in ("schedule", "foreign", "foresight"))
+ON_SCHEDULE, ON_FORESIGHT = (f"{ON}/test_{each}.py" for each in ("schedule", "foresight"))
+ON_FOREIGN = f"{ON}/timetables/test_foreign.py"
 ON_SCHEDULES, ON_FIRES = "tests/ledger/test_schedules.py", "tests/ledger/test_fires.py"
 TAKEN = "[ScheduleRow(**row._mapping) for row in connection.execute(rows.with_for_update(skip_locked=True))]\n"
 
@@ -244,8 +245,8 @@ GUARDS = (
     Guard(
         name="what-nobody-publishes-is-not-published",
         file=DECLARATIONS,
-        text="        write(connection, [decided], now, outbox.put)\n",
-        replacement="        write(connection, [decided], now)\n",
+        text="        write(connection, [decide(app, found, schedule, standing, now)], now, outbox.put)\n",
+        replacement="        write(connection, [decide(app, found, schedule, standing, now)], now)\n",
         test=f"{ON_DECLARATIONS}::test_its_messages_are_left_to_the_relay[sqlite]",
         why="Jobs of what was due at a change wait until somebody looks for lost messages.",
     ),

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from penstock.errors import DeclarationError
-from penstock.scheduler.cron import Cron
-from penstock.scheduler.interval import SHORTEST, Every
-from penstock.scheduler.timing import Dst, When, kind
+from penstock.scheduler.timetables.cron import Cron
+from penstock.scheduler.timetables.interval import SHORTEST, Every
+from penstock.scheduler.timetables.timing import Dst, When, kind
 
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 NO_PART = ("app", "_app", "nowfun")

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
 from penstock.errors import DeclarationError
-from penstock.scheduler import zones
-from penstock.scheduler.timing import Dst, kind
+from penstock.scheduler.timetables import zones
+from penstock.scheduler.timetables.timing import Dst, kind
 
 NICKNAMES = {
     "@yearly": "0 0 1 1 *",

@@ -1,4 +1,4 @@
-"""Who starts what in the nights in which clocks are shifted: ``python -m tests.scheduler.compared`` writes the page.
+"""Who starts what in the nights in which clocks are shifted; `python -m tests.scheduler.timetables.compared` tells it.
 
 Each column is computed by the library it is named after, over the whole local day; clocks are simulated, nothing else.
 """
@@ -16,14 +16,14 @@ from zoneinfo import ZoneInfo
 from celery import Celery, beat
 from celery.schedules import crontab
 
-from penstock.scheduler import zones
-from penstock.scheduler.cron import Cron
+from penstock.scheduler.timetables import zones
+from penstock.scheduler.timetables.cron import Cron
 from tests.live import ROOT
-from tests.scheduler import oracle
-from tests.scheduler.oracle import DAY, HOUR
+from tests.scheduler.timetables import oracle
+from tests.scheduler.timetables.oracle import DAY, HOUR
 
 PAGE = ROOT / "docs" / "schedules-compared.md"
-COMMAND = "python -m tests.scheduler.compared"
+COMMAND = "python -m tests.scheduler.timetables.compared"
 EXPRESSIONS = (
     "30 2 * * *",
     "*/15 2 * * *",
@@ -229,7 +229,7 @@ HEAD = f"""\
 
 Once a year a local hour is left out, and once it comes twice. This page shows what becomes of cron expressions then.
 All of it is computed with simulated clocks: `{COMMAND}` runs the libraries and writes this page,
-and `tests/scheduler/test_compared.py` holds the page to what they do.
+and `tests/scheduler/timetables/test_compared.py` holds the page to what they do.
 
 **The rule.** An expression that names its hours means times of the day: one that is left out comes once, right after
 the gap, and one that comes twice fires the first time. An expression with an open hour (`*`, `*/2`) means time that

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import DeclarationError
-from penstock.scheduler import zones
-from penstock.scheduler.calendar import Calendar
-from penstock.scheduler.cron import Cron
-from penstock.scheduler.interval import At, Every
-from penstock.scheduler.timing import When, when_of
-from tests.scheduler.drawing import ZONES, rare_expressions
-from tests.scheduler.test_calendar import calendars
-from tests.scheduler.test_cron import BOTH, made
-from tests.scheduler.test_interval import intervals
+from penstock.scheduler.timetables import zones
+from penstock.scheduler.timetables.calendar import Calendar
+from penstock.scheduler.timetables.cron import Cron
+from penstock.scheduler.timetables.interval import At, Every
+from penstock.scheduler.timetables.timing import When, when_of
+from tests.scheduler.timetables.drawing import ZONES, rare_expressions
+from tests.scheduler.timetables.test_calendar import calendars
+from tests.scheduler.timetables.test_cron import BOTH, made
+from tests.scheduler.timetables.test_interval import intervals
 
 MOMENTS = st.datetimes(
     datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.sampled_from([ZoneInfo(name) for name in ZONES])

@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from tests.scheduler.compared import (
+from tests.scheduler.timetables.compared import (
     APSCHEDULER,
     BEAT,
     COMMAND,

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import DeclarationError
-from penstock.scheduler import zones
-from penstock.scheduler.interval import EPOCH, MICROSECOND, At, Every
-from penstock.scheduler.timing import Dst
-from tests.scheduler import oracle
-from tests.scheduler.drawing import RULES, ZONES
+from penstock.scheduler.timetables import zones
+from penstock.scheduler.timetables.interval import EPOCH, MICROSECOND, At, Every
+from penstock.scheduler.timetables.timing import Dst
+from tests.scheduler.timetables import oracle
+from tests.scheduler.timetables.drawing import RULES, ZONES
 
 UTC_ZONE = zones.zone_of("UTC")
 ZONE_NAMES = st.sampled_from(ZONES)

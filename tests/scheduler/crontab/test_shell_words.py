@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.scheduler.shell_words import NeedsShell, split, without_discarding
+from penstock.scheduler.crontab.shell_words import NeedsShell, split, without_discarding
 
 PIECES = ["a", "ä", "7", " ", "  ", "\t", "'", '"', "\\", "#", "=", ":", "~", "{}", "}", "]", "!", "%", "$", "a=~"]
 

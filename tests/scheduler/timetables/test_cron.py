@@ -8,12 +8,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import DeclarationError
-from penstock.scheduler import zones
-from penstock.scheduler.cron import NICKNAMES, Cron
-from penstock.scheduler.timing import Dst
-from tests.scheduler import oracle
-from tests.scheduler.drawing import MOST, RULES, Span, chain, expressions, follows, rare_expressions, spans
-from tests.scheduler.oracle import DAY
+from penstock.scheduler.timetables import zones
+from penstock.scheduler.timetables.cron import NICKNAMES, Cron
+from penstock.scheduler.timetables.timing import Dst
+from tests.scheduler.timetables import oracle
+from tests.scheduler.timetables.drawing import MOST, RULES, Span, chain, expressions, follows, rare_expressions, spans
+from tests.scheduler.timetables.oracle import DAY
 
 BOTH = st.sampled_from(("either", "either", "both"))
 LEAP_CYCLE = [date(2000, 1, 1) + n * DAY for n in range(28 * 366)]

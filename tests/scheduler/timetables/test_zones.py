@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import DeclarationError
-from penstock.scheduler import zones
-from penstock.scheduler.zones import MINUTE
-from tests.scheduler import oracle
-from tests.scheduler.drawing import ZONES, Span, spans
-from tests.scheduler.oracle import DAY
+from penstock.scheduler.timetables import zones
+from penstock.scheduler.timetables.zones import MINUTE
+from tests.scheduler.timetables import oracle
+from tests.scheduler.timetables.drawing import ZONES, Span, spans
+from tests.scheduler.timetables.oracle import DAY
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.scheduler import Cron, Schedule, timetable
-from penstock.scheduler.crontab import MOST_CHARACTERS, Allowed, Entry, Reading, Remark, read_crontab
-from penstock.scheduler.crontab_module import LONGEST_SECONDS, render_module
+from penstock.scheduler.crontab.module import LONGEST_SECONDS, render_module
+from penstock.scheduler.crontab.reading import MOST_CHARACTERS, Allowed, Entry, Reading, Remark, read_crontab
 from tasks import shell
+from tests.live import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 BACKUP = "/usr/local/bin/backup"
 ALLOWED = Allowed(
     {"backup": frozenset({BACKUP}), "tar": frozenset({"/bin/tar", "/usr/bin/tar"}), "mail": frozenset()},

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from penstock.errors import DeclarationError
 from penstock.scheduler import At, Cron, Every, Foreign
-from penstock.scheduler.foreign import LONGEST_WALK, from_celery
-from penstock.scheduler.timing import When, when_of
-from penstock.scheduler.zones import zone_of
+from penstock.scheduler.timetables.foreign import LONGEST_WALK, from_celery
+from penstock.scheduler.timetables.timing import When, when_of
+from penstock.scheduler.timetables.zones import zone_of
 from tests.scheduler.ground import Odd
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -171,7 +171,7 @@ def test_an_object_is_shown_as_it_looks() -> None:
 
 
 def test_an_object_without_a_look_of_its_own_is_shown_by_what_it_is_made_of() -> None:
-    assert Foreign(Says((True, 30))).looks == "<tests.scheduler.test_foreign.Says: answers=[(True, 30)]>"
+    assert Foreign(Says((True, 30))).looks == "<tests.scheduler.timetables.test_foreign.Says: answers=[(True, 30)]>"
 
 
 def test_an_address_in_memory_is_no_part_of_a_look() -> None:

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
-from penstock.scheduler import zones
-from penstock.scheduler.timing import Dst, When
-from tests.scheduler import oracle
-from tests.scheduler.oracle import DAY, HOUR
+from penstock.scheduler.timetables import zones
+from penstock.scheduler.timetables.timing import Dst, When
+from tests.scheduler.timetables import oracle
+from tests.scheduler.timetables.oracle import DAY, HOUR
 
 ZONES = (
     "Europe/Berlin",

@@ -8,12 +8,12 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from penstock.errors import DeclarationError
-from penstock.scheduler import zones
-from penstock.scheduler.calendar import Calendar
-from penstock.scheduler.timing import Dst
-from tests.scheduler import oracle
-from tests.scheduler.drawing import RULES, Span, chain, follows, spans
-from tests.scheduler.oracle import DAY
+from penstock.scheduler.timetables import zones
+from penstock.scheduler.timetables.calendar import Calendar
+from penstock.scheduler.timetables.timing import Dst
+from tests.scheduler.timetables import oracle
+from tests.scheduler.timetables.drawing import RULES, Span, chain, follows, spans
+from tests.scheduler.timetables.oracle import DAY
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 PLACES = st.builds(

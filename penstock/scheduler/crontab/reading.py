@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from penstock.errors import DeclarationError
-from penstock.scheduler.cron import Cron
-from penstock.scheduler.shell_words import NeedsShell, Word, split, without_discarding
-from penstock.scheduler.zones import zone_of
+from penstock.scheduler.crontab.shell_words import NeedsShell, Word, split, without_discarding
+from penstock.scheduler.timetables.cron import Cron
+from penstock.scheduler.timetables.zones import zone_of
 
 MOST_CHARACTERS = 4000
 """Of a line. Debian's cron reads a thousand of a command."""

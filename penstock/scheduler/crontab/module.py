@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from penstock.scheduler.crontab import Entry, Reading
+from penstock.scheduler.crontab.reading import Entry, Reading
 
 WIDTH, STEP, PART = 120, 4, 80
 LONGEST_SECONDS = 3600

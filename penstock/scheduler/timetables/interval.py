@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from penstock.errors import DeclarationError
-from penstock.scheduler.timing import Dst, kind
+from penstock.scheduler.timetables.timing import Dst, kind
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

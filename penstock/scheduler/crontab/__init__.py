@@ -1,0 +1,1 @@
+"""From a crontab to a module of declarations: reading its lines, taking commands apart, writing the module."""

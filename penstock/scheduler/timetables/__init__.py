@@ -1,0 +1,1 @@
+"""Which times are planned: a file per kind of timetable, over clocks that are put forward and back (``zones``)."""
