@@ -28,8 +28,8 @@ from penstock.scheduler.changes import Schedules
 from penstock.scheduler.declarations import Reconciled, new_row, reconcile
 from penstock.scheduler.firing import Firing
 from penstock.scheduler.following import Following
-from penstock.scheduler.foreign import Foreign
 from penstock.scheduler.foresight import Foresight
+from penstock.scheduler.timetables.foreign import Foreign
 from penstock.scheduler.turning import Turning
 from tests import jobs
 from tests.ledger.making import SUCCEEDED, delivery, end, running, write

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from penstock.errors import ArgumentError
 from penstock.scheduler.arguments import FireTimes, check_places, filled, has_places
-from penstock.scheduler.zones import zone_of
+from penstock.scheduler.timetables.zones import zone_of
 
 FIRE, BEFORE = datetime(2026, 3, 29, 1, 30, tzinfo=UTC), datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
 BERLIN = zone_of("Europe/Berlin")

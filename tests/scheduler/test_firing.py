@@ -15,8 +15,8 @@ from penstock.ledger.fires import FireState, Origin
 from penstock.ledger.session import own_connection
 from penstock.scheduler import firing
 from penstock.scheduler.planning import plan
-from penstock.scheduler.timing import kind
-from penstock.scheduler.zones import zone_of
+from penstock.scheduler.timetables.timing import kind
+from penstock.scheduler.timetables.zones import zone_of
 from tests import jobs
 from tests.scheduler.ground import HEAR, NAME, Ground, planned
 

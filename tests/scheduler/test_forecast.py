@@ -8,7 +8,7 @@ import pytest
 
 from penstock.scheduler import At, Calendar, Cron, Every, Foreign, Schedule
 from penstock.scheduler.forecast import AHEAD, oddities, planned_times
-from penstock.scheduler.zones import zone_of
+from penstock.scheduler.timetables.zones import zone_of
 from tests.scheduler.ground import Odd, sums
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)

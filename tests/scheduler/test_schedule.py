@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from penstock.errors import DeclarationError
 from penstock.scheduler import At, Calendar, Cron, Every, Foreign, Schedule, schedule, timetable
 from penstock.scheduler.schedule import MAX_EXCLUDED, MAX_JITTER, MAX_NAME
-from penstock.scheduler.zones import zone_of
+from penstock.scheduler.timetables.zones import zone_of
 from tests import jobs
 from tests.scheduler.ground import SUM, sums
 

@@ -14,7 +14,7 @@ from penstock.ledger.session import writing
 from penstock.outbox import current_outbox
 from penstock.scheduler import Schedule
 from penstock.scheduler.sending import message_of, message_of_missed
-from penstock.scheduler.zones import zone_of
+from penstock.scheduler.timetables.zones import zone_of
 from tests import jobs
 from tests.scheduler.ground import HEAR, NAME, SUM, Ground, Message, sums
 
