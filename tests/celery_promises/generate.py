@@ -20,8 +20,8 @@ What Celery's documentation promises on Redis, and who keeps it. Each line is a 
 below, with an application and worker processes of its own; the stock ones import nothing of Penstock. Where Penstock
 does something else it does so on purpose, and the line says what and why.
 
-`make promises` asks every engine for all of them; CI asks those on Celery's own pool for a sixth of them, another for
-each commit.
+`make promises` asks every engine for all of them; CI asks ours for a quarter and those on Celery's own pool for a
+twelfth of them, others for each commit.
 
 This page is generated: `python -m tests.celery_promises.generate`.
 """
