@@ -114,11 +114,16 @@ def with_waiting(connection: Connection) -> dict[str, bool]:
     return {name: bool(has_planned) for name, has_planned in connection.execute(names)}
 
 
-def waiting_of(connection: Connection, schedule: str, limit: int | None = None) -> list[FireRow]:
-    """The fires of a schedule that wait, in the order of their times."""
-    waits = (fires.c.schedule == schedule, fires.c.state == FireState.WAITING.value)
-    rows = select(fires).where(*waits).order_by(fires.c.planned_at).limit(limit)
-    return [fire_of(row) for row in connection.execute(rows)]
+def first_waiting(connection: Connection, schedule: str, *, planned_first: bool) -> FireRow | None:
+    """The fire of a schedule that waits and has the earliest time.
+
+    Args:
+        planned_first: one that was planned comes before those that are made up for.
+    """
+    order = [case((fires.c.origin == Origin.PLANNED.value, 0), else_=1)] if planned_first else []
+    rows = select(fires).where(fires.c.schedule == schedule, _waits()).order_by(*order, fires.c.planned_at).limit(1)
+    row = connection.execute(rows).one_or_none()
+    return fire_of(row) if row else None
 
 
 def open_jobs(connection: Connection, schedule: str) -> list[str]:
@@ -127,6 +132,19 @@ def open_jobs(connection: Connection, schedule: str) -> list[str]:
     # Sorted here: for an ORDER BY SQLite would go through all fires of the schedule, in the order of its primary key.
     rows = sorted(tuple(row) for row in connection.execute(select(fires.c.planned_at, fires.c.job_id).where(followed)))
     return [str(id) for _, id in rows]
+
+
+def cancellable_jobs(connection: Connection, schedules: Collection[str]) -> list[str]:
+    """Jobs of these schedules that have not ended, without those of fires that are made up for."""
+    ours = and_(among(connection, fires.c.schedule, schedules), fires.c.origin != Origin.BACKFILLED.value)
+    rows = select(fires.c.job_id).where(ours, fires.c.is_followed, _has_open_job()).order_by(fires.c.planned_at)
+    return [id for id in connection.execute(rows).scalars() if id]
+
+
+def follow_open(connection: Connection, schedule: str) -> None:
+    """Has the ends of a schedule's open jobs waited for from now on."""
+    fired = (fires.c.schedule == schedule, fires.c.state == FireState.FIRED.value)
+    connection.execute(update(fires).where(*fired, _has_open_job()).values(is_followed=True))
 
 
 def decide(connection: Connection, row: FireRow) -> bool:
@@ -159,19 +177,11 @@ def replace(connection: Connection, row: FireRow) -> bool:
     return connection.execute(update(fires).where(*key, undone).values(row.columns())).rowcount == 1
 
 
-def list_fires(
-    connection: Connection, schedule: str, limit: int, *, state: FireState | None = None, before: datetime | None = None
-) -> list[FireRow]:
-    """Fires of a schedule, the newest planned time first.
-
-    Args:
-        before: only those planned before it.
-    """
+def list_fires(connection: Connection, schedule: str, limit: int, *, state: FireState | None = None) -> list[FireRow]:
+    """Fires of a schedule, the newest planned time first."""
     rows = select(fires).where(fires.c.schedule == schedule)
     if state is not None:
         rows = rows.where(fires.c.state == state.value)
-    if before is not None:
-        rows = rows.where(fires.c.planned_at < before)
     return [fire_of(row) for row in connection.execute(rows.order_by(fires.c.planned_at.desc()).limit(limit))]
 
 

@@ -14,6 +14,7 @@ from penstock.ledger.queries import insert_into
 from penstock.ledger.recording.among import among
 from penstock.ledger.tables import beats, schedules
 
+IDLE_LIMIT_MS = 5000
 FOREIGN = "celery"
 """The kind of timetables that only who declares them can ask."""
 
@@ -51,11 +52,29 @@ def clock(connection: Connection) -> datetime:
     return moment.astimezone(UTC)
 
 
+def begin(connection: Connection) -> datetime:
+    """The :func:`clock` at the beginning of a scheduler's transaction, which may then rest for five seconds.
+
+    A process that is stopped in the middle must not keep its locks: PostgreSQL ends it then. Said of the transaction
+    and not of the session, which a pooler may give to somebody else.
+    """
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    limit = func.set_config("idle_in_transaction_session_timeout", str(IDLE_LIMIT_MS), True)
+    moment: datetime = connection.execute(select(func.clock_timestamp(), limit)).one()[0]
+    return moment.astimezone(UTC)
+
+
 # -- for schedulers -----------------------------------------------------------------------------------------------
 
 
 def take_due(
-    connection: Connection, now: datetime, limit: int, ready: Iterable[str], refused: Iterable[str]
+    connection: Connection,
+    now: datetime,
+    limit: int,
+    ready: Iterable[str],
+    refused: Iterable[str],
+    since: datetime | None = None,
 ) -> list[ScheduleRow]:
     """Schedules that are due, the longest first; nobody else takes them before the transaction ends.
 
@@ -65,9 +84,12 @@ def take_due(
     Args:
         ready: foreign ones that are taken as well.
         refused: names that are left out.
+        since: those that were due until then are left out.
     """
     askable = or_(schedules.c.kind != FOREIGN, among(connection, schedules.c.name, ready))
     due = and_(schedules.c.due_at <= now, askable)
+    if since is not None:
+        due = and_(due, schedules.c.due_at > since)
     if left_out := list(refused):
         due = and_(due, ~among(connection, schedules.c.name, left_out))
     rows = select(*_WITHOUT_DEFINITION).where(due).order_by(schedules.c.due_at).limit(limit)
@@ -113,6 +135,12 @@ def find(connection: Connection, name: str) -> ScheduleRow | None:
     return ScheduleRow(**row._mapping) if row else None
 
 
+def find_all(connection: Connection, names: Collection[str]) -> list[ScheduleRow]:
+    """The schedules of these names."""
+    rows = select(schedules).where(among(connection, schedules.c.name, names))
+    return [ScheduleRow(**row._mapping) for row in connection.execute(rows)]
+
+
 def lock(connection: Connection, name: str) -> ScheduleRow | None:
     """The schedule of this name, which nobody else touches until the transaction ends."""
     row = connection.execute(select(schedules).where(schedules.c.name == name).with_for_update()).one_or_none()
@@ -130,8 +158,8 @@ def list_all(connection: Connection) -> list[ScheduleRow]:
     return [ScheduleRow(**row._mapping) for row in connection.execute(select(schedules).order_by(schedules.c.name))]
 
 
-def names_like(connection: Connection, limit: int) -> list[str]:
-    """Names of schedules."""
+def some_names(connection: Connection, limit: int) -> list[str]:
+    """Names of schedules, the first ones."""
     return list(connection.execute(select(schedules.c.name).order_by(schedules.c.name).limit(limit)).scalars())
 
 

@@ -56,11 +56,6 @@ def _shown(moment: datetime | None, form: str | None) -> str:
     return moment.strftime(form) if form else moment.isoformat()
 
 
-def has_places(value: Any) -> bool:
-    """Whether anything in a JSON value depends on the time of the fire."""
-    return any(_PLACE.search(text) for text in _texts(value))
-
-
 def check_places(value: Any) -> None:
     """Raises ArgumentError when a text nearly names a place, as ``{firetime}`` does."""
     for text in _texts(value):

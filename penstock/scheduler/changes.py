@@ -32,7 +32,7 @@ from penstock.scheduler.sending import message_of
 from penstock.scheduler.timetables.foreign import Foreign
 
 logger = logging.getLogger("penstock")
-MOST_BACKFILLED = 10_000
+MOST_BACKFILLED = 1_000
 """Fires of one backfill: they come in one transaction."""
 IN_ORDER = "backfill: it starts when the one before has ended"
 MICROSECOND = timedelta(microseconds=1)
@@ -253,15 +253,22 @@ class Schedules:
             ScheduleNotFound: there is none of this name.
             ScheduleRefused: there are too many, or their times cannot be known here.
         """
-        with self._locked(name) as (connection, known):
+        with reading(self._url) as connection:
+            schedule = self._with_object(Known(_found(connection, name)).schedule)
             now = schedules.clock(connection)
-            schedule = self._with_object(known.schedule)
-            times = _past_times(schedule, since, min(until or now, now), known.row.planned_at)
-            if len(times) > MOST_BACKFILLED:
-                raise ScheduleRefused(f"these are more than {MOST_BACKFILLED:,} fires; backfill a shorter range")
+        # Before anything is locked: the timetable may be somebody else's, and take its time.
+        passed = _past_times(schedule, since, min(until or now, now))
+        if len(passed) > MOST_BACKFILLED:
+            raise ScheduleRefused(f"these are more than {MOST_BACKFILLED:,} fires; backfill a shorter range")
+        with self._locked(name) as (connection, known):
+            undecided = known.row.planned_at
+            times = [planned for planned in passed if undecided is None or planned < undecided]
             done = self._fill(connection, schedule, times, now, at_once=at_once)
             details = {"since": since.isoformat(), "until": (until or now).isoformat(), "at_once": at_once}
             details["fires"] = str(len(done.started) + len(done.waiting))
+            if done.started:
+                latest = max(filter(None, (known.row.previous_at, done.started[-1])))
+                schedules.change(connection, name, {"previous_at": latest}, now)
             self._note(connection, "backfill schedule", name, details)
             return done
 
@@ -275,7 +282,7 @@ class Schedules:
         with writing(self._url) as connection:
             row = schedules.lock(connection, name) or _found(connection, name)
             _require_own(row, "removed")
-            remove(connection, row, schedules.clock(connection))
+            remove(connection, self._app, row, schedules.clock(connection))
             self._note(connection, "remove schedule", name, {"definition": row.definition})
 
     def _fill(
@@ -327,7 +334,7 @@ class Schedules:
 def _found(connection: Connection, name: str) -> ScheduleRow:
     row = schedules.find(connection, name)
     if row is None:
-        close = difflib.get_close_matches(name, schedules.names_like(connection, 10_000), n=1)
+        close = difflib.get_close_matches(name, schedules.some_names(connection, 10_000), n=1)
         hint = f"did you mean {close[0]!r}?" if close else "`schedules list` shows all"
         raise ScheduleNotFound(f"there is no schedule {name!r}; {hint}")
     return row
@@ -349,11 +356,11 @@ def _require_own(row: ScheduleRow, what: str) -> None:
         )
 
 
-def _past_times(schedule: Schedule, since: datetime, until: datetime, planned_at: datetime | None) -> list[datetime]:
-    """Planned times of the range that are not still to be decided on."""
+def _past_times(schedule: Schedule, since: datetime, until: datetime) -> list[datetime]:
+    """Planned times of the range, and one more than may be backfilled at most."""
     times: list[datetime] = []
     for planned in planned_times(schedule, since - MICROSECOND):
-        if planned > until or (planned_at is not None and planned >= planned_at) or len(times) > MOST_BACKFILLED:
+        if planned > until or len(times) > MOST_BACKFILLED:
             break
         times.append(planned.astimezone(UTC))
     return times

@@ -17,12 +17,14 @@ from penstock.ledger.fires import FireRow, FireState, Origin
 from penstock.ledger.schedules import ScheduleRow
 from penstock.ledger.session import encode_json
 from penstock.scheduler import lazy
-from penstock.scheduler.firing import decide, standing_of, write
+from penstock.scheduler.firing import decide, is_followed, standing_of, telling_of_missed, write
 from penstock.scheduler.schedule import MAX_NAME, Schedule
 from penstock.scheduler.timetables.foreign import Foreign, from_celery
 
 logger = logging.getLogger("penstock.beat")
-REMOVED = "its schedule was taken away"
+REMOVED, CHANGED = "its schedule was taken away", "its timetable was changed"
+MOST_REMOVED = 10_000
+"""Times that are told of a schedule that is taken away."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ def declared_by(app: Any) -> list[Schedule]:
 
 
 def zone_name(app: Any) -> str:
-    """The zone of schedules that name none."""
-    return str(app.conf.timezone or "UTC")
+    """The zone of schedules that name none: the one that Celery's own beat would go by."""
+    return str(app.timezone)
 
 
 def from_entry(name: str, entry: Any) -> Schedule:
@@ -96,21 +98,25 @@ def reconcile(connection: Connection, app: Any, declared: Iterable[Schedule]) ->
     Fires that were due before a change of the timetable end by the old one. A schedule of the same name that was added
     by hand, or declared by another application, becomes this application's.
     """
-    wanted = {each.name: each for each in declared}
+    wanted = {each.name: each for each in sorted(declared, key=lambda each: each.name)}
     now, application = schedules.clock(connection), str(app.main)
-    found = {row.name: row for row in schedules.declared(connection, application, wanted)}
-    result = Reconciled([], [], [])
-    new = [new_row(each, application, now) for name, each in wanted.items() if name not in found]
-    result.added.extend(sorted(schedules.add(connection, new)))
-    for name, row in found.items():
-        if name not in wanted:
-            remove(connection, row, now)
-            result.removed.append(name)
-        elif row.definition != wanted[name].words() or row.declared_by != application:
+    known = {row.name for row in schedules.find_all(connection, wanted)}
+    new = [new_row(each, application, now) for name, each in wanted.items() if name not in known]
+    for made in new:
+        if made["planned_at"] is None and made["kind"] != Foreign.kind:
+            logger.warning("schedule %r never fires: all its times have passed", made["name"])
+    added = schedules.add(connection, new)
+    result = Reconciled(sorted(added), [], [])
+    # Looked for after the insert: another scheduler may have been first, with another definition.
+    for row in schedules.declared(connection, application, wanted):
+        if row.name not in wanted:
+            remove(connection, app, row, now)
+            result.removed.append(row.name)
+        elif row.definition != wanted[row.name].words() or row.declared_by != application:
             if row.declared_by not in (None, application):
-                logger.warning("schedule %r was declared by %s, and is ours now", name, row.declared_by)
-            redefine(connection, app, row, wanted[name], now, declared_by=application)
-            result.changed.append(name)
+                logger.warning("schedule %r was declared by %s, and is ours now", row.name, row.declared_by)
+            redefine(connection, app, row, wanted[row.name], now, declared_by=application)
+            result.changed.append(row.name)
     return result
 
 
@@ -138,7 +144,7 @@ def redefine(
     """Gives a schedule another definition. What was due before ends by the old one."""
     old = _readable(row)
     is_same_time = old is not None and _timing(old) == _timing(schedule)
-    if old is not None and not is_same_time:
+    if not is_same_time:
         settle(connection, app, row, old, now)
         row = schedules.find(connection, row.name) or row
     values = {
@@ -153,17 +159,25 @@ def redefine(
         values |= {"due_at": schedule.due(row.planned_at)}
     if schedule.max_fires is not None and row.fires >= schedule.max_fires:
         values |= {"planned_at": None, "due_at": None}
+    if is_followed(schedule) and not (old and is_followed(old)):
+        fires.follow_open(connection, row.name)
     schedules.change(connection, row.name, values, now)
 
 
-def settle(connection: Connection, app: Any, row: ScheduleRow, schedule: Schedule, now: datetime) -> None:
+def settle(connection: Connection, app: Any, row: ScheduleRow, schedule: Schedule | None, now: datetime) -> None:
     """Decides on all times of a schedule that have come. Its jobs go by the outbox, and start within moments.
 
-    Those of a timetable that somebody else has written are left alone: it may take its time.
+    A timetable that somebody else has written is not asked here, because it may take its time, and one that cannot be
+    read cannot be: the one time of it that is known is left out, and it goes on from now.
     """
-    if isinstance(schedule.when, Foreign):
-        return
     found: ScheduleRow | None = row
+    if schedule is None or isinstance(schedule.when, Foreign):
+        if row.planned_at is not None and row.planned_at <= now:
+            paused = f"paused: {row.pause_note}" if row.pause_note else "paused"
+            state, reason = (FireState.MISSED, CHANGED) if row.paused_at is None else (FireState.SKIPPED, paused)
+            fires.insert(connection, [_left_out(row.name, row.planned_at, state, reason, now)])
+            schedules.change(connection, row.name, {"planned_at": None, "due_at": None}, now)
+        return
     while found is not None and found.planned_at is not None and found.planned_at <= now:
         is_busy = bool(fires.busy(connection, [row.name]))
         waiting = fires.waiting(connection, [row.name]).get(row.name, 0)
@@ -174,20 +188,24 @@ def settle(connection: Connection, app: Any, row: ScheduleRow, schedule: Schedul
         found = schedules.find(connection, row.name)
 
 
-def remove(connection: Connection, row: ScheduleRow, now: datetime) -> None:
+def remove(connection: Connection, app: Any, row: ScheduleRow, now: datetime) -> None:
     """Takes a schedule away. What was due and not decided is on the books as missed; what waited as skipped."""
-    if row.planned_at is not None and row.planned_at <= now:
-        missed = FireRow(
-            schedule=row.name,
-            planned_at=row.planned_at,
-            origin=Origin.PLANNED,
-            state=FireState.MISSED,
-            reason=REMOVED,
-            decided_at=now,
-        )
-        fires.insert(connection, [missed])
+    schedule, planned, missed = _readable(row), row.planned_at, list[FireRow]()
+    while planned is not None and planned <= now and len(missed) < MOST_REMOVED:
+        missed.append(_left_out(row.name, planned, FireState.MISSED, REMOVED, now))
+        is_askable = schedule is not None and not isinstance(schedule.when, Foreign)
+        planned = schedule.after(planned) if schedule and is_askable else None
+    fires.insert(connection, missed)
+    if schedule is not None:
+        outbox.put(connection, telling_of_missed(app, schedule, missed))
     fires.skip_waiting(connection, [row.name], REMOVED, now)
     schedules.remove(connection, row.name)
+
+
+def _left_out(name: str, planned_at: datetime, state: FireState, reason: str, now: datetime) -> FireRow:
+    return FireRow(
+        schedule=name, planned_at=planned_at, origin=Origin.PLANNED, state=state, reason=reason, decided_at=now
+    )
 
 
 def _readable(row: ScheduleRow) -> Schedule | None:

@@ -9,8 +9,9 @@ message is published by the reconciler of a worker's keeper.
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -25,7 +26,7 @@ from penstock.ledger.recording.outbox import insert_follow_ups
 from penstock.ledger.records import FollowUp
 from penstock.ledger.schedules import ScheduleRow
 from penstock.scheduler.foresight import Foresight
-from penstock.scheduler.planning import NEWER, Decision, Standing, plan
+from penstock.scheduler.planning import GRACE, MOST, NEWER, Decision, Standing, plan
 from penstock.scheduler.schedule import Schedule
 from penstock.scheduler.sending import message_of, message_of_missed
 
@@ -36,6 +37,11 @@ TOLD = 3
 """Reasons of fires that were missed together."""
 KNOWN = 20_000
 """Schedules that are kept read; the others are read again from their rows when they are due."""
+LATE_BATCH, MOST_AT_ONCE = 100, 50
+"""Of those that are late for longer, and times of one schedule that are then decided on."""
+DECIDE_SECONDS = 1.0
+Stamp = tuple[int, datetime]
+"""Of a definition: its version, and when its schedule was made, for one that is made again begins anew."""
 After = Callable[[datetime], datetime | None]
 Put = Callable[[Connection, Sequence[FollowUp]], None]
 
@@ -79,11 +85,17 @@ def standing_of(row: ScheduleRow, *, is_busy: bool, waiting: int) -> Standing:
 
 
 def decide(
-    app: Any, row: ScheduleRow, schedule: Schedule, standing: Standing, now: datetime, after: After | None = None
+    app: Any,
+    row: ScheduleRow,
+    schedule: Schedule,
+    standing: Standing,
+    now: datetime,
+    after: After | None = None,
+    most: int = MOST,
 ) -> Decided:
     """Decides on the times of one schedule that are due, and makes the messages of its jobs."""
     decided = Decided(row, schedule, previous_at=row.previous_at)
-    planned = plan(schedule, standing, now, after, begin=partial(_begin, app, decided))
+    planned = plan(schedule, standing, now, after, most, partial(_begin, app, decided))
     decided.standing, decided.drops_waiting = planned.standing, planned.drops_waiting
     decided.fires = [_fire(decided, decision, now) for decision in planned.decisions]
     decided.further = telling_of_missed(
@@ -164,24 +176,24 @@ class Firing:
     def __init__(self, app: Any, foresight: Foresight) -> None:
         self._app = app
         self._foresight = foresight
-        self._known: OrderedDict[str, tuple[int, Schedule]] = OrderedDict()
-        self._refused: dict[str, int] = {}
-        """Schedules of a version that cannot be read here, such as those of a newer Penstock, for its schedulers."""
+        self._known: OrderedDict[str, tuple[Stamp, Schedule]] = OrderedDict()
+        self._refused: dict[str, Stamp] = {}
+        """Schedules that cannot be read here, such as those of a newer Penstock, for its schedulers."""
 
     def fire_due(self, connection: Connection) -> tuple[int, list[FollowUp]]:
-        """Decides on what is due, in one transaction; how many schedules, and the messages to be published now."""
+        """Decides on what is due, in one transaction; on how many schedules, and the messages to be published now."""
         with connection.begin():
-            now = schedules.clock(connection)
-            rows = schedules.take_due(connection, now, BATCH, self._foresight.ready(now), self._refused)
+            now = schedules.begin(connection)
+            rows = self._take(connection, now)
             readable = self._read(connection, [row for row in rows if self._foresight.knows(row, now)])
             decided = list(self._decide(connection, readable, now))
             messages = write(connection, decided, now)
-        return len(rows), messages
+        return len(decided), messages
 
     def learn(self, connection: Connection, until: datetime) -> None:
         """Reads the schedules that are due until then, so that this takes no time when they are."""
         for row in schedules.due_soon(connection, until, BATCH):
-            is_known = row.version in (self._known.get(row.name, (0,))[0], self._refused.get(row.name))
+            is_known = _stamp(row) in (self._stamp_of(row.name), self._refused.get(row.name))
             if row.definition is not None and not is_known:
                 self._learn(row, row.definition)
 
@@ -189,20 +201,32 @@ class Firing:
         """Tries again to read what could not be read."""
         self._refused.clear()
 
-    def _decide(self, connection: Connection, readable: Sequence[tuple[ScheduleRow, Schedule]], now: datetime) -> Any:
+    def _take(self, connection: Connection, now: datetime) -> list[ScheduleRow]:
+        """Those that are due now before those that are late, so that an outage delays nobody when it is over."""
+        ready, late = self._foresight.ready(now), now - GRACE
+        rows = schedules.take_due(connection, now, BATCH, ready, self._refused, since=late)
+        return rows + schedules.take_due(connection, late, LATE_BATCH, ready, self._refused)
+
+    def _decide(
+        self, connection: Connection, readable: Sequence[tuple[ScheduleRow, Schedule]], now: datetime
+    ) -> Iterator[Decided]:
+        """As far as it comes in a moment: locks are held meanwhile. The others stay due."""
         ruled = [row.name for row, schedule in readable if schedule.overlap != "allow"]
         busy = fires.busy(connection, ruled) if ruled else set()
         waiting = fires.waiting(connection, ruled) if ruled else {}
+        deadline = time.monotonic() + DECIDE_SECONDS
         for row, schedule in readable:
             standing = standing_of(row, is_busy=row.name in busy, waiting=waiting.get(row.name, 0))
             try:
-                yield decide(self._app, row, schedule, standing, now, self._foresight.asked_before(row))
+                yield decide(self._app, row, schedule, standing, now, self._foresight.asked_before(row), MOST_AT_ONCE)
             except Exception as error:  # One timetable that fails keeps no other from its time.
                 logger.error("schedule %r cannot be decided on: %s: %s", row.name, type(error).__name__, error)
-                self._refused[row.name] = row.version
+                self._refused[row.name] = _stamp(row)
+            if time.monotonic() > deadline:
+                return
 
     def _read(self, connection: Connection, rows: Sequence[ScheduleRow]) -> list[tuple[ScheduleRow, Schedule]]:
-        unknown = [row.name for row in rows if self._known.get(row.name, (0,))[0] != row.version]
+        unknown = [row.name for row in rows if self._stamp_of(row.name) != _stamp(row)]
         definitions = schedules.definitions(connection, unknown) if unknown else {}
         for row in rows:
             if row.name in definitions:
@@ -212,11 +236,19 @@ class Firing:
     def _learn(self, row: ScheduleRow, definition: Mapping[str, Any]) -> None:
         self._known.pop(row.name, None)
         try:
-            self._known[row.name] = row.version, self._foresight.completed(Schedule.of(row.name, definition))
+            self._known[row.name] = _stamp(row), self._foresight.completed(Schedule.of(row.name, definition))
         except DeclarationError as error:
             logger.error("%s; it is left to newer schedulers", error)
-            self._refused[row.name] = row.version
+            self._refused[row.name] = _stamp(row)
             return
         self._refused.pop(row.name, None)
         if len(self._known) > KNOWN:
             self._known.popitem(last=False)
+
+    def _stamp_of(self, name: str) -> Stamp | None:
+        known = self._known.get(name)
+        return known[0] if known else None
+
+
+def _stamp(row: ScheduleRow) -> Stamp:
+    return row.version, row.created_at

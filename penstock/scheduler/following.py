@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from penstock.errors import DeclarationError, PenstockError
 from penstock.job import State
 from penstock.ledger import fires, queries, schedules
-from penstock.ledger.fires import Ended, FireRow, FireState
+from penstock.ledger.fires import Ended, FireRow, FireState, Origin
 from penstock.ledger.recording.outbox import insert_follow_ups
 from penstock.ledger.records import FollowUp
 from penstock.ledger.schedules import ScheduleRow
@@ -55,14 +55,15 @@ class Following:
         with eyes.begin():
             free = fires.free_with_waiting(eyes, BATCH)
         messages = self._release(connection, free) if free else []
-        if busy := sorted(name for name, has_planned in waiting.items() if has_planned and name not in free):
-            self._cancel_others(connection, busy)
+        if busy := [name for name, has_planned in waiting.items() if has_planned and name not in free]:
+            self._cancel_others(eyes, busy)
         return messages
 
     # -- jobs that have ended -------------------------------------------------------------------------------------
 
     def _note(self, connection: Connection, ended: Sequence[Ended]) -> None:
         with connection.begin():
+            schedules.begin(connection)
             names = {each.schedule for each in ended}
             rows = {row.name: row for row in schedules.lock_free(connection, names)}
             gone = {name for name in names - rows.keys() if schedules.find(connection, name) is None}
@@ -103,9 +104,9 @@ class Following:
         """Starts the oldest fire that waits of each schedule that is still free."""
         messages = list[FollowUp]()
         with connection.begin():
+            now = schedules.begin(connection)
             rows = schedules.lock_free(connection, names)
             still_busy = fires.busy(connection, [row.name for row in rows])
-            now = schedules.clock(connection)
             for row in rows:
                 if row.name not in still_busy:
                     messages += self._start_waiting(connection, row, now)
@@ -113,25 +114,29 @@ class Following:
         return messages
 
     def _start_waiting(self, connection: Connection, row: ScheduleRow, now: datetime) -> list[FollowUp]:
-        if row.paused_at is not None:
-            reason = f"paused: {row.pause_note}" if row.pause_note else "paused"
-            fires.skip_waiting(connection, [row.name], reason, now)
-            return []
-        waiting = fires.waiting_of(connection, row.name, limit=1)
-        if not waiting:
-            return []
         try:
             schedule = Schedule.of(row.name, row.definition or {})
         except DeclarationError as error:
             logger.debug("%s; it is left to newer schedulers", error)
             return []
-        previous = fires.fired_before(connection, row.name, waiting[0].planned_at)
-        fire, messages = self._started(schedule, waiting[0], previous, now)
+        if row.paused_at is not None:
+            # What is made up for waits for the end of the pause.
+            reason = f"paused: {row.pause_note}" if row.pause_note else "paused"
+            skipped = fires.skip_waiting(connection, [row.name], reason, now, Origin.PLANNED)
+            _give_back(connection, row, schedule, skipped, now)
+            return []
+        waiting = fires.first_waiting(connection, row.name, planned_first=schedule.overlap == "cancel other")
+        if waiting is None:
+            return []
+        previous = fires.fired_before(connection, row.name, waiting.planned_at)
+        fire, messages = self._started(schedule, waiting, previous, now)
         if not fires.decide(connection, fire):
             return []
         if fire.state is FireState.FIRED:
             latest = max(filter(None, (row.previous_at, fire.planned_at)))
             schedules.change(connection, row.name, {"previous_at": latest}, now)
+        elif fire.origin is Origin.PLANNED:
+            _give_back(connection, row, schedule, 1, now)
         return messages
 
     def _started(
@@ -148,16 +153,19 @@ class Following:
         # Followed whatever the schedule says: others may wait behind it.
         return replace(fired, is_followed=True), [message]
 
-    def _cancel_others(self, connection: Connection, names: Sequence[str]) -> None:
-        """Asks again and again, until the job has ended: Redis or the job's worker may be away just now."""
-        with connection.begin():
-            rows = [schedules.find(connection, name) for name in names]
-            jobs = [
-                id
+    def _cancel_others(self, eyes: Connection, names: Sequence[str]) -> None:
+        """Asks again and again, until the job has ended: Redis or the job's worker may be away just now.
+
+        What is made up for is left to end by itself: all of it would be cancelled, one after the other.
+        """
+        with eyes.begin():
+            rows = schedules.find_all(eyes, names)
+            cancelling = [
+                row.name
                 for row in rows
-                if row and (row.definition or {}).get("overlap") == "cancel other"
-                for id in fires.open_jobs(connection, row.name)
+                if row.paused_at is None and (row.definition or {}).get("overlap") == "cancel other"
             ]
+            jobs = fires.cancellable_jobs(eyes, cancelling) if cancelling else []
         if jobs and not (self._cancelling and self._cancelling.is_alive()):
             # Celery takes seconds to give up a broker that is away, and other schedules do not wait for it.
             self._cancelling = threading.Thread(target=self._cancel, args=(jobs,), name="cancelling", daemon=True)
@@ -168,3 +176,14 @@ class Following:
             self._app.control.revoke(jobs, terminate=True, signal="SIGTERM")
         except (RedisError, OperationalError, OSError, PenstockError) as error:
             logger.debug("jobs cannot be cancelled just now: %s", error)
+
+
+def _give_back(connection: Connection, row: ScheduleRow, schedule: Schedule, count: int, now: datetime) -> None:
+    """Fires that waited and have started nothing do not count to the most; a schedule that was over goes on."""
+    if not count:
+        return
+    values: dict[str, Any] = {"fires": row.fires - count}
+    if row.planned_at is None and schedule.max_fires is not None and row.kind != schedules.FOREIGN:
+        planned = schedule.after(now)
+        values |= {"planned_at": planned, "due_at": schedule.due(planned) if planned else None}
+    schedules.change(connection, row.name, values, now)

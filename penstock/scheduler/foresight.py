@@ -28,8 +28,8 @@ MOST = 1000
 """Times of one schedule that are kept; more than are decided on at once."""
 PLANNING = ("when", "timezone", "dst", "start", "end", "jitter")
 """What decides on planned times and when they are due, as words of a definition."""
-HANDS = 16
-"""Timetables that are asked at the same time."""
+HANDS, HUNG_SECONDS = 16, 10.0
+"""Timetables that are asked at the same time, without those that have not answered for so long."""
 AGAIN_SECONDS, PAUSE_SECONDS = 10.0, 0.25
 """Until a timetable that failed is asked again, and between two looks whether there is anything to ask."""
 
@@ -44,6 +44,7 @@ class _Asked:
     planned_at: datetime | None = None
     """The planned time of its row, as it was seen last."""
     is_in_hand: bool = False
+    taken_at: float = 0.0
     again_at: float = 0.0
 
     def reach(self) -> tuple[datetime | None, int]:
@@ -101,23 +102,27 @@ class Foresight:
                 self._look()
             except PenstockError as error:
                 logger.debug("foreign schedules cannot be looked at: %s", error)
+            except Exception:  # Whatever it is, these schedules wait for somebody who tries again.
+                logger.exception("foreign schedules cannot be looked at")
 
     def _look(self) -> None:
         """Notes where each schedule is, and has those asked that are not far enough."""
         with reading(self._url) as connection:
-            rows = {name: schedules.find(connection, name) for name in self._asked}
+            rows = {row.name: row for row in schedules.find_all(connection, self._asked)}
             now = schedules.clock(connection)
-        for name, row in rows.items():
-            asked = self._asked[name]
+        for name, asked in self._asked.items():
+            row = rows.get(name)
             if row is None or not _is_ours(row, asked.schedule):
                 asked.planned_at = None
                 continue
             asked.planned_at = row.planned_at
             if asked.is_in_hand or time.monotonic() < asked.again_at or _is_over(row, asked.schedule):
                 continue
-            hands = sum(each.is_in_hand for each in self._asked.values())
-            if hands < HANDS and (row.planned_at is None or not _is_known(asked, now + AHEAD)):
-                asked.is_in_hand = True
+            if row.planned_at is not None and _is_known(asked, now + AHEAD):
+                continue
+            since = time.monotonic() - HUNG_SECONDS
+            if sum(each.is_in_hand and each.taken_at > since for each in self._asked.values()) < HANDS:
+                asked.is_in_hand, asked.taken_at = True, time.monotonic()
                 threading.Thread(target=self._ask, args=(asked, row, now), name=f"ask {name}", daemon=True).start()
 
     def _ask(self, asked: _Asked, row: ScheduleRow, now: datetime) -> None:
@@ -126,6 +131,8 @@ class Foresight:
                 self._begin(asked, row, now)
             else:
                 _extend(asked, now)
+        except PenstockError as error:
+            logger.debug("schedule %r waits for the ledger: %s", row.name, error)
         except Exception as error:  # It is somebody else's code.
             asked.again_at = time.monotonic() + AGAIN_SECONDS
             logger.error("schedule %r cannot say when it is due: %s: %s", row.name, type(error).__name__, error)
@@ -161,9 +168,9 @@ def _is_known(asked: _Asked, until: datetime) -> bool:
 
 
 def _is_ready(asked: _Asked, now: datetime) -> bool:
-    """Whether the times up to now are known, or as many as are looked at at once."""
+    """Whether the times up to now are known, or as many as are decided on at once."""
     _, count = asked.reach()
-    return _is_known(asked, now) or count >= planning.MOST + planning.BEYOND
+    return _is_known(asked, now) or count >= planning.MOST
 
 
 def _extend(asked: _Asked, now: datetime) -> None:

@@ -34,22 +34,24 @@ def has_marks(args: list[Any], kwargs: Mapping[str, Any]) -> bool:
     return any(isinstance(value, dict) and MARK in value for value in (*args, *kwargs.values()))
 
 
-def computed(app: Any, schedule: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments with what the functions return now.
+def computed(app: Any, schedule: str) -> tuple[list[Any], dict[str, Any]]:
+    """All arguments of an entry, with what its functions return now.
 
     Args:
         schedule: name of the schedule, as it is stored.
 
     Raises:
-        ArgumentError: the application does not declare them.
+        ArgumentError: the application does not declare it.
     """
     from celery.beat import BeatLazyFunc
 
     from penstock.scheduler.declarations import fitting_name
 
+    def each(value: Any) -> Any:
+        return value() if isinstance(value, BeatLazyFunc) else value
+
     for name, entry in (app.conf.beat_schedule or {}).items():
         if fitting_name(name) == schedule:
-            given = [*(entry.get("args") or ()), *(entry.get("kwargs") or {}).values()]
-            values = [value() if isinstance(value, BeatLazyFunc) else value for value in given]
-            return values[: len(args)], dict(zip(kwargs, values[len(args) :], strict=True))
+            kwargs = {name: each(value) for name, value in (entry.get("kwargs") or {}).items()}
+            return [each(value) for value in entry.get("args") or ()], kwargs
     raise ArgumentError(f"arguments of schedule {schedule!r} are computed by functions that are not declared here")

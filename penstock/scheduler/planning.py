@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from penstock.ledger.fires import FireState
 from penstock.scheduler.schedule import Schedule
@@ -13,8 +14,8 @@ GRACE = timedelta(seconds=60)
 """A fire that is later than this has been missed, and its schedule's ``catch_up`` has to say whether it starts."""
 MOST = 500
 """Planned times of one schedule that are decided in one transaction."""
-BEYOND = 31
-"""Planned times after it that are looked at to know whether one is the last that is due."""
+BEYOND = 1500
+"""Planned times after one that are looked at to know whether it is the last that is due; a day has 1,440 minutes."""
 OVERLAP = "overlap: a job of this schedule has not ended"
 ONE_WAITS = "overlap: another fire waits already"
 NEWER = "overlap: a newer fire has taken its place"
@@ -79,8 +80,9 @@ def plan(
     while standing.planned_at and (due := _due(schedule, standing)) <= now and len(decisions) < most:
         planned = standing.planned_at
         following = after(planned)
-        is_last = _is_last(schedule, following, due, now, after)
-        state, reason = decide(schedule, standing, planned, now, is_last)
+        state, reason = decide(
+            schedule, standing, planned, now, partial(_is_last, schedule, following, due, now, after)
+        )
         if state is FireState.FIRED and begin is not None and (problem := begin(planned)):
             state, reason = FireState.MISSED, problem
         if state is FireState.WAITING and schedule.overlap == "cancel other":
@@ -92,12 +94,12 @@ def plan(
 
 
 def decide(
-    schedule: Schedule, standing: Standing, planned: datetime, now: datetime, is_last: bool
+    schedule: Schedule, standing: Standing, planned: datetime, now: datetime, is_last: Callable[[], bool]
 ) -> tuple[FireState, str | None]:
     """What becomes of a time that is due.
 
     Args:
-        is_last: no later one is due that could start a job.
+        is_last: whether no later one is due that could start a job.
     """
     if schedule.is_excluded(planned):
         return FireState.SKIPPED, f"excluded: {planned.astimezone(schedule.zone):%Y-%m-%d}"
@@ -105,7 +107,8 @@ def decide(
         return FireState.SKIPPED, f"paused: {standing.pause}" if standing.pause else "paused"
     if missed := _missed(schedule, now - _due(schedule, standing), is_last):
         return FireState.MISSED, missed
-    if not standing.is_busy or schedule.overlap == "allow":
+    # One that waits comes first, also when the job that it waits for has just ended.
+    if schedule.overlap == "allow" or not (standing.is_busy or standing.waiting):
         return FireState.FIRED, None
     if schedule.overlap == "skip":
         return FireState.SKIPPED, OVERLAP
@@ -132,11 +135,14 @@ def _is_last(
             return True
         if not schedule.is_excluded(following):
             return False
-        following = after(following)
+        try:
+            following = after(following)
+        except KeyError:  # Somebody else's timetable was not asked that far.
+            return False
     return False
 
 
-def _missed(schedule: Schedule, late: timedelta, is_last: bool) -> str | None:
+def _missed(schedule: Schedule, late: timedelta, is_last: Callable[[], bool]) -> str | None:
     """Why a time that is so late starts nothing; None: it does."""
     by = f"no scheduler was up until {_length(late)} later"
     if isinstance(schedule.catch_up, timedelta):
@@ -145,7 +151,7 @@ def _missed(schedule: Schedule, late: timedelta, is_last: bool) -> str | None:
         return None
     if schedule.catch_up == "none":
         return by
-    return None if is_last else f"{by}, and a newer one was due"
+    return None if is_last() else f"{by}, and a newer one was due"
 
 
 def _length(span: timedelta) -> str:

@@ -68,9 +68,11 @@ class Publishing(threading.Thread):
             try:
                 for start in range(0, len(batch), SLICE):
                     self._publish(batch[start : start + SLICE])
-            except (RedisError, OSError) as error:
+            except Exception as error:  # Whatever it is, the next batch may pass; the reconciler has this one.
                 if not self._is_away:
-                    logger.warning("Redis does not answer (%s); jobs of schedules wait in the outbox", error)
+                    expected = isinstance(error, (RedisError, OSError))
+                    text = "Redis does not answer (%s); jobs of schedules wait in the outbox"
+                    logger.warning(text, error, exc_info=not expected)
                 self._is_away = True
             else:
                 self._is_away = False

@@ -15,7 +15,7 @@ import penstock.scheduler.timetables.calendar
 import penstock.scheduler.timetables.interval  # noqa: F401  makes its kinds known, as the import above does
 from penstock.errors import ArgumentError, DeclarationError
 from penstock.message import encode_arguments
-from penstock.scheduler.arguments import FireTimes, check_places, filled, has_places
+from penstock.scheduler.arguments import FireTimes, check_places, filled
 from penstock.scheduler.timetables.timing import Dst, When, when_of
 from penstock.scheduler.timetables.zones import zone_of
 from penstock.task import BoundCall, Task, declared_tasks
@@ -104,11 +104,6 @@ class Schedule:
             return list(self.args), dict(self.kwargs)
         times = FireTimes.of(planned, previous, self.zone)
         return filled(list(self.args), times), filled(dict(self.kwargs), times)
-
-    @property
-    def has_constant_arguments(self) -> bool:
-        """Whether all its jobs have the same."""
-        return not self.is_template or not has_places([self.args, self.kwargs])
 
     def in_zone(self, name: str) -> Schedule:
         """The same with this zone, unless it has named its own."""

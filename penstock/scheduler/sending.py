@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from penstock.client import put_scheduled
@@ -12,6 +13,7 @@ from penstock.ledger.records import FollowUp
 from penstock.message import SCHEDULE
 from penstock.outbox import Drawer
 from penstock.scheduler.lazy import computed, has_marks
+from penstock.scheduler.patience import within_a_second
 from penstock.scheduler.schedule import CARRIED, Schedule
 from penstock.task import BoundCall, declared_tasks
 
@@ -27,7 +29,7 @@ def message_of(app: Any, schedule: Schedule, planned: datetime, previous: dateti
     """
     args, kwargs = schedule.arguments(planned, previous)
     if not schedule.is_template and has_marks(args, kwargs):
-        args, kwargs = computed(app, schedule.name, args, kwargs)
+        args, kwargs = within_a_second(partial(computed, app, schedule.name))
     return _message(app, schedule.name, schedule.task, args, kwargs, schedule.options)
 
 
@@ -51,7 +53,8 @@ def _message(
         chosen = replace(declared.defaults, **options) if options else declared.defaults
         put_scheduled(drawer, BoundCall(declared, chosen, tuple(args), kwargs), schedule)
     else:
-        _send_by_celery(app, drawer, schedule, task, args, kwargs, options)
+        # A task of Celery's may have any apply_async.
+        within_a_second(partial(_send_by_celery, app, drawer, schedule, task, args, kwargs, options))
     (message,) = drawer.messages
     return message
 

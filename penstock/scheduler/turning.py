@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -36,8 +35,6 @@ FOLLOW_SECONDS, FOLLOW_SHARE = 0.5, 0.05
 """How often jobs of fires are looked at, and the largest part of the time that this may take."""
 RECONSIDER_SECONDS = 60.0
 AHEAD = timedelta(seconds=5)
-IDLE_LIMIT_MS = 5000
-"""A scheduler that is stopped in the middle of a transaction must not keep its locks: PostgreSQL ends it."""
 
 
 def scheduler_name() -> str:
@@ -63,8 +60,7 @@ class Turning:
         """By the database's clock; None: the declarations are not in the ledger yet."""
         self._seen_at = self._follow_at = self._reconsider_at = 0.0
         self._has_failed = False
-        self._waking = threading.Event()
-        self.looked_at = 0.0
+        self._looked_at = 0.0
         """Monotonic time at which it last knew what is due."""
 
     def begin(self) -> None:
@@ -101,7 +97,7 @@ class Turning:
             self._close()
             pause = AGAIN_SECONDS
         if pause > 0:
-            self._waking.wait(pause)
+            time.sleep(pause)
 
     def _work(self) -> float:
         connection, eyes = self._open()
@@ -123,14 +119,14 @@ class Turning:
     def _until(self, due_at: datetime | None, now: datetime) -> float:
         if due_at is None:
             return POLL_SECONDS
-        passed = time.monotonic() - self.looked_at
+        passed = time.monotonic() - self._looked_at
         return min(max((due_at - now).total_seconds() - passed, 0.0), POLL_SECONDS)
 
     def _look(self, eyes: Connection) -> tuple[datetime, datetime | None]:
         with eyes.begin():
             now = schedules.clock(eyes)
             due_at = schedules.next_due(eyes)
-        self.looked_at = time.monotonic()
+        self._looked_at = time.monotonic()
         return now, due_at
 
     def _next_after(self, eyes: Connection, now: datetime) -> datetime | None:
@@ -139,6 +135,7 @@ class Turning:
 
     def _begin_with_declarations(self, connection: Connection) -> None:
         with connection.begin():
+            schedules.begin(connection)
             done = reconcile(connection, self._app, self._declared)
             self._started_at = schedules.clock(connection)
         for what, names in (("added", done.added), ("changed", done.changed), ("removed", done.removed)):
@@ -162,7 +159,7 @@ class Turning:
     def _note(self, connection: Connection) -> None:
         assert self._started_at is not None
         with connection.begin():
-            now = schedules.clock(connection)
+            now = schedules.begin(connection)
             schedules.note_beat(connection, self.name, self._started_at, now)
             schedules.forget_beats(connection, now - FORGET)
             self._firing.learn(connection, now + AHEAD)
@@ -172,10 +169,6 @@ class Turning:
             self._close()
             self._connection = own_connection(self._url)
             self._eyes = own_connection(self._url, autocommit=True)
-            if self._connection.dialect.name == "postgresql":
-                with self._connection.begin():
-                    limit = f"SET SESSION idle_in_transaction_session_timeout = {IDLE_LIMIT_MS}"
-                    self._connection.exec_driver_sql(limit)
         return self._connection, self._eyes
 
     def _close(self) -> None:

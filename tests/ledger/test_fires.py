@@ -93,15 +93,14 @@ def test_words_that_mean_nothing_are_refused(database_url: str, column: dict[str
         connection.execute(insert(table).values(**{**fire("a", state=SKIPPED).columns(), **column}))
 
 
-def test_the_last_fires_come_first_in_pages_and_by_state(database_url: str) -> None:
+def test_the_last_fires_come_first_and_by_state(database_url: str) -> None:
     put(database_url, *(fire("a", hours, SKIPPED if hours % 2 else MISSED) for hours in range(6)), fire("b", 9))
     with reading(database_url) as connection:
         page = fires.list_fires(connection, "a", 2)
-        following = fires.list_fires(connection, "a", 2, before=page[-1].planned_at)
         skipped = fires.list_fires(connection, "a", 9, state=SKIPPED)
         assert fires.counts(connection, "a") == {SKIPPED: 3, MISSED: 3}
-    hours = [[(row.planned_at - NOON) // HOUR for row in rows] for rows in (page, following, skipped)]
-    assert hours == [[5, 4], [3, 2], [5, 3, 1]]
+    hours = [[(row.planned_at - NOON) // HOUR for row in rows] for rows in (page, skipped)]
+    assert hours == [[5, 4], [5, 3, 1]]
 
 
 def test_a_job_knows_its_fire(database_url: str) -> None:
@@ -202,11 +201,14 @@ def test_planned_ones_that_wait_are_counted(database_url: str) -> None:
         assert fires.with_waiting(connection) == {"a": True, "b": False, "c": True}
 
 
-def test_they_come_in_the_order_of_their_times(database_url: str) -> None:
+@pytest.mark.parametrize(("planned_first", "hours"), [(False, 1), (True, 3)])
+def test_the_first_is_the_one_with_the_earliest_time(database_url: str, planned_first: bool, hours: int) -> None:
     put(database_url, fire("a", 3, WAITING), fire("a", 1, WAITING, origin=Origin.BACKFILLED), fire("a", 2))
     with reading(database_url) as connection:
-        assert [row.planned_at for row in fires.waiting_of(connection, "a")] == [NOON + HOUR, NOON + 3 * HOUR]
-        assert len(fires.waiting_of(connection, "a", limit=1)) == 1
+        first = fires.first_waiting(connection, "a", planned_first=planned_first)
+        assert first is not None
+        assert first.planned_at == NOON + hours * HOUR
+        assert fires.first_waiting(connection, "b", planned_first=planned_first) is None
 
 
 def test_schedules_are_free_when_no_job_of_theirs_is_open(database_url: str) -> None:

@@ -178,7 +178,7 @@ def test_all_are_listed_by_their_names(database_url: str) -> None:
     add(database_url, "b", "B", "a", "ä")
     with reading(database_url) as connection:
         assert [row.name for row in schedules.list_all(connection)] == ["B", "a", "b", "ä"]
-        assert schedules.names_like(connection, 2) == ["B", "a"]
+        assert schedules.some_names(connection, 2) == ["B", "a"]
 
 
 def test_an_application_has_its_own_and_those_it_wants(database_url: str) -> None:

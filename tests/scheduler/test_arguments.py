@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import ArgumentError
-from penstock.scheduler.arguments import FireTimes, check_places, filled, has_places
+from penstock.scheduler.arguments import FireTimes, check_places, filled
 from penstock.scheduler.timetables.zones import zone_of
 
 FIRE, BEFORE = datetime(2026, 3, 29, 1, 30, tzinfo=UTC), datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
@@ -63,12 +63,6 @@ def test_places_are_found_at_any_depth_but_not_in_names() -> None:
 @given(JSON)
 def test_what_has_no_place_stays_as_it_is(value: Any) -> None:
     assert filled(value, TIMES) == value
-    assert not has_places(value)
-
-
-@pytest.mark.parametrize("value", ["{fire_time}", ["a", "{previous_fire_time:%F}"], {"a": {"b": ["{fire_time:%H}"]}}])
-def test_places_are_noticed_at_any_depth(value: Any) -> None:
-    assert has_places(value)
 
 
 @pytest.mark.parametrize(

@@ -381,7 +381,7 @@ def test_what_waited_or_was_due_is_on_the_books(ground: Ground) -> None:
     ground.add(ground.sums(), since=-1)
     ground.insert(ground.fire(-9, is_followed=True), ground.fire(-5, WAITING))
     ground.changes.remove(NAME)
-    assert ground.states() == ["fired", "skipped", "missed"]
+    assert ground.states() == ["fired", "skipped", "missed", "missed"]
 
 
 # -- looked at --------------------------------------------------------------------------------------------------------
@@ -503,3 +503,9 @@ def test_a_rule_that_is_taken_away_is_in_the_audit(ground: Ground) -> None:
     ground.add(ground.sums(tags=("x",)), since=1)
     ground.changes.edit(NAME, tags=())
     assert (ground.audited[-1].details or {})["changes"] == {"tags": None}
+
+
+def test_after_a_backfill_at_once_the_next_fire_begins_where_that_has_ended(ground: Ground) -> None:
+    ground.add(ground.sums(), since=0, previous_at=ground.hour(-5))
+    ground.changes.backfill(NAME, ground.hour(-4), ground.hour(-1), at_once=True)
+    assert ground.row().previous_at == ground.hour(-1)

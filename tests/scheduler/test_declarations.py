@@ -13,10 +13,10 @@ from penstock.adoption import adopt
 from penstock.errors import DeclarationError
 from penstock.ledger.fires import FireState
 from penstock.scheduler import At, Cron, Every, Foreign, Schedule
-from penstock.scheduler.declarations import Reconciled, declared_by
+from penstock.scheduler.declarations import Reconciled, declared_by, zone_name
 from tests import jobs
 from tests.live import wait_for
-from tests.scheduler.ground import HOUR, NAME, SUM, Ground, Odd, sums
+from tests.scheduler.ground import HEAR, HOUR, NAME, SUM, Ground, Odd, foreign, sums
 from tests.scheduler.test_schedule import EVERYTHING
 
 NOTHING = Reconciled([], [], [])
@@ -138,7 +138,7 @@ def test_what_was_due_before_waits_if_a_job_runs(ground: Ground) -> None:
 def test_a_definition_that_nobody_can_read_any_more_is_replaced(ground: Ground) -> None:
     ground.add(ground.sums(), by="tests", definition={"task": "t", "when": {"kind": "sundial"}}, version=7)
     ground.reconcile(ground.sums())
-    assert (ground.row().version, ground.row().planned_at, ground.fires()) == (8, ground.hour(1), [])
+    assert (ground.row().version, ground.row().planned_at, ground.states()) == (8, ground.hour(1), ["missed"])
 
 
 def test_a_pause_outlives_a_change(ground: Ground) -> None:
@@ -183,17 +183,6 @@ def test_what_is_declared_no_more_goes(ground: Ground) -> None:
     assert ground.reconcile(ground.sums("other")) == Reconciled([], [], [NAME])
     assert ground.names == ["other"]
     assert ground.fires() == []
-
-
-def test_what_was_due_then_is_on_the_books(ground: Ground) -> None:
-    ground.add(ground.sums(), since=-2, by="tests")
-    ground.reconcile()
-    (fire,) = ground.fires()
-    assert (fire.planned_at, fire.state, fire.reason) == (
-        ground.hour(-2),
-        FireState.MISSED,
-        "its schedule was taken away",
-    )
 
 
 def test_what_waited_then_is_skipped(ground: Ground) -> None:
@@ -419,3 +408,57 @@ def test_a_schedule_that_is_taken_from_another_application_is_said(
     ground.reconcile(ground.sums())
     assert ground.row().declared_by == "tests"
     assert "was declared by other" in caplog.text
+
+
+def test_keywords_keep_their_names_in_whatever_order_they_are_declared(ground: Ground) -> None:
+    entry = {"task": jobs.add.name, "schedule": ground.hourly.seconds}
+    first = {**entry, "kwargs": {"left": BeatLazyFunc(lambda: 1), "right": 2}}
+    made = declared(ground, first)
+    ground.app.conf.beat_schedule = {"entry": {**entry, "kwargs": {"right": 2, "left": BeatLazyFunc(lambda: 1)}}}
+    ground.add(made)
+    ground.put_back("entry")
+    ground.fire_due()
+    (message,) = ground.messages
+    assert message.kwargs == {"left": 1, "right": 2}
+
+
+# -- all that was due ---------------------------------------------------------------------------------------------
+
+
+def test_every_time_that_was_due_is_on_the_books_when_a_schedule_goes(ground: Ground) -> None:
+    ground.add(ground.sums(on_missed=HEAR), since=-5, by="tests")
+    ground.reconcile()
+    assert ground.states() == ["missed"] * 6
+    (message,) = ground.messages
+    assert len(message.args[1]) == 6
+
+
+def test_a_foreign_time_that_was_due_is_on_the_books_when_its_timetable_changes(ground: Ground) -> None:
+    ground.add(foreign(), since=-1, by="tests")
+    ground.reconcile(foreign(1800))
+    assert (ground.states(), ground.reasons()) == (["missed"], ["its timetable was changed"])
+
+
+def test_jobs_that_run_count_from_when_their_schedule_begins_to_care(ground: Ground) -> None:
+    ground.add(ground.sums(overlap="allow"), by="tests")
+    ground.fire_due()
+    ground.reconcile(ground.sums(overlap="skip"))
+    ground.an_hour_passes()
+    ground.fire_due()
+    assert ground.states() == ["fired", "skipped"]
+
+
+def test_a_schedule_that_is_over_before_it_begins_is_said(ground: Ground, caplog: pytest.LogCaptureFixture) -> None:
+    ground.reconcile(ground.sums(when=At(ground.last)))
+    assert "never fires" in caplog.text
+
+
+def test_of_two_that_begin_at_once_with_other_declarations_the_last_one_is_heard(ground: Ground) -> None:
+    ground.reconcile(ground.sums(tags=("a",)))
+    assert ground.reconcile(ground.sums(tags=("b",))).changed == [NAME]
+
+
+def test_without_utc_celerys_own_zone_counts(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    ground.app.conf.timezone = "America/New_York"
+    monkeypatch.delitem(vars(ground.app), "timezone", raising=False)
+    assert zone_name(ground.app) == "America/New_York"

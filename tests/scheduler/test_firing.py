@@ -4,17 +4,16 @@ import threading
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete
 
 from penstock.ledger import schedules
 from penstock.ledger.fires import FireState, Origin
-from penstock.ledger.session import own_connection
+from penstock.ledger.session import own_connection, writing
+from penstock.ledger.tables import fires as fires_table
 from penstock.scheduler import firing
-from penstock.scheduler.planning import plan
 from penstock.scheduler.timetables.timing import kind
 from penstock.scheduler.timetables.zones import zone_of
 from tests import jobs
@@ -72,7 +71,7 @@ def test_nothing_is_due_before_its_time(ground: Ground) -> None:
 def test_a_schedule_that_was_away_for_long_is_decided_in_slices(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(firing, "plan", partial(plan, most=3))
+    monkeypatch.setattr(firing, "MOST_AT_ONCE", 3)
     ground.add(ground.sums(), since=-9)
     ground.fire_due()
     assert ground.states() == ["missed"] * 9 + ["fired"]
@@ -81,11 +80,11 @@ def test_a_schedule_that_was_away_for_long_is_decided_in_slices(
 
 def test_a_batch_has_a_bound_and_the_longest_due_comes_first(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(firing, "BATCH", 1)
-    ground.add(ground.sums("newer"))
-    ground.add(ground.sums("older"), since=-1)
+    ground.add(ground.sums("newer"), ground.sums("older"))
+    ground.set("older", due_at=ground.last - timedelta(seconds=1))
     with closing(own_connection(ground.url)) as connection:
         ground.firing().fire_due(connection)
-    assert (ground.states("older"), ground.states("newer")) == (["missed", "fired"], [])
+    assert (ground.states("older"), ground.states("newer")) == (["fired"], [])
 
 
 def test_a_time_that_has_a_fire_gets_no_second_job(ground: Ground) -> None:
@@ -147,7 +146,7 @@ def test_the_key_of_a_fire_decides_when_two_have_read_the_same_schedule(
     ground.add(ground.sums())
     row = ground.row()
     ground.fire_due()
-    monkeypatch.setattr(schedules, "take_due", lambda *_: [row])
+    monkeypatch.setattr(schedules, "take_due", lambda *_, since=None: [row] if since else [])
     with closing(own_connection(ground.url)) as connection:
         assert ground.firing().fire_due(connection) == (1, [])
     assert (len(ground.fires()), len(ground.messages)) == (1, 1)
@@ -258,10 +257,10 @@ def test_it_is_not_read_again_and_again(ground: Ground, caplog: pytest.LogCaptur
     ground.add(ground.sums("newer"), definition=UNREADABLE)
     mine = ground.firing()
     with closing(own_connection(ground.url)) as connection:
-        taken = [mine.fire_due(connection)[0] for _ in range(3)]
+        for _ in range(3):
+            mine.fire_due(connection)
         with connection.begin():
             mine.learn(connection, ground.hour(1))
-    assert taken == [1, 0, 0]
     assert len(caplog.messages) == 1
 
 
@@ -374,3 +373,44 @@ def test_who_wants_to_know_is_told_some_of_many_reasons(ground: Ground) -> None:
     _, times, reason = message.args
     assert len(times) == 9
     assert reason.endswith("; and 6 more")
+
+
+# -- more than a transaction should hold ------------------------------------------------------------------------------
+
+
+def test_what_is_due_now_comes_before_all_that_is_late(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an outage, a schedule that is in time does not wait until all others have caught up."""
+    monkeypatch.setattr(firing, "LATE_BATCH", 2)
+    ground.add(*(ground.sums(f"late {number}", catch_up="all", overlap="allow") for number in range(5)), since=-4)
+    ground.add(ground.sums("in time"))
+    mine = ground.firing()
+    with closing(own_connection(ground.url)) as connection:
+        count, _ = mine.fire_due(connection)
+    assert count == 3
+    assert ground.states("in time") == ["fired"]
+    ground.fire_due(mine)
+    assert {tuple(ground.states(f"late {number}")) for number in range(5)} == {("fired",) * 5}
+
+
+def test_a_transaction_ends_after_a_moment_and_leaves_the_rest_due(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firing, "DECIDE_SECONDS", 0.0)
+    ground.add(*(ground.sums(f"{number}") for number in range(3)))
+    mine = ground.firing()
+    with closing(own_connection(ground.url)) as connection:
+        assert [mine.fire_due(connection)[0] for _ in range(4)] == [1, 1, 1, 0]
+    assert len(ground.messages) == 3
+
+
+def test_a_schedule_that_is_made_again_under_its_name_goes_by_what_it_says_now(ground: Ground) -> None:
+    mine = ground.firing()
+    ground.add(ground.sums(kwargs={"left": 1, "right": 1}))
+    ground.fire_due(mine)
+    ground.changes.remove(NAME)
+    ground.add(ground.sums(kwargs={"left": 99, "right": 1}), since=1)
+    ground.put_back(number=0)
+    with writing(ground.url) as connection:
+        connection.execute(delete(fires_table))
+    ground.fire_due(mine)
+    assert [message.kwargs["left"] for message in ground.messages] == [1, 99]

@@ -243,12 +243,12 @@ def test_a_fire_that_somebody_has_started_meanwhile_gets_no_second_job(
     waiting(ground, -1)
     ground.end("sums -9")
     with reading(ground.url) as connection:
-        stale = fires.waiting_of(connection, NAME)
+        stale = fires.first_waiting(connection, NAME, planned_first=False)
     ground.look()
     ground.end_all()
     monkeypatch.setattr(fires, "with_waiting", lambda *_: {NAME: True})
     monkeypatch.setattr(fires, "free_with_waiting", lambda *_: [NAME])
-    monkeypatch.setattr(fires, "waiting_of", lambda *_, **__: stale)
+    monkeypatch.setattr(fires, "first_waiting", lambda *_, **__: stale)
     before = ground.fires()
     assert ground.look() == []
     assert (ground.messages, [fire.job_id for fire in ground.fires()]) == ([], [fire.job_id for fire in before])
@@ -399,3 +399,34 @@ def test_one_batch_has_a_bound(ground: Ground, monkeypatch: pytest.MonkeyPatch) 
     ground.look()
     assert not ground.fires()[-1].is_followed
     assert ground.fires()[-1].decided_at < ground.last + timedelta(hours=1)
+
+
+# -- what waits behind a pause, behind what is made up for, and to the most -------------------------------------------
+
+
+def test_what_is_made_up_for_waits_for_the_end_of_a_pause(ground: Ground) -> None:
+    ground.add(ground.sums(), since=1)
+    ground.changes.pause(NAME, "repairs")
+    ground.changes.backfill(NAME, ground.hour(-2), ground.hour(-1))
+    ground.look()
+    assert ground.states() == ["waiting", "waiting"]
+    ground.changes.resume(NAME)
+    ground.look()
+    assert ground.states() == ["fired", "waiting"]
+
+
+def test_the_newest_fire_comes_before_what_is_made_up_for_if_it_cancels_others(ground: Ground) -> None:
+    waiting(ground, -1, overlap="cancel other")
+    ground.insert(ground.fire(-5, WAITING, origin=Origin.BACKFILLED))
+    ground.end("sums -9")
+    ground.look()
+    assert [fire.state for fire in ground.fires()] == [FIRED, WAITING, FIRED]
+
+
+def test_fires_that_waited_for_nothing_do_not_count_to_the_most(ground: Ground) -> None:
+    ground.add(ground.sums(max_fires=3, overlap="buffer all"), since=None, fires=3, planned_at=None, due_at=None)
+    ground.insert(ground.fire(-9, is_followed=True), ground.fire(-2, WAITING), ground.fire(-1, WAITING))
+    ground.changes.pause(NAME)
+    ground.end("sums -9")
+    ground.look()
+    assert (ground.row().fires, ground.row().planned_at) == (1, ground.hour(1))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from penstock.ledger.session import own_connection
-from penstock.scheduler import Foreign, Schedule, foresight, planning
+from penstock.scheduler import Foreign, Schedule, firing, foresight, planning
 from penstock.scheduler.firing import Firing
 from penstock.scheduler.foresight import Foresight
 from tests.live import wait_for
@@ -200,8 +200,7 @@ def test_one_that_is_far_behind_catches_up_in_slices(ground: Ground, monkeypatch
     """More times have passed than are ever kept."""
     monkeypatch.setattr(foresight, "MOST", 10)
     monkeypatch.setattr(planning, "MOST", 4)
-    monkeypatch.setattr(planning, "BEYOND", 2)
-    monkeypatch.setattr(planning.plan, "__defaults__", (None, 4, None))
+    monkeypatch.setattr(firing, "MOST_AT_ONCE", 4)
     made = of_these_hours(ground)
     ground.add(made, since=-34)
     with scheduler(ground, made) as mine:

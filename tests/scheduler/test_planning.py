@@ -305,3 +305,17 @@ def test_the_latest_time_that_may_start_starts_though_a_later_one_is_left_out() 
     made = sums(when=Every(86400), exclude=(NOON.date(),), catch_up="latest")
     done = plan(made, Standing(datetime(2026, 2, 27, tzinfo=UTC)), NOON)
     assert states(done) == [MISSED, FIRED, SKIPPED]
+
+
+@pytest.mark.parametrize(
+    ("overlap", "state"), [("buffer one", SKIPPED), ("buffer all", WAITING), ("cancel other", WAITING)]
+)
+def test_a_fire_does_not_overtake_one_that_waits_for_a_job_that_has_just_ended(overlap: Any, state: FireState) -> None:
+    done = planned(sums(overlap=overlap), waiting=1, is_busy=False)
+    assert states(done) == [state]
+
+
+def test_a_whole_day_of_minutes_that_is_left_out_hides_no_time_before_it() -> None:
+    made = sums(when=Every(60), exclude=(NOON.date(),), catch_up="latest", overlap="allow")
+    done = plan(made, Standing(NOON - 12 * HOUR - MINUTE), NOON, most=3)
+    assert states(done) == [FIRED, SKIPPED, SKIPPED]

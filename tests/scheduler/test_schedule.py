@@ -324,12 +324,6 @@ def test_without_jitter_a_time_is_due_when_it_is_planned() -> None:
 # -- its arguments ----------------------------------------------------------------------------------------------------
 
 
-def test_arguments_say_when_they_are_the_same_each_time() -> None:
-    assert sums().has_constant_arguments
-    assert sums(kwargs={"x": "{fire_time}"}, is_template=False).has_constant_arguments
-    assert not sums(args=([{"x": "on {fire_time:%d}"}],)).has_constant_arguments
-
-
 def test_arguments_are_made_anew_for_each_fire() -> None:
     made = sums(timezone="Asia/Tokyo", args=("{fire_time:%H:%M}",), kwargs={"since": "{previous_fire_time}"})
     assert made.arguments(NOON, None) == (["21:00"], {"since": None})

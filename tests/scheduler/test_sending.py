@@ -1,5 +1,7 @@
 """The message of a fire's job, as the application would have sent it."""
 
+import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +14,7 @@ from penstock.errors import ArgumentError
 from penstock.ledger.records import FollowUp
 from penstock.ledger.session import writing
 from penstock.outbox import current_outbox
-from penstock.scheduler import Schedule
+from penstock.scheduler import Schedule, patience
 from penstock.scheduler.sending import message_of, message_of_missed
 from penstock.scheduler.timetables.zones import zone_of
 from tests import jobs
@@ -225,3 +227,28 @@ def test_calls_of_a_schedule_and_of_a_person_differ_in_the_schedule_only(ground:
     (theirs,), (_, ours) = ground.messages, made(ground, sums())
     assert ours.headers.keys() - theirs.headers.keys() == {"schedule"}
     assert theirs.headers.keys() <= ours.headers.keys()
+
+
+# -- calls that take long ---------------------------------------------------------------------------------------------
+
+
+def test_a_call_that_takes_long_is_given_up_and_the_next_one_does_not_wait_for_it(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "SECONDS", 0.05)
+    hold = threading.Event()
+    slow = sums(args=(1,), is_template=False)
+    monkeypatch.setattr(ground.app.tasks[TWICE], "apply_async", lambda *_, **__: hold.wait(30))
+    with pytest.raises(patience.TooSlow, match="compute in the task"):
+        message_of(ground.app, replace(slow, task=TWICE, kwargs={}), NOON, None)
+    assert message_of(ground.app, replace(slow, task=LEGACY, kwargs={}), NOON, None).task == LEGACY
+    hold.set()
+
+
+def test_a_call_that_runs_out_of_its_own_time_says_so_itself(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: Any, **__: Any) -> None:
+        raise TimeoutError("its own")
+
+    monkeypatch.setattr(ground.app.tasks[TWICE], "apply_async", late)
+    with pytest.raises(TimeoutError, match="its own"):
+        message_of(ground.app, sums(args=(1,), task=TWICE, kwargs={}), NOON, None)

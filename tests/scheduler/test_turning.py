@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import pytest
 import redis
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from penstock.broker.keys import Keys
@@ -322,15 +321,19 @@ def test_whoever_stops_in_the_middle_of_a_transaction_does_not_keep_its_locks(
 ) -> None:
     """A process that was stopped, or that is on a host that is gone; another scheduler takes over."""
     ground = postgresql_ground
-    monkeypatch.setattr(turning, "IDLE_LIMIT_MS", 200)
+    monkeypatch.setattr(schedules, "IDLE_LIMIT_MS", 200)
     ground.add(ground.sums())
-    stopped = ground.turning()
-    connection, _ = stopped._open()
-    connection.begin()
-    schedules.lock(connection, NAME)
-    wait_for(lambda: [ground.fire_due(), ground.states()][1] == ["fired"], "somebody else has taken over", 5)
+    write = firing.write
+
+    def stopped(*given: Any) -> Any:
+        monkeypatch.setattr(firing, "write", write)
+        wait_for(lambda: [ground.fire_due(), ground.states()][1] == ["fired"], "somebody else has taken over", 5)
+        return write(*given)
+
+    monkeypatch.setattr(firing, "write", stopped)
     with pytest.raises(SQLAlchemyError):
-        connection.execute(text("SELECT 1"))
+        ground.fire_due()
+    assert (ground.states(), len(ground.messages)) == (["fired"], 1)
 
 
 def test_the_statements_of_a_quiet_turn_are_few(ground: Ground) -> None:
