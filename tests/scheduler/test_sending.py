@@ -238,7 +238,7 @@ def test_a_call_that_takes_long_is_given_up_and_the_next_one_does_not_wait_for_i
     monkeypatch.setattr(patience, "SECONDS", 0.05)
     hold = threading.Event()
     slow = sums(args=(1,), is_template=False)
-    monkeypatch.setattr(ground.app.tasks[TWICE], "apply_async", lambda *_, **__: hold.wait(30))
+    monkeypatch.setattr(ground.app.tasks[TWICE], "apply_async", lambda *_, **__: hold.wait(3))
     with pytest.raises(patience.TooSlow, match="compute in the task"):
         message_of(ground.app, replace(slow, task=TWICE, kwargs={}), NOON, None)
     assert message_of(ground.app, replace(slow, task=LEGACY, kwargs={}), NOON, None).task == LEGACY
