@@ -113,7 +113,8 @@ def reading(url: str) -> Iterator[Connection]:
 @contextmanager
 def through_driver(connection: Connection) -> Iterator[Any]:
     """The driver's own connection in the transaction of ``connection``, with the errors of SQLAlchemy."""
-    driver = connection.connection.driver_connection
+    # One that is detached from its pool has no other name for it; both are the same with our drivers.
+    driver = connection.connection.dbapi_connection
     errors = connection.dialect.loaded_dbapi.Error
     try:
         yield driver

@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 from penstock.errors import DeclarationError
 from penstock.ledger import fires, schedules
 from penstock.ledger.fires import FireRow, FireState, Origin
-from penstock.ledger.recording.outbox import insert_follow_ups
+from penstock.ledger.recording.outbox import insert_first_messages
 from penstock.ledger.records import FollowUp
 from penstock.ledger.schedules import ScheduleRow
 from penstock.scheduler.foresight import Foresight
@@ -145,7 +145,7 @@ def _fire(decided: Decided, decision: Decision, now: datetime) -> FireRow:
 
 
 def write(
-    connection: Connection, decided: Sequence[Decided], now: datetime, put: Put = insert_follow_ups
+    connection: Connection, decided: Sequence[Decided], now: datetime, put: Put = insert_first_messages
 ) -> list[FollowUp]:
     """Writes what was decided; the messages that are to be published after the commit.
 

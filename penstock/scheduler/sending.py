@@ -69,10 +69,12 @@ def _send_by_celery(
     options: Mapping[str, Any],
 ) -> None:
     """As Celery's beat sends: by the task if this process knows it, else by its name alone."""
-    headers = {**options.get("headers", {}), SCHEDULE: schedule}
+    # An id names one job, and each fire has its own.
+    given = {name: value for name, value in options.items() if name != "task_id"}
+    given["headers"] = {**options.get("headers", {}), SCHEDULE: schedule}
     known = app.tasks.get(task)
     with drawer:
         if known is not None:
-            known.apply_async(args, kwargs, **{**options, "headers": headers})
+            known.apply_async(args, kwargs, **given)
         else:
-            app.send_task(task, args, kwargs, **{**options, "headers": headers})
+            app.send_task(task, args, kwargs, **given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -64,7 +65,8 @@ class Turning:
         """Monotonic time at which it last knew what is due."""
 
     def begin(self) -> None:
-        """Starts the threads; in the process that turns."""
+        """Starts the threads; in the process that turns. What is there by now is no garbage, and not looked at again."""
+        gc.freeze()
         self._publishing.start()
         self._foresight.start()
 

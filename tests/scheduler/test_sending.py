@@ -252,3 +252,8 @@ def test_a_call_that_runs_out_of_its_own_time_says_so_itself(ground: Ground, mon
     monkeypatch.setattr(ground.app.tasks[TWICE], "apply_async", late)
     with pytest.raises(TimeoutError, match="its own"):
         message_of(ground.app, sums(args=(1,), task=TWICE, kwargs={}), NOON, None)
+
+
+def test_each_fire_has_an_id_of_its_own_whatever_its_options_say(ground: Ground) -> None:
+    made = sums(args=(1,), task=LEGACY, kwargs={}, options={"task_id": "always"})
+    assert {message_of(ground.app, made, NOON, None).job_id for _ in range(2)} & {"always"} == set()

@@ -12,6 +12,7 @@ from penstock.ledger.queries import insert_into
 from penstock.ledger.recording.among import among
 from penstock.ledger.recording.columns import fit
 from penstock.ledger.records import FollowUp
+from penstock.ledger.session import through_driver
 from penstock.ledger.tables import outbox
 
 
@@ -23,6 +24,19 @@ def insert_follow_ups(connection: Connection, follow_ups: Sequence[FollowUp]) ->
         now = datetime.now(UTC)
         statement = insert_into(connection, outbox).on_conflict_do_nothing(index_elements=[outbox.c.key])
         connection.execute(statement, [_row(each, now) for each in follow_ups])
+
+
+def insert_first_messages(connection: Connection, messages: Sequence[FollowUp]) -> None:
+    """As :func:`insert_follow_ups`, for messages of jobs whose ids have just been made up: none of them is there."""
+    if connection.dialect.name != "postgresql" or not messages:
+        insert_follow_ups(connection, messages)
+        return
+    now = datetime.now(UTC)
+    rows = [_row(each, now) for each in messages]
+    statement = f"COPY {outbox.name} ({', '.join(rows[0])}) FROM STDIN"
+    with through_driver(connection) as driver, driver.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row(list(row.values()))
 
 
 def _row(follow_up: FollowUp, now: datetime) -> dict[str, Any]:
