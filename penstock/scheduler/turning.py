@@ -65,7 +65,7 @@ class Turning:
         """Monotonic time at which it last knew what is due."""
 
     def begin(self) -> None:
-        """Starts the threads; in the process that turns. What is there by now is no garbage, and not looked at again."""
+        """Starts the threads, in the process that turns. What is there by now is never garbage."""
         gc.freeze()
         self._publishing.start()
         self._foresight.start()
