@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from penstock.errors import PenstockError
 from penstock.ledger import schedules
-from penstock.ledger.session import own_connection, translated
+from penstock.ledger.session import own_connection, translated, writing
 from penstock.scheduler.declarations import declared_by, reconcile
 from penstock.scheduler.firing import Firing
 from penstock.scheduler.following import Following
@@ -57,6 +58,7 @@ class Turning:
         self._connection: Connection | None = None
         self._eyes: Connection | None = None
         """For looking: it is in no transaction, which on SQLite would keep others from writing."""
+        self._drivers: list[Any] = []
         self._started_at: datetime | None = None
         """By the database's clock; None: the declarations are not in the ledger yet."""
         self._seen_at = self._follow_at = self._reconsider_at = 0.0
@@ -74,14 +76,15 @@ class Turning:
         """Says good-bye, as far as the servers are there."""
         self._foresight.stop()
         self._publishing.stop()
-        try:
-            if self._connection is not None and self._started_at is not None:
-                with self._connection.begin():
-                    now = schedules.clock(self._connection)
-                    schedules.forget_beats(self._connection, now - FORGET, self.name)
-        except SQLAlchemyError as error:
-            logger.debug("no good-bye: %s", error)
+        # A signal may have ended a turn in the middle of a statement, whose locks go with its connection.
         self._close()
+        if self._started_at is None:
+            return
+        try:
+            with writing(self._url) as connection:
+                schedules.forget_beats(connection, schedules.clock(connection) - FORGET, self.name)
+        except (PenstockError, SQLAlchemyError) as error:
+            logger.debug("no good-bye: %s", error)
 
     def turn(self) -> None:
         """Does what is due and sleeps until something is, half a second at most. Raises nothing: it goes on."""
@@ -170,14 +173,18 @@ class Turning:
         if self._connection is None or self._eyes is None:
             self._close()
             self._connection = own_connection(self._url)
+            self._drivers.append(self._connection.connection.dbapi_connection)
             self._eyes = own_connection(self._url, autocommit=True)
+            self._drivers.append(self._eyes.connection.dbapi_connection)
         return self._connection, self._eyes
 
     def _close(self) -> None:
-        opened, self._connection, self._eyes = (self._connection, self._eyes), None, None
-        for connection in opened:
-            if connection is not None:
-                connection.close()
+        """Whatever they are in the middle of: SQLAlchemy would lose sight of one whose statement a signal has ended."""
+        self._connection = self._eyes = None
+        drivers, self._drivers = self._drivers, []
+        for driver in drivers:
+            with suppress(Exception):
+                driver.close()
 
 
 def _listed(names: Sequence[str]) -> str:

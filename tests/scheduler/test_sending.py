@@ -25,7 +25,7 @@ DAY = timedelta(days=1)
 LEGACY, TWICE = "tests.scheduler.legacy", "tests.scheduler.twice"
 
 
-@task(queue="slow", priority=4, expires=3600, timeout=7, retry=Retry(attempts=3))
+@task(queue="web", priority=4, expires=3600, timeout=7, retry=Retry(attempts=3))
 def declared(day: str | None = None) -> None: ...
 
 
@@ -53,7 +53,7 @@ def untold(ground: Ground) -> bool:
 
 def test_a_declared_task_is_sent_as_it_sends_itself(ground: Ground) -> None:
     follow_up, message = made(ground, sums(task=declared.name, kwargs={}))
-    assert (follow_up.task, follow_up.queue, follow_up.step, follow_up.due) == (declared.name, "slow", 3, None)
+    assert (follow_up.task, follow_up.queue, follow_up.step, follow_up.due) == (declared.name, "web", 3, None)
     assert message.headers["timelimit"] == [7 + HARD_LIMIT_GRACE, 7]
     assert (message.args, message.kwargs) == ([], {})
     assert untold(ground)
@@ -142,7 +142,7 @@ def test_options_of_celerys_are_handed_on(ground: Ground, task: str) -> None:
 def test_options_that_only_celery_has_make_a_declared_task_go_celerys_way(ground: Ground) -> None:
     options = {"headers": {"tenant": "a"}}
     follow_up, message = made(ground, sums(task=declared.name, kwargs={}, options=options))
-    assert (follow_up.queue, message.headers["tenant"]) == ("slow", "a")
+    assert (follow_up.queue, message.headers["tenant"]) == ("web", "a")
 
 
 def test_a_schedule_keeps_its_headers_for_the_next_fire(ground: Ground) -> None:

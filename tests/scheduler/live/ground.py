@@ -28,6 +28,8 @@ from tests.scheduler.live.timetables import GATE, TIMETABLE
 APP, HALTING = "tests.scheduler.live.app", "tests.scheduler.live.halting"
 QUEUES = ("default", "celery", "other")
 """Of declared tasks, and of plain ones."""
+ON_THEIR_WAY = 25
+"""So many jobs of the fast timetable are started in a second."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +147,16 @@ class Ground:
     # -- what has to be ---------------------------------------------------------------------------------------------
 
     def assert_published_once(self) -> None:
-        """Each fire's job is in the outbox and on a queue, once; no worker runs, and no beat fires any more."""
+        """Each fire's job is in the outbox and on a queue, once; no worker runs, and no beat fires any more.
+
+        What was on its way when a beat ended may be in the outbox alone: that is for the reconciler of a worker.
+        """
         found = self.judged()
-        started = Counter(found.started)
+        started, published = Counter(found.started), Counter(self.in_redis())
         assert Counter(found.outbox) == started
-        wait_for(lambda: self._waiting() >= started.total(), "everything is published")
-        assert Counter(self.in_redis()) == started
+        assert published <= started
+        last = sorted((fire for fire in found.fires if fire.job_id), key=lambda fire: fire.decided_at)[-ON_THEIR_WAY:]
+        assert (started - published).keys() <= {fire.job_id for fire in last}
 
     def assert_done_once(self) -> None:
         """Each fire's job has run once; a worker runs, and no beat fires any more."""
