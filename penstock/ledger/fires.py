@@ -64,8 +64,11 @@ def _has_open_job(fire: FromClause = fires) -> ColumnElement[bool]:
     becomes final. A job that waits has no row, but is in the outbox.
     """
     waits = exists().where(outbox.c.job_id == fire.c.job_id).correlate(fire)
-    runs = exists().where(jobs.c.id == fire.c.job_id, jobs.c.state.not_in(FINAL_STATES)).correlate(fire)
-    return or_(waits, runs)
+    row = exists().where(jobs.c.id == fire.c.job_id)
+    runs = row.where(jobs.c.state.not_in(FINAL_STATES)).correlate(fire)
+    # A job that was cancelled in its queue has ended, and its message is there until somebody claims it.
+    over = row.where(jobs.c.state.in_(FINAL_STATES)).correlate(fire)
+    return or_(runs, and_(waits, ~over))
 
 
 def busy(connection: Connection, schedules: Collection[str]) -> set[str]:
