@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -9,12 +10,22 @@ import pytest
 import redis
 
 from tests.conftest import DATABASES, NewLedger
+from tests.live import ROOT
 from tests.scheduler.live.ground import Ground
+from tests.share import Share
 
 NewGround = Callable[[str, str], AbstractContextManager[Ground]]
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+def _databases() -> tuple[str, ...]:
+    """Both; a commit has CI ask for one of them, as these tests take long."""
+    if not os.environ.get("CI"):
+        return DATABASES
+    share = Share.of_commit(ROOT, len(DATABASES))
+    return (DATABASES[share.part - 1],) if share.parts > 1 else DATABASES
+
+
+@pytest.fixture(scope="module", params=_databases())
 def database(request: pytest.FixtureRequest) -> str:
     """A module's database, once each."""
     return str(request.param)
