@@ -58,7 +58,10 @@ class Gate:
         if delivery is None or delivery.token is None:
             return False
         now = datetime.now(UTC)
-        question = Record(step=Step.START, delivery=delivery.encoded(), started_at=now, at=now), is_doubtful
+        # With the key, a job that has ended goes out of the outbox: nobody would publish it again for nothing.
+        row = (message.headers or {}).get(OUTBOX)
+        start = Record(step=Step.START, delivery=delivery.encoded(), started_at=now, at=now, outbox_key=row)
+        question = start, is_doubtful
         self._held[delivery.token] = _Held(message, handle, question)
         self._link.ask(*question)
         return True

@@ -155,7 +155,7 @@ GUARDS = (
     Guard(
         name="a-job-that-waits-is-open",
         file=FIRES,
-        text="    return or_(waits, runs)\n",
+        text="    return or_(runs, and_(waits, ~over))\n",
         replacement="    return runs\n",
         test=f"{ON_FIRES}::test_a_job_is_open_from_its_message_on_until_its_end[sqlite]",
         why="While all workers are busy, each fire adds a job to the queue.",

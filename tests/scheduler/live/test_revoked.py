@@ -45,5 +45,6 @@ def test_a_revoked_job_that_has_never_run_keeps_no_fire_from_starting(ground: Gr
             (job,) = ground.books.started
             app.control.revoke(job)
             wait_for(lambda: ground.books.jobs.get(job) == State.CANCELLED, "the ledger has it as cancelled")
+        wait_for(lambda: job not in ground.books.outbox, "nobody publishes it again")
         with ground.beat():
             wait_for(lambda: len(ground.books.started) > 2, "its schedule goes on")
