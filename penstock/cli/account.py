@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from penstock.broker.census import Census, Held
-from penstock.cli.wording import counted
 from penstock.ledger.balance import Booked, Books
+from penstock.operations.wording import counted
 
 
 @dataclass

@@ -15,9 +15,8 @@ from penstock.broker import census
 from penstock.broker.scripts import Scripts
 from penstock.broker.unacked import unacked_size
 from penstock.cli.account import Sheet, Verdict, judge, sheet_of
-from penstock.cli.broker import broker_of, note, options_of, require_known, served_queues
+from penstock.cli.command import actor
 from penstock.cli.examination import FAULTS, Examination, Problem, enter, examine
-from penstock.cli.wording import counted
 from penstock.errors import PenstockError
 from penstock.job import Reason, State
 from penstock.ledger import balance, queries
@@ -26,6 +25,8 @@ from penstock.ledger.recording import record
 from penstock.ledger.records import Record, Step
 from penstock.ledger.rows import Delivery, JobRow, Outcome
 from penstock.ledger.session import reading, writing
+from penstock.operations.broker import broker_of, note, options_of, require_known, served_queues
+from penstock.operations.wording import counted
 
 AFFORDABLE = 1000
 """Messages and rows that are looked at without being asked, when the sums differ."""
@@ -150,7 +151,7 @@ def rebase(app: PenstockApp, *, yes: bool) -> None:
             )
         census.rebase(scripts, differences)
     corrected = {queue: difference for queue, difference in differences.items() if difference}
-    note(app, "rebase", corrected, "the present is the new beginning")
+    note(app, actor(), "rebase", corrected, "the present is the new beginning")
 
 
 def _differences(app: PenstockApp, scripts: Scripts, connection: Connection) -> dict[str, int]:
@@ -179,7 +180,7 @@ def fail_lost_jobs(app: PenstockApp, *, yes: bool) -> None:
             record(connection, [_failed(row) for row in queries.find_jobs(connection, kept)])
         failed += kept
     details = {"count": len(failed), "jobs": failed[:NAMED_IN_AUDIT]}
-    note(app, "fail lost", details, f"{counted(len(failed), 'job')} recorded as failed")
+    note(app, actor(), "fail lost", details, f"{counted(len(failed), 'job')} recorded as failed")
     click.echo(f"{counted(len(failed), 'lost job')} recorded as failed; `jobs retry` runs them anew", err=True)
 
 

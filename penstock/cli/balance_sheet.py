@@ -15,8 +15,8 @@ from penstock.cli.account import Account, Verdict
 from penstock.cli.auditing import Report
 from penstock.cli.examination import FAULTS, Kind, Problem
 from penstock.cli.output import COLOURS, GAP
-from penstock.cli.wording import counted, one_line
 from penstock.job import State
+from penstock.operations.wording import counted, one_line
 
 NAME_WIDTH = 16
 """Columns of a terminal that a queue's name may take."""

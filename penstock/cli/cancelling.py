@@ -15,12 +15,12 @@ from penstock.app import PenstockApp
 from penstock.checks import require_redis
 from penstock.cli.command import actor
 from penstock.cli.output import print_json
-from penstock.cli.wording import SHORT_ID, counted, distance, is_uuid
 from penstock.errors import BrokerUnavailable, NotCancellable
 from penstock.job import State
 from penstock.ledger import queries
 from penstock.ledger.rows import JobRow
 from penstock.ledger.session import reading, writing
+from penstock.operations.wording import SHORT_ID, counted, distance, is_uuid
 
 REPLY_SECONDS = 2.0
 """How long workers have to answer; a worker of one process answers between two jobs only."""

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -116,24 +116,16 @@ def booked_app_of(context: click.Context) -> PenstockApp:
     Raises:
         PenstockError: its results are not in the ledger.
     """
-    from penstock.app import PenstockApp
-    from penstock.config import Settings
-    from penstock.ledger.backend import ledger_url
+    from penstock.operations.deployment import NotOnTheBooks, booked
 
-    app = any_app_of(context)
-    if isinstance(app, PenstockApp):
-        return app
-    url = ledger_url(app)
-    if url is None:
+    try:
+        return booked(any_app_of(context))
+    except NotOnTheBooks:
         raise PenstockError(
             "this command works on the ledger, and the results of this app are not there; give it a ledger "
             "(penstock.adopt(app, ledger=…)), or name another app before the command: `celery -A workers "
             f"{context.command_path.partition(' ')[2]}`"
-        )
-    # What such an app says itself stands before the environment, which need not name any server.
-    broker = str(app.conf.broker_read_url or app.conf.broker_url)
-    app.settings = Settings.load({**os.environ, "REDIS_URL": broker, "DATABASE_URL": url})
-    return cast("PenstockApp", app)
+        ) from None
 
 
 def any_app_of(context: click.Context) -> Any:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from penstock.cli.output import print_json, print_rows
-from penstock.cli.wording import counted, one_line
 from penstock.errors import PenstockError
+from penstock.operations.wording import counted, one_line
 from penstock.scheduler.crontab.module import render_module
 from penstock.scheduler.crontab.reading import Allowed, Entry, Reading, Remark, read_crontab
 

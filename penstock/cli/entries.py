@@ -15,14 +15,14 @@ from penstock.app import PenstockApp
 from penstock.broker import queues
 from penstock.broker.queues import UnknownTask, enqueued_ms
 from penstock.broker.scripts import Scripts
-from penstock.cli.broker import broker_of
-from penstock.cli.payload import Payload, decode
 from penstock.engine.keeping.burial import bury_slice
 from penstock.errors import PenstockError
 from penstock.ledger import letters
 from penstock.ledger.rows import LetterRow
 from penstock.ledger.session import reading
 from penstock.ledger.tables import Kind, Resolution
+from penstock.operations.broker import broker_of
+from penstock.operations.payload import Payload, decode
 
 UNKNOWN = "unknown"
 PAGE = 500

@@ -14,11 +14,11 @@ from rich.text import Text
 
 from penstock.cli.entries import UNKNOWN, Entry, Found, Opened
 from penstock.cli.groups import group_as_json, group_columns, print_groups
-from penstock.cli.output import GAP, json_form, print_json, print_rows
-from penstock.cli.payload import Payload, payload_as_json, shown_bytes
+from penstock.cli.output import GAP, WHOLE, json_form, print_json, print_rows
 from penstock.cli.portrait import print_block
-from penstock.cli.wording import counted, distance, one_line
 from penstock.ledger.failure_groups import Groups
+from penstock.operations.payload import Payload, payload_as_json, shown_bytes
+from penstock.operations.wording import counted, distance, one_line
 
 COLOURS = {"buried": "bold red", "quarantined": "magenta", UNKNOWN: "yellow"}
 
@@ -144,8 +144,8 @@ def _print_message(console: Console, title: str, message: Payload) -> None:
     if message.problem:
         title += f": {message.problem}"
     if message.headers:
-        print_block(console, title, message.call if message.body is not None else shown_bytes(message.raw))
+        print_block(console, title, (message.body is not None and message.call) or shown_bytes(message.raw, WHOLE))
         headers = {name: value for name, value in message.headers.items() if value not in (None, [], {}, [None, None])}
         print_block(console, "headers", json.dumps(headers, indent=2, ensure_ascii=False, default=json_form))
     else:
-        print_block(console, title, shown_bytes(message.raw))
+        print_block(console, title, shown_bytes(message.raw, WHOLE))

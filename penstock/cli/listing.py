@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from penstock.cli.wording import error_in_short, more_of, one_line
+from penstock.cli.paging import more_of
 from penstock.ledger.rows import JobRow
 from penstock.ledger.search import Page
+from penstock.operations.wording import error_in_short, one_line
 
 
 def job_as_json(row: JobRow) -> dict[str, Any]:

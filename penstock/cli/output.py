@@ -15,6 +15,7 @@ from rich.text import Text
 from penstock.job import State
 
 GAP = 2
+WHOLE = "--json has all"
 NARROWEST_TEXT = 20
 COLOURS = {
     State.QUEUED: "default",

@@ -16,10 +16,10 @@ from penstock.cli.life import Life
 from penstock.cli.output import COLOURS, GAP, json_form, print_rows
 from penstock.cli.table import state_text
 from penstock.cli.timeline import Event, Phase, What
-from penstock.cli.wording import counted, distance, duration, one_line, printable, short_id
 from penstock.job import State
 from penstock.ledger.fires import FireRow, Origin
 from penstock.ledger.rows import AuditRow, JobRow
+from penstock.operations.wording import counted, distance, duration, one_line, printable, short_id
 
 SHOWN_CHILDREN = 20
 SHOWN_ATTEMPTS = 20

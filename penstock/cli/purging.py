@@ -9,11 +9,11 @@ import click
 
 from penstock.cli.command import actor
 from penstock.cli.output import print_json
-from penstock.cli.wording import counted
 from penstock.config import Settings
 from penstock.ledger import queries, schema
 from penstock.ledger.retention import sweeps
 from penstock.ledger.session import writing
+from penstock.operations.wording import counted
 from penstock.retention import RetentionRules, read_rules
 
 

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from penstock.broker.queues import QueueStatus
-from penstock.cli.output import GAP
-from penstock.cli.payload import Payload
-from penstock.cli.wording import counted, distance, duration, one_line, short_id
+from penstock.cli.output import GAP, WHOLE
+from penstock.operations.payload import Payload, shown_bytes
+from penstock.operations.wording import counted, distance, duration, one_line, short_id
 
 if TYPE_CHECKING:
     from penstock.cli.queue_work import Look
@@ -125,7 +125,7 @@ def print_peeked(console: Console, found: Sequence[tuple[int, Payload]], ready: 
     now = datetime.now(UTC)
     for step, payload in found:
         when = distance(payload.enqueued_at, now) if payload.enqueued_at else ""
-        call = Text(one_line(payload.call))
+        call = Text(one_line(_call(payload)))
         if payload.problem:
             call.append(f"  {one_line(payload.problem)}", style="red")
         table.add_row(Text(str(step)), Text(one_line(short_id(payload.job))), Text(when), call)
@@ -137,4 +137,9 @@ def print_peeked(console: Console, found: Sequence[tuple[int, Payload]], ready: 
 
 def _peeked_columns(step: int, payload: Payload) -> list[str]:
     age = f"{(datetime.now(UTC) - payload.enqueued_at).total_seconds():.3f}" if payload.enqueued_at else ""
-    return [one_line(column) for column in (str(step), payload.job, payload.task, age, payload.call)]
+    return [one_line(column) for column in (str(step), payload.job, payload.task, age, _call(payload))]
+
+
+def _call(payload: Payload) -> str:
+    """Of what is no call, its bytes."""
+    return payload.call or shown_bytes(payload.raw, WHOLE)

@@ -14,10 +14,10 @@ from celery import Celery
 from rich.console import Console
 from rich.live import Live
 
-from penstock.cli.broker import broker_of
 from penstock.cli.output import json_form
 from penstock.cli.queue_table import columns_of, status_as_json, table_of
 from penstock.cli.queue_work import Look, look_again
+from penstock.operations.broker import broker_of
 
 
 def watch(

@@ -15,16 +15,16 @@ from penstock.broker import queues
 from penstock.broker.queues import QueueStatus
 from penstock.broker.scripts import Scripts
 from penstock.broker.unacked import unacked_size
-from penstock.cli.broker import broker_of, known_queues, note, options_of, require_known
 from penstock.cli.command import actor
 from penstock.cli.ending import cancel_messages
 from penstock.cli.output import print_json
-from penstock.cli.payload import decode, payload_as_json
 from penstock.cli.queue_table import print_peeked
-from penstock.cli.wording import counted, distance, one_line
 from penstock.ledger import queries
 from penstock.ledger.backend import ledger_url
 from penstock.ledger.session import reading
+from penstock.operations.broker import broker_of, known_queues, note, options_of, require_known
+from penstock.operations.payload import decode, payload_as_json
+from penstock.operations.wording import counted, distance, one_line
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def pause(app: Celery, name: str, why: str, as_json: bool) -> None:
         again = f" (it was already, {distance(before.at, datetime.now(UTC))} by {before.by})" if before else ""
         running = f"; {status.in_flight:,} in flight run to their end" if status.in_flight else ""
         click.echo(f"{name} is paused{one_line(again)}{running}; `queues resume {name}` opens it")
-    note(app, "pause", {"queue": name, "note": why}, f"{name} is paused")
+    note(app, actor(), "pause", {"queue": name, "note": why}, f"{name} is paused")
 
 
 def resume(app: Celery, name: str, as_json: bool) -> None:
@@ -76,7 +76,7 @@ def resume(app: Celery, name: str, as_json: bool) -> None:
     else:
         click.echo(f"{name} is open again; {status.ready:,} wait" if opened else f"{name} was open; nothing to do")
     if opened:
-        note(app, "resume", {"queue": name}, f"{name} is open again")
+        note(app, actor(), "resume", {"queue": name}, f"{name} is open again")
 
 
 def purge(app: Celery, name: str, yes: bool, as_json: bool) -> None:
@@ -103,7 +103,7 @@ def purge(app: Celery, name: str, yes: bool, as_json: bool) -> None:
                 print_json({"queue": name, **gone, "cancelled": cancelled})
             else:
                 click.echo(f"{done}; {counted(cancelled, 'job')} recorded as cancelled")
-            note(app, "purge", {"queue": name, **gone, "cancelled": cancelled}, done)
+            note(app, actor(), "purge", {"queue": name, **gone, "cancelled": cancelled}, done)
 
 
 def _end(app: Celery, scripts: Scripts, name: str, raws: list[bytes]) -> int:

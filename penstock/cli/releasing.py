@@ -13,13 +13,14 @@ from celery import Celery
 from penstock.broker.release import Released, live_workers, release_all
 from penstock.broker.scripts import Scripts
 from penstock.broker.unacked import adopt_unacked, unacked_size
-from penstock.cli.broker import broker_of, lease_seconds, note, options_of, served_queues
+from penstock.cli.command import actor
 from penstock.cli.entries import bring_to_ledger
 from penstock.cli.output import print_json
-from penstock.cli.wording import counted, one_line
 from penstock.engine.keeping.relay import publish_for_good
 from penstock.errors import PenstockError
 from penstock.ledger.backend import ledger_url
+from penstock.operations.broker import broker_of, lease_seconds, note, options_of, served_queues
+from penstock.operations.wording import counted, one_line
 
 LOOK_SECONDS = 0.5
 REPLY_SECONDS = 2.0
@@ -59,7 +60,7 @@ def go_back(app: Celery, *, unacked: bool, wait: float, force: bool, as_json: bo
     else:
         for line in _lines(released, back, published, held_by_stock, dead, running):
             click.echo(line)
-    note(app, "release", {**counts, "taken from": running}, "everything is released")
+    note(app, actor(), "release", {**counts, "taken from": running}, "everything is released")
 
 
 def _await_end(scripts: Scripts, lease: float, wait: float) -> list[str]:

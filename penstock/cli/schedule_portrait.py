@@ -22,8 +22,8 @@ from penstock.cli.schedule_table import (
     span,
     when_text,
 )
-from penstock.cli.wording import counted, distance, duration, one_line
 from penstock.ledger.fires import FireRow, FireState, Origin
+from penstock.operations.wording import counted, distance, duration, one_line
 from penstock.scheduler.changes import Portrait
 from penstock.scheduler.forecast import oddities
 from penstock.scheduler.schedule import Schedule

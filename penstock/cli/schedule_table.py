@@ -14,9 +14,9 @@ from rich.text import Text
 from penstock.checks.schedules import is_at_work
 from penstock.cli.output import GAP
 from penstock.cli.queue_table import plain_table
-from penstock.cli.wording import counted, distance, one_line
 from penstock.ledger.fires import FireRow
 from penstock.ledger.schedules import BeatRow
+from penstock.operations.wording import counted, distance, one_line
 from penstock.scheduler import At, Every, Schedule
 from penstock.scheduler.changes import Known
 

@@ -28,11 +28,11 @@ from penstock.cli.schedule_table import (
     when_text,
 )
 from penstock.cli.timetable_options import CLEARED, CLEARED_OPTIONS, arguments, call_options, instant, rules, timetable
-from penstock.cli.wording import counted, one_line
 from penstock.errors import DeclarationError, LedgerOutdated, LedgerUnavailable, ScheduleNotFound, ScheduleRefused
 from penstock.ledger.fires import FireState
 from penstock.ledger.schedules import clock
 from penstock.ledger.session import reading
+from penstock.operations.wording import counted, one_line
 from penstock.scheduler.changes import Known, Schedules
 from penstock.scheduler.declarations import zone_name
 from penstock.scheduler.schedule import Schedule

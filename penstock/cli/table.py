@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from penstock.cli.output import COLOURS, GAP
-from penstock.cli.wording import distance, duration, error_in_short, more_of, one_line, short_id
+from penstock.cli.paging import more_of
 from penstock.job import Reason, State
 from penstock.ledger.rows import JobRow
 from penstock.ledger.search import Counts, Page
+from penstock.operations.wording import distance, duration, error_in_short, one_line, short_id
 
 HEADINGS = ("id", "task", "queue", "state", "tries", "started", "ran")
 TASK, TRIES, RAN = HEADINGS.index("task"), HEADINGS.index("tries"), HEADINGS.index("ran")

@@ -13,10 +13,8 @@ from rich.text import Text
 
 from penstock.app import PenstockApp
 from penstock.broker.waiting import waiting_state
-from penstock.cli.broker import broker_of, known_queues
 from penstock.cli.output import COLOURS, print_json
 from penstock.cli.portrait import planned_text, print_audit
-from penstock.cli.wording import distance, one_line
 from penstock.errors import BrokerUnavailable
 from penstock.job import State
 from penstock.ledger import fires, outbox, queries
@@ -24,6 +22,8 @@ from penstock.ledger.fires import FireRow
 from penstock.ledger.outbox import OutboxRow
 from penstock.ledger.rows import AuditRow
 from penstock.ledger.session import reading
+from penstock.operations.broker import broker_of, known_queues
+from penstock.operations.wording import distance, one_line
 
 
 @dataclass(frozen=True)

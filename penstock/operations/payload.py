@@ -46,10 +46,10 @@ class Payload:
 
     @property
     def call(self) -> str:
-        """The task with its arguments, as in Python; of what is no call, its bytes."""
+        """The task with its arguments, as in Python; empty when it names no task."""
         if isinstance(self.body, list) and len(self.body) > 1 and isinstance(self.body[0], list) and self.task:
             return f"{self.task}({', '.join(_arguments(self.body[0], self.body[1]))})"
-        return f"{self.task}(…)" if self.task else shown_bytes(self.raw)
+        return f"{self.task}(…)" if self.task else ""
 
 
 def _arguments(args: list[Any], kwargs: Any) -> Iterator[str]:
@@ -70,13 +70,18 @@ def decode(raw: bytes) -> Payload:
     return Payload(raw, problem, opened["headers"], opened["properties"], body)
 
 
-def shown_bytes(raw: bytes) -> str:
-    """As text where it is some, else with escapes, cut at ``SHOWN_BYTES``."""
+def shown_bytes(raw: bytes, whole: str = "") -> str:
+    """As text where it is some, else with escapes, cut at ``SHOWN_BYTES``.
+
+    Args:
+        whole: where there is all of it; said when it is cut.
+    """
     try:
         text = raw[:SHOWN_BYTES].decode()
     except UnicodeDecodeError:
         text = repr(raw[:SHOWN_BYTES])
-    return text if len(raw) <= SHOWN_BYTES else f"{text} … (cut: {len(raw):,} bytes; --json has all)"
+    where = f"; {whole}" if whole else ""
+    return text if len(raw) <= SHOWN_BYTES else f"{text} … (cut: {len(raw):,} bytes{where})"
 
 
 def payload_as_json(payload: Payload) -> dict[str, Any]:

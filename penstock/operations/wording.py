@@ -1,4 +1,4 @@
-"""How times, errors and other people's text are put on a terminal."""
+"""How times, errors and other people's text are put in short."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from datetime import datetime
 
 from penstock.ledger.rows import JobRow
-from penstock.ledger.search import LOOKED_AT, Page
 
 # Everything that moves the cursor, changes colours or turns the direction of writing. A job's arguments and
 # errors come from anywhere, and may not operate the reader's terminal.
@@ -77,13 +76,3 @@ def printable(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """1 job, 1,204 jobs."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def more_of(page: Page) -> str:
-    """What follows a page that is not the last one; the cursor stands at the end, where it is easily copied."""
-    if page.after is None:
-        return ""
-    if page.is_cut_short:
-        back = f"{page.after.updated_at:%Y-%m-%d %H:%M:%S} UTC"
-        return f"looked at {LOOKED_AT:,} jobs, back to {back}; look on with --after {page.after.cursor}"
-    return f"there are more: --after {page.after.cursor}"

@@ -1,4 +1,4 @@
-"""What commands about the broker share: Redis and the ledger of any app on Redis, names of queues, notes in the audit.
+"""What operations on the broker share: Redis and the ledger of any app on Redis, names of queues, notes in the audit.
 
 The app need not be one of ours: ``release`` has to work for an app that was adopted, and that may be again as before.
 """
@@ -17,7 +17,6 @@ from penstock.broker import queues
 from penstock.broker.connection import connect, shown, translated
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts
-from penstock.cli.command import actor
 from penstock.config import BROKER_SCHEMES
 from penstock.errors import LedgerOutdated, LedgerUnavailable, PenstockError
 from penstock.ledger.backend import ledger_url
@@ -66,8 +65,11 @@ def _address(app: Celery) -> str:
     return url
 
 
-def note(app: Celery, action: str, details: Any, done: str) -> None:
+def note(app: Celery, actor: str, action: str, details: Any, done: str) -> None:
     """Notes in the audit what was done; an app without a ledger has no audit.
+
+    Args:
+        done: in words, for whoever has to be told that it could not be noted.
 
     Raises:
         LedgerUnavailable: it could not be noted; the message says that it was done.
@@ -77,7 +79,7 @@ def note(app: Celery, action: str, details: Any, done: str) -> None:
         return
     try:
         with writing(url) as connection:
-            add_audit(connection, actor=actor(), action=action, details=details)
+            add_audit(connection, actor=actor, action=action, details=details)
     except (LedgerUnavailable, LedgerOutdated) as error:
         raise type(error)(f"{done}, but the audit could not be written: {error}") from error
 
