@@ -29,7 +29,6 @@ from penstock.broker import envelope, queues
 from penstock.broker.queues import UnknownTask
 from penstock.broker.scripts import SLICE, Scripts
 from penstock.cli.command import actor
-from penstock.cli.ending import cancel_messages
 from penstock.cli.entries import UNKNOWN, Entry, EntryFilter, bring_to_ledger, find_entry, open_letters, unknown_entries
 from penstock.cli.output import print_json
 from penstock.cli.pace import Pace
@@ -40,6 +39,7 @@ from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import Kind, Resolution
 from penstock.message import ENQUEUED_AT, REPLAY_OF
 from penstock.operations.broker import broker_of
+from penstock.operations.ending import cancel_messages
 from penstock.operations.wording import counted, distance, one_line
 
 Target = tuple[Entry, UnknownTask | None]

@@ -1,24 +1,24 @@
-"""Deleting by the rules of retention because a person says so."""
+"""What `ledger purge` asks and prints."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
+from contextlib import closing
 
 import click
 
 from penstock.cli.command import actor
 from penstock.cli.output import print_json
 from penstock.config import Settings
-from penstock.ledger import queries, schema
-from penstock.ledger.retention import sweeps
-from penstock.ledger.session import writing
+from penstock.ledger import schema
+from penstock.operations.retention import sweep
 from penstock.operations.wording import counted
 from penstock.retention import RetentionRules, read_rules
 
 
 def purge_ledger(settings: Settings, given: str | None, *, yes: bool, as_json: bool) -> None:
-    """Asks, deletes in batches, tells how far it is, and notes it in the audit, also when it is interrupted.
+    """Asks, deletes in batches, and tells how far it is.
 
     Raises:
         LedgerUnavailable: SQL went away; what was deleted before is deleted.
@@ -29,13 +29,11 @@ def purge_ledger(settings: Settings, given: str | None, *, yes: bool, as_json: b
         click.confirm(f"What is older than {rules} will be deleted. Delete it?", abort=True, err=True)
     deleted = Counter[str]()
     try:
-        for batch in sweeps(settings.database_url, rules):
-            deleted += batch
-            _tell(f"{counted(deleted.total(), 'row')} deleted")
+        with closing(sweep(settings, rules, actor=actor())) as batches:
+            for deleted in batches:
+                _tell(f"{counted(deleted.total(), 'row')} deleted")
     finally:
         _tell("")
-        if deleted:
-            _note(settings, rules, deleted)
     if as_json:
         print_json({"rules": str(rules), "deleted": deleted})
         return
@@ -54,9 +52,3 @@ def _tell(progress: str) -> None:
     """On a terminal only, always in the same line."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{progress}", nl=False, err=True)
-
-
-def _note(settings: Settings, rules: RetentionRules, deleted: Counter[str]) -> None:
-    with writing(settings.database_url) as connection:
-        details = {"rules": str(rules), "deleted": deleted}
-        queries.add_audit(connection, actor=actor(), action="purge ledger", details=details)

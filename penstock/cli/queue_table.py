@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from penstock.operations.payload import Payload, shown_bytes
 from penstock.operations.wording import counted, distance, duration, one_line, short_id
 
 if TYPE_CHECKING:
-    from penstock.cli.queue_work import Look
+    from penstock.operations.queues import Look, Peek
 
 NUMBERS = ("ready", "oldest", "in flight", "parked", "blocked")
 LATE_SECONDS = 60.0
@@ -112,10 +112,10 @@ def columns_of(status: QueueStatus) -> list[str]:
     return [one_line(column) for column in (status.queue, *numbers, *why)]
 
 
-def print_peeked(console: Console, found: Sequence[tuple[int, Payload]], ready: int) -> None:
+def print_peeked(console: Console, found: Peek) -> None:
     """The messages in their order; on a terminal as a table that says how many there are in all."""
     if not console.is_terminal:
-        for step, payload in found:
+        for step, payload in found.messages:
             click.echo("\t".join(_peeked_columns(step, payload)))
         return
     table = plain_table()
@@ -123,16 +123,17 @@ def print_peeked(console: Console, found: Sequence[tuple[int, Payload]], ready: 
         table.add_column(name, no_wrap=True)
     table.add_column("call", no_wrap=True, overflow="ellipsis", ratio=1)
     now = datetime.now(UTC)
-    for step, payload in found:
+    for step, payload in found.messages:
         when = distance(payload.enqueued_at, now) if payload.enqueued_at else ""
         call = Text(one_line(_call(payload)))
         if payload.problem:
             call.append(f"  {one_line(payload.problem)}", style="red")
         table.add_row(Text(str(step)), Text(one_line(short_id(payload.job))), Text(when), call)
-    if found:
+    if found.messages:
         console.print(table)
-    more = f", {len(found):,} shown; --limit shows more" if len(found) < ready else ""
-    console.print(Text(f"{counted(ready, 'message')} ready{more}", style="dim"))
+    shown = len(found.messages)
+    more = f", {shown:,} shown; --limit shows more" if shown < found.ready else ""
+    console.print(Text(f"{counted(found.ready, 'message')} ready{more}", style="dim"))
 
 
 def _peeked_columns(step: int, payload: Payload) -> list[str]:

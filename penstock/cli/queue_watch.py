@@ -16,8 +16,8 @@ from rich.live import Live
 
 from penstock.cli.output import json_form
 from penstock.cli.queue_table import columns_of, status_as_json, table_of
-from penstock.cli.queue_work import Look, look_again
 from penstock.operations.broker import broker_of
+from penstock.operations.queues import Look, look_again
 
 
 def watch(

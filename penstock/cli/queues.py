@@ -46,7 +46,7 @@ def list_queues(context: click.Context, /, names: tuple[str, ...], as_json: bool
     """
     from penstock.cli.output import console_of, print_json
     from penstock.cli.queue_table import print_lines, print_table, status_as_json
-    from penstock.cli.queue_work import look
+    from penstock.operations.queues import look
 
     console = console_of(context)
     found = look(any_app_of(context), names)

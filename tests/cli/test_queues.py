@@ -10,7 +10,6 @@ from celery import Celery
 from click.testing import CliRunner
 
 from penstock.broker.keys import Keys
-from penstock.cli import queue_work
 from penstock.cli.command import actor
 from penstock.cli.queues import queues
 from penstock.errors import LedgerUnavailable
@@ -18,6 +17,7 @@ from penstock.job import State
 from penstock.ledger import queries
 from penstock.ledger.session import reading
 from penstock.ledger.tables import audit
+from penstock.operations import queues as operations
 from tests import jobs as tasks
 from tests.broker.messages import raw_message
 from tests.cli.conftest import Ledger, Run, run_with
@@ -93,7 +93,7 @@ def test_messages_that_stock_workers_hold_are_counted_on_a_terminal(ledger: Ledg
 
     from penstock.broker.queues import QueueStatus
     from penstock.cli.queue_table import print_table
-    from penstock.cli.queue_work import Look
+    from penstock.operations.queues import Look
 
     console = Console(width=80, force_terminal=True, no_color=True)
     with console.capture() as captured:
@@ -194,7 +194,7 @@ def test_what_is_purged_and_cannot_be_recorded_is_counted(
 
     tasks.add.enqueue(1, right=2)
     broker.lpush("default", "not json")
-    monkeypatch.setattr(queue_work, "cancel_messages", refuse)
+    monkeypatch.setattr(operations, "cancel_messages", refuse)
     assert run(queues, "purge", "default", "--yes").exit_code == 1
     assert broker.hget(Keys().tally, "purged:default") == "1"
 
