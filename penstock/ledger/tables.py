@@ -15,6 +15,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -284,6 +285,49 @@ failure_hours = Table(
     # One of them, as a rule the last; its row may have been deleted since.
     _id("job_id", nullable=False),
     Index(None, "hour"),
+)
+
+# What has become of the jobs of a queue in each minute, and in each quarter of an hour: both from the same counts, so
+# that a day is read from a fifteenth of the rows. Depths are a table of their own, because a queue has many who count
+# but one depth: in one table each keeper would have to measure it, or all of them would wait for one row.
+queue_counts = Table(
+    "queue_counts",
+    metadata,
+    Column("queue", String(255), primary_key=True),
+    # How long it is: see `penstock.ledger.minutes.LENGTHS`.
+    Column("seconds", Integer, primary_key=True, autoincrement=False),
+    # Its beginning.
+    Column("at", UTCDateTime, primary_key=True),
+    # The process that has counted. Nobody else writes its rows, so nobody waits, and it can write them anew as a whole.
+    Column("writer", String(255), primary_key=True),
+    Column("succeeded", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("cancelled", Integer, nullable=False),
+    # Attempts that ended and left their job to another.
+    Column("retried", Integer, nullable=False),
+    # How many attempts have waited and run how long, as `penstock.ledger.histogram` has it.
+    Column("waits", JSON, nullable=False),
+    Column("runs", JSON, nullable=False),
+    Index(None, "at"),
+)
+
+# What has waited in a queue in each minute, and the most that has in each quarter of an hour.
+queue_depths = Table(
+    "queue_depths",
+    metadata,
+    Column("queue", String(255), primary_key=True),
+    Column("seconds", Integer, primary_key=True, autoincrement=False),
+    Column("at", UTCDateTime, primary_key=True),
+    Column("ready", Integer, nullable=False),
+    Column("parked", Integer, nullable=False),
+    Column("blocked", Integer, nullable=False),
+    Column("in_flight", Integer, nullable=False),
+    # How long the oldest ready message has waited; empty: there was none, or its producer did not say.
+    Column("oldest_seconds", Float),
+    # How many jobs the queue had ever accepted, as Redis has counted, when it was looked at first.
+    Column("accepted", BigInteger, nullable=False),
+    Column("sampled_at", UTCDateTime, nullable=False),
+    Index(None, "at"),
 )
 
 # When tasks start: the declared ones, and those that were added at run time.
