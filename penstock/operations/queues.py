@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from celery import Celery
 
@@ -145,15 +145,18 @@ def purge(app: Celery, name: str, *, actor: str) -> Generator[Purged, None, None
     """
     with broker_of(app) as scripts:
         _purgeable(app, scripts, name)
-        gone = Purged(name)
+        counts, cancelled = {"ready": 0, "parked": 0, "blocked": 0}, 0
         try:
             for place, raws in queues.purge(scripts, name):
-                gone = replace(gone, **{place: gone.counts[place] + len(raws)})
-                gone = replace(gone, cancelled=gone.cancelled + _end(app, scripts, name, raws))
-                yield gone
+                counts[place] += len(raws)
+                try:
+                    cancelled += _end(app, scripts, name, raws)
+                finally:
+                    # Also when they could not be recorded: they are gone.
+                    yield Purged(queue=name, cancelled=cancelled, **counts)
         finally:
-            done = f"{counted(sum(gone.counts.values()), 'message')} of {name} deleted: {in_parts(gone.counts)}"
-            note(app, actor, "purge", {"queue": name, **gone.counts, "cancelled": gone.cancelled}, done)
+            done = f"{counted(sum(counts.values()), 'message')} of {name} deleted: {in_parts(counts)}"
+            note(app, actor, "purge", {"queue": name, **counts, "cancelled": cancelled}, done)
 
 
 def _purgeable(app: Celery, scripts: Scripts, name: str) -> QueueStatus:

@@ -195,7 +195,9 @@ def test_what_is_purged_and_cannot_be_recorded_is_counted(
     tasks.add.enqueue(1, right=2)
     broker.lpush("default", "not json")
     monkeypatch.setattr(operations, "cancel_messages", refuse)
-    assert run(queues, "purge", "default", "--yes").exit_code == 1
+    result = run(queues, "purge", "default", "--yes")
+    assert result.exit_code == 1
+    assert "2 messages of default deleted" in result.stdout
     assert broker.hget(Keys().tally, "purged:default") == "1"
 
 
