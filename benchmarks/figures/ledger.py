@@ -22,7 +22,7 @@ from benchmarks.ledger_rows import BUSY_TASK, RARE_SCHEDULE, RARE_TASK, ROWS, SO
 from benchmarks.report import Figure, Row, Target
 from benchmarks.servers import DATABASE
 from penstock.cli.groups import find_group
-from penstock.cli.life import find_life
+from penstock.operations.jobs.life import find_life
 from penstock.job import State
 from penstock.ledger import balance
 from penstock.ledger.failure_groups import GroupFilter, list_groups

@@ -13,13 +13,13 @@ from rich.padding import Padding
 from rich.text import Text
 from sqlalchemy import Connection
 
-from penstock.cli.listing import job_as_json
 from penstock.cli.output import GAP, print_rows
 from penstock.cli.portrait import print_block
 from penstock.job import Reason, State
 from penstock.ledger.failure_groups import FailureGroup, GroupFilter, Groups, list_groups, trend
 from penstock.ledger.rows import JobRow
 from penstock.ledger.search import JobFilter, list_jobs
+from penstock.operations.jobs.as_json import job_as_json
 from penstock.operations.wording import counted, distance, error_in_short, in_short, one_line
 
 FAILED = "failed"

@@ -66,6 +66,7 @@ def list_jobs(context: click.Context, /, as_json: bool, **options: Any) -> None:
     from penstock.cli.output import console_of, print_json
     from penstock.ledger import search
     from penstock.ledger.session import reading
+    from penstock.operations.jobs.as_json import page_as_json
 
     settings = booked_app_of(context).settings
     limit, after = options.pop("limit"), options.pop("after")
@@ -79,7 +80,7 @@ def list_jobs(context: click.Context, /, as_json: bool, **options: Any) -> None:
         people = console.is_terminal and not as_json
         counts = search.count_by_state(connection, chosen) if people else search.Counts({})
     if as_json:
-        print_json(listing.page_as_json(page))
+        print_json(page_as_json(page))
     elif people:
         table.print_table(console, page, counts)
     else:
@@ -103,12 +104,14 @@ def show_job(context: click.Context, /, id: str, as_json: bool) -> None:
     Example:
       celery -A workers jobs show 3f2a91c0
     """
-    from penstock.cli.life import find_life, life_as_json
     from penstock.cli.output import console_of, print_json
     from penstock.cli.portrait import SHOWN_CHILDREN, print_life
-    from penstock.cli.waiting import find_waiting, print_waiting
+    from penstock.cli.waiting import print_waiting
     from penstock.errors import JobNotFound
     from penstock.ledger.session import reading
+    from penstock.operations.jobs.as_json import life_as_json
+    from penstock.operations.jobs.life import find_life
+    from penstock.operations.jobs.waiting import find_waiting
 
     settings = booked_app_of(context).settings
     try:
@@ -141,9 +144,9 @@ def retry_jobs(context: click.Context, /, ids: tuple[str, ...], as_json: bool) -
     Example:
       celery -A workers jobs retry 3f2a91c0 77b0c2d4
     """
-    from penstock.cli.replay import replay_jobs
+    from penstock.cli.retrying import retry_each
 
-    replay_jobs(booked_app_of(context), ids, as_json)
+    retry_each(booked_app_of(context), ids, as_json)
 
 
 @jobs.command("cancel", short_help="Cancels jobs that wait or run.")
@@ -162,6 +165,6 @@ def cancel_jobs(context: click.Context, /, ids: tuple[str, ...], terminate: bool
     Example:
       celery -A workers jobs cancel --terminate 3f2a91c0
     """
-    from penstock.cli.cancelling import cancel
+    from penstock.cli.cancelling import cancel_each
 
-    cancel(booked_app_of(context), ids, terminate, as_json)
+    cancel_each(booked_app_of(context), ids, terminate, as_json)

@@ -1,30 +1,12 @@
-"""Many jobs for machines: tab-separated lines, or JSON."""
+"""Many jobs for machines, as tab-separated lines."""
 
 from __future__ import annotations
-
-from dataclasses import asdict
-from typing import Any
 
 import click
 
 from penstock.cli.paging import more_of
-from penstock.ledger.rows import JobRow
 from penstock.ledger.search import Page
 from penstock.operations.wording import error_in_short, one_line
-
-
-def job_as_json(row: JobRow) -> dict[str, Any]:
-    """Every column of the job, and its runtime in seconds."""
-    return {**asdict(row), "runtime": row.runtime}
-
-
-def page_as_json(page: Page) -> dict[str, Any]:
-    """For machines; ``after`` is None at the end of the list."""
-    return {
-        "jobs": [job_as_json(row) for row in page.jobs],
-        "after": page.after.cursor if page.after else None,
-        "is_cut_short": page.is_cut_short,
-    }
 
 
 def print_lines(page: Page) -> None:

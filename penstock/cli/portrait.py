@@ -12,14 +12,22 @@ from rich.padding import Padding
 from rich.text import Text
 from rich.tree import Tree
 
-from penstock.cli.life import Life
 from penstock.cli.output import COLOURS, GAP, json_form, print_rows
 from penstock.cli.table import state_text
-from penstock.cli.timeline import Event, Phase, What
 from penstock.job import State
-from penstock.ledger.fires import FireRow, Origin
 from penstock.ledger.rows import AuditRow, JobRow
-from penstock.operations.wording import counted, distance, duration, one_line, printable, short_id
+from penstock.operations.jobs.life import Life
+from penstock.operations.jobs.timeline import Event, Phase, What
+from penstock.operations.wording import (
+    call_of,
+    counted,
+    distance,
+    duration,
+    one_line,
+    planned_text,
+    printable,
+    short_id,
+)
 
 SHOWN_CHILDREN = 20
 SHOWN_ATTEMPTS = 20
@@ -54,29 +62,13 @@ def print_life(console: Console, life: Life, zone: tzinfo) -> None:
 def _print_head(console: Console, life: Life, now: datetime) -> None:
     job = life.job
     console.print(Text(one_line(job.id), style="bold"), soft_wrap=True)
-    call = one_line(f"{job.task}({_arguments(job)})")
+    call = one_line(call_of(job.task, job.args, job.kwargs))
     cut = f"{call[:SHOWN_ARGUMENTS]} … (cut; --json has all)" if len(call) > SHOWN_ARGUMENTS else call
     console.print(Text(cut), soft_wrap=True)
     facts = [state_text(job, now), *(Text(one_line(fact)) for fact in _facts(life))]
     console.print(Text(", ").join(facts), soft_wrap=True)
-    if where := _whereabouts(life, now):
+    if where := life.whereabouts:
         console.print(Text(one_line(where), style="yellow"), soft_wrap=True)
-
-
-def _whereabouts(life: Life, now: datetime) -> str:
-    """Where the message is that will start the job, if the ledger has it."""
-    if life.job.state.is_final or life.outbox is None:
-        return ""
-    if life.outbox.published_at is None:
-        return f"its message is in the outbox since {distance(life.outbox.created_at, now)}, and not in Redis yet"
-    return f"its message is kept in the outbox, published {distance(life.outbox.published_at, now)}"
-
-
-def _arguments(job: JobRow) -> str:
-    """As they would be written in Python."""
-    args = job.args if isinstance(job.args, list) else []
-    kwargs = job.kwargs if isinstance(job.kwargs, dict) else {}
-    return ", ".join([*(repr(value) for value in args), *(f"{name}={value!r}" for name, value in kwargs.items())])
 
 
 def _facts(life: Life) -> Iterator[str]:
@@ -93,12 +85,6 @@ def _facts(life: Life) -> Iterator[str]:
         yield f"replay of {job.replay_of}"
     if job.group_id:
         yield f"group {job.group_id}"
-
-
-def planned_text(fire: FireRow) -> str:
-    """The schedule that has started a job, and for when."""
-    how = "planned" if fire.origin is Origin.PLANNED else fire.origin.value
-    return f"schedule {fire.schedule}, {how} for {fire.planned_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _print_timeline(console: Console, life: Life, zone: tzinfo) -> None:

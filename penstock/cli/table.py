@@ -10,10 +10,10 @@ from rich.text import Text
 
 from penstock.cli.output import COLOURS, GAP
 from penstock.cli.paging import more_of
-from penstock.job import Reason, State
+from penstock.job import State
 from penstock.ledger.rows import JobRow
 from penstock.ledger.search import Counts, Page
-from penstock.operations.wording import distance, duration, error_in_short, one_line, short_id
+from penstock.operations.wording import distance, duration, error_in_short, one_line, short_id, state_note
 
 HEADINGS = ("id", "task", "queue", "state", "tries", "started", "ran")
 TASK, TRIES, RAN = HEADINGS.index("task"), HEADINGS.index("tries"), HEADINGS.index("ran")
@@ -23,8 +23,6 @@ NARROWEST_WHY = 40
 """Columns that a long explanation needs to stand at the end of its job's line and not below it."""
 FULL_ID_WIDTH = 180
 """Columns of a terminal from which on ids are shown in full."""
-UNSAID = (Reason.ERROR, Reason.REVOKED)
-"""Reasons that are the rule for their state."""
 
 
 def print_table(console: Console, page: Page, counts: Counts) -> None:
@@ -47,13 +45,6 @@ def state_text(row: JobRow, now: datetime) -> Text:
     """The state in its colour, with its reason or its due time."""
     text, note = Text(row.state.value, style=COLOURS[row.state]), state_note(row, now)
     return text.append(f" ({note})", style="not bold") if note else text
-
-
-def state_note(row: JobRow, now: datetime) -> str:
-    """What the state's name leaves open: the reason of an end, the time of the next attempt."""
-    if row.state is State.SCHEDULED and row.eta and row.eta > now:
-        return f"due {distance(row.eta, now)}"
-    return row.reason.value if row.reason and row.reason not in UNSAID else ""
 
 
 def _cells(row: JobRow, full_id: bool, now: datetime) -> list[Text]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from penstock.broker import envelope
 from penstock.ledger.delivery import as_time
 from penstock.message import ENQUEUED_AT
+from penstock.operations.wording import call_of
 
 SHOWN_BYTES = 2000
 
@@ -48,14 +49,8 @@ class Payload:
     def call(self) -> str:
         """The task with its arguments, as in Python; empty when it names no task."""
         if isinstance(self.body, list) and len(self.body) > 1 and isinstance(self.body[0], list) and self.task:
-            return f"{self.task}({', '.join(_arguments(self.body[0], self.body[1]))})"
+            return call_of(self.task, self.body[0], self.body[1])
         return f"{self.task}(…)" if self.task else ""
-
-
-def _arguments(args: list[Any], kwargs: Any) -> Iterator[str]:
-    yield from (repr(value) for value in args)
-    if isinstance(kwargs, dict):
-        yield from (f"{name}={value!r}" for name, value in kwargs.items())
 
 
 def decode(raw: bytes) -> Payload:

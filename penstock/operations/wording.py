@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from typing import Any
 
+from penstock.job import Reason, State
+from penstock.ledger.fires import FireRow, Origin
 from penstock.ledger.rows import JobRow
 
 # Everything that moves the cursor, changes colours or turns the direction of writing. A job's arguments and
 # errors come from anywhere, and may not operate the reader's terminal.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 SHORT_ID = 8
+UNSAID = (Reason.ERROR, Reason.REVOKED)
+"""Reasons that are the rule for their state."""
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -61,6 +66,27 @@ def in_short(error_type: str | None, error_message: str | None) -> str:
     kind = error_type.rpartition(".")[2]
     message = one_line(error_message or "")
     return f"{kind}: {message}" if message else kind
+
+
+def state_note(row: JobRow, now: datetime) -> str:
+    """What the state's name leaves open: the reason of an end, the time of the next attempt."""
+    if row.state is State.SCHEDULED and row.eta and row.eta > now:
+        return f"due {distance(row.eta, now)}"
+    return row.reason.value if row.reason and row.reason not in UNSAID else ""
+
+
+def planned_text(fire: FireRow) -> str:
+    """The schedule that has started a job, and for when."""
+    how = "planned" if fire.origin is Origin.PLANNED else fire.origin.value
+    return f"schedule {fire.schedule}, {how} for {fire.planned_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def call_of(task: str, args: Any, kwargs: Any) -> str:
+    """A job as it would be written in Python; arguments of another form than Celery's are left out."""
+    values = args if isinstance(args, list) else []
+    named = kwargs if isinstance(kwargs, dict) else {}
+    given = [*(repr(value) for value in values), *(f"{name}={value!r}" for name, value in named.items())]
+    return f"{task}({', '.join(given)})"
 
 
 def one_line(text: str) -> str:

@@ -8,13 +8,13 @@ import pytest
 from rich.console import Console
 from sqlalchemy import update
 
-from penstock.cli.life import find_life
 from penstock.cli.portrait import SHOWN_CHILDREN, print_life
 from penstock.job import Reason, State
 from penstock.ledger.records import Encoded
 from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import jobs as table
+from penstock.operations.jobs.life import find_life
 from tests.cli.conftest import Ledger, value_error
 from tests.ledger.making import running, write
 

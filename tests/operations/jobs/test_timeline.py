@@ -1,52 +1,9 @@
 """What is made of a job's row and attempts: events in their order, and phases without gaps."""
 
-import io
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from zoneinfo import ZoneInfo
-
-import pytest
-from rich.console import Console
-
-from penstock.cli.life import Life
-from penstock.cli.portrait import SHOWN_ATTEMPTS, print_life
-from penstock.cli.timeline import What, beginning, events, phases
 from penstock.job import Reason, State
 from penstock.ledger.rows import AttemptRow, JobRow
-
-START = datetime(2026, 11, 22, 8, tzinfo=UTC)
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
-NOW = at(100)
-
-
-def job(**values: Any) -> JobRow:
-    """A job that was enqueued at the start and ended well ten seconds later."""
-    known: dict[str, Any] = {
-        "id": "one",
-        "task": "t",
-        "queue": "default",
-        "state": State.SUCCEEDED,
-        "retries": 0,
-        "deliveries": 0,
-        "attempts": 1,
-        "enqueued_at": START,
-        "finished_at": at(10),
-        "updated_at": at(10),
-    }
-    return JobRow(**{**dict.fromkeys(JobRow.__dataclass_fields__), **known, **values})
-
-
-def attempt(number: int, start: float, end: float | None, outcome: str | None = "succeeded") -> AttemptRow:
-    finished = at(end) if end is not None else None
-    known = {"job_id": "one", "number": number, "retries": 0, "deliveries": 0, "outcome": outcome}
-    empty = dict.fromkeys(AttemptRow.__dataclass_fields__)
-    return AttemptRow(**{**empty, **known, "started_at": at(start), "finished_at": finished})  # type: ignore[arg-type]
+from penstock.operations.jobs.timeline import What, beginning, events, phases
+from tests.operations.jobs.lives import NOW, START, at, attempt, job
 
 
 def told(row: JobRow, *attempts: AttemptRow) -> list[tuple[What, float]]:
@@ -137,44 +94,3 @@ def test_a_reason_that_is_the_rule_is_not_told() -> None:
 def test_what_made_the_job_stands_at_its_beginning() -> None:
     assert events(job(schedule="nightly"), [], [], NOW)[0].text == "enqueued by schedule nightly"
     assert events(job(replay_of="old"), [], [], NOW)[0].text == "enqueued as a replay of old"
-
-
-# -- bars -------------------------------------------------------------------------------------------------------
-
-
-def drawn(row: JobRow, *attempts: AttemptRow, width: int = 80) -> list[str]:
-    """The lines of the phases."""
-    console = Console(file=io.StringIO(), width=width, no_color=True)
-    print_life(console, Life(row, list(attempts), None, [], [], None, None, [], []), ZoneInfo("UTC"))
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return text.split("phases\n")[1].split("\n\n")[0].splitlines()
-
-
-def test_bars_lie_on_one_scale_and_touch() -> None:
-    wait, first, second, last = drawn(job(), attempt(1, 5, 6, "retried"), attempt(2, 8, 10))
-    assert wait.rstrip().endswith("░")
-    assert len(wait) == first.index("█") == len(wait.rstrip())
-    assert second.index("░") == len(first[: -len("  retried")].rstrip())
-    assert last.index("█") == len(second)
-    assert last.endswith("█  succeeded")
-    assert 0.45 < wait.count("░") / (last.rindex("█") + 1 - wait.index("░")) < 0.55
-
-
-@pytest.mark.parametrize("width", [40, 80, 120])
-def test_bars_fit_the_terminal(width: int) -> None:
-    lines = drawn(job(), attempt(1, 5, 6, "retried"), attempt(2, 8, 10), width=width)
-    assert max(map(len, lines)) == width
-
-
-def test_a_phase_of_no_length_is_seen() -> None:
-    lines = drawn(job(finished_at=at(0)), attempt(1, 0, 0))
-    assert [line.count("░") + line.count("█") for line in lines] == [1, 1]
-    assert "█" in drawn(job(), attempt(1, 10, 10))[1]
-
-
-def test_of_very_many_attempts_the_last_are_drawn() -> None:
-    many = [attempt(number, number, number + 0.5, "retried") for number in range(1, 31)]
-    row = replace(job(), finished_at=at(31), attempts=30)
-    lines = drawn(row, *many)
-    assert len(lines) == 2 * SHOWN_ATTEMPTS
-    assert lines[-1].startswith("  attempt 30  500ms")

@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import click
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from penstock.app import PenstockApp, TaskTwin
 from penstock.checks import require_redis
-from penstock.cli.command import actor
-from penstock.cli.lookup import find_job
-from penstock.cli.output import print_json
 from penstock.errors import BrokerUnavailable, LedgerUnavailable, PenstockError
 from penstock.ledger import queries
 from penstock.ledger.rows import JobRow
 from penstock.ledger.session import reading, writing
 from penstock.message import REPLAY_OF
+from penstock.operations.jobs.lookup import find_job
 
 
-def replay_jobs(app: PenstockApp, given: Sequence[str], as_json: bool = False) -> None:
-    """Submits each job anew, prints both ids and notes it in the audit.
+@dataclass(frozen=True)
+class Retried:
+    """A job that was submitted anew."""
+
+    job: str
+    """The id of the old one."""
+    new: str
+
+
+def retry(app: PenstockApp, given: Sequence[str], *, actor: str) -> Generator[Retried, None, None]:
+    """Submits ended jobs anew, yields each as it is submitted, and notes it in the audit of the old one.
 
     Args:
-        as_json: one array at the end, of those that were submitted, also when Redis fails half way.
+        given: ids, or beginnings of ids that no other job has.
 
     Raises:
-        PenstockError: one of them cannot be replayed, and nothing was submitted.
-        BrokerUnavailable: Redis did not take a job; the printed ones were submitted.
+        PenstockError: one of them cannot be retried, and nothing was submitted.
+        BrokerUnavailable: Redis did not take a job; those that were yielded are submitted.
     """
     app.loader.import_default_modules()
     rows = _find_each_once(app, given)
@@ -38,17 +45,10 @@ def replay_jobs(app: PenstockApp, given: Sequence[str], as_json: bool = False) -
     if problems:
         raise PenstockError("\n".join(["nothing was submitted:", *(f"  - {problem}" for problem in problems)]))
     require_redis(app.settings)
-    submitted: list[dict[str, str]] = []
-    try:
-        for row in rows:
-            new = str(uuid.uuid4())
-            _replay(app, row, new)
-            submitted.append({"job": row.id, "new": new})
-            if not as_json:
-                click.echo(f"{row.id} → {new}")
-    finally:
-        if as_json:
-            print_json(submitted)
+    for row in rows:
+        new = str(uuid.uuid4())
+        _submit(app, row, new, actor)
+        yield Retried(row.id, new)
 
 
 def _find_each_once(app: PenstockApp, given: Sequence[str]) -> list[JobRow]:
@@ -58,7 +58,7 @@ def _find_each_once(app: PenstockApp, given: Sequence[str]) -> list[JobRow]:
 
 
 def _problem(app: PenstockApp, row: JobRow) -> str | None:
-    """Why a job cannot be replayed."""
+    """Why a job cannot be retried."""
     if not row.state.is_final:
         return f"{row.id} has not ended, it is {row.state}; wait for it, or cancel it first"
     if row.queue is None and row.args is None:
@@ -88,12 +88,12 @@ def _misfit(task: Any, row: JobRow) -> str | None:
     return None
 
 
-def _replay(app: PenstockApp, row: JobRow, new: str) -> None:
+def _submit(app: PenstockApp, row: JobRow, new: str, actor: str) -> None:
     """The audit's row is committed after the message is out: a send that fails leaves no trace of a job."""
     sent = False
     try:
         with writing(app.settings.database_url) as connection:
-            queries.add_audit(connection, actor=actor(), action="retry", job_id=row.id, details={"new": new})
+            queries.add_audit(connection, actor=actor, action="retry", job_id=row.id, details={"new": new})
             _send(app, row, new)
             sent = True
     except LedgerUnavailable as error:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
 
 from sqlalchemy import Connection
 
-from penstock.cli import timeline
-from penstock.cli.listing import job_as_json
-from penstock.cli.lookup import find_job
-from penstock.cli.timeline import Event, Phase
 from penstock.ledger import chords, fires, letters, outbox, queries
 from penstock.ledger.chords import ChordRow
 from penstock.ledger.fires import FireRow
 from penstock.ledger.letters import LetterFilter
 from penstock.ledger.outbox import OutboxRow
 from penstock.ledger.rows import AttemptRow, AuditRow, JobRow, LetterRow
+from penstock.operations.jobs import timeline
+from penstock.operations.jobs.lookup import find_job
+from penstock.operations.jobs.timeline import Event, Phase
+from penstock.operations.wording import distance
 
 MOST_LETTERS, MOST_REPLAYS = 20, 50
 
@@ -58,6 +57,16 @@ class Life:
     def phases(self) -> list[Phase]:
         """When the job waited and ran."""
         return timeline.phases(self.job, self.attempts)
+
+    @property
+    def whereabouts(self) -> str:
+        """Where the message is that will start the job, if the ledger has it; empty otherwise."""
+        if self.job.state.is_final or self.outbox is None:
+            return ""
+        if self.outbox.published_at is None:
+            created = distance(self.outbox.created_at, self.now)
+            return f"its message is in the outbox since {created}, and not in Redis yet"
+        return f"its message is kept in the outbox, published {distance(self.outbox.published_at, self.now)}"
 
     def events(self, hidden: int = 0) -> list[Event]:
         """What happened, without the first ``hidden`` attempts."""
@@ -99,40 +108,3 @@ def _replays(audit: Sequence[AuditRow], dead: Sequence[LetterRow]) -> Iterator[s
     for letter in dead:
         if letter.replay_job_id:
             yield letter.replay_job_id
-
-
-def life_as_json(life: Life) -> dict[str, Any]:
-    """For machines; relatives by id, task and state; offsets and lengths in seconds."""
-    return {
-        "job": job_as_json(life.job),
-        "attempts": [asdict(attempt) for attempt in life.attempts],
-        "timeline": [_event(event, life.beginning) for event in life.events()],
-        "phases": [_phase(phase, life.now) for phase in life.phases],
-        "parent": _relative(life.parent) if life.parent else None,
-        "children": [_relative(child) for child in life.children],
-        "replays": [_relative(replay) for replay in life.replays],
-        "chord": asdict(life.chord) if life.chord else None,
-        "outbox": asdict(life.outbox) if life.outbox else None,
-        "failures": [asdict(letter) for letter in life.letters],
-        "audit": [asdict(entry) for entry in life.audit],
-        "fire": asdict(life.fire) if life.fire else None,
-    }
-
-
-def _event(event: Event, beginning: datetime) -> dict[str, Any]:
-    return {**asdict(event), "offset": (event.at - beginning).total_seconds()}
-
-
-def _phase(phase: Phase, now: datetime) -> dict[str, Any]:
-    return {
-        "phase": "runs" if phase.attempt else "waits",
-        "attempt": phase.attempt,
-        "start": phase.start,
-        "end": phase.end,
-        "seconds": phase.seconds(now),
-        "outcome": phase.outcome or None,
-    }
-
-
-def _relative(row: JobRow) -> dict[str, Any]:
-    return {"id": row.id, "task": row.task, "state": row.state}

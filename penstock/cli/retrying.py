@@ -1,0 +1,28 @@
+"""What `jobs retry` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+
+import click
+
+from penstock.app import PenstockApp
+from penstock.cli.command import actor
+from penstock.cli.output import print_json
+from penstock.operations.jobs.retry import Retried, retry
+
+
+def retry_each(app: PenstockApp, given: Sequence[str], as_json: bool) -> None:
+    """Both ids of each job as it is submitted; in JSON at the end, also when Redis fails half way."""
+    submitted: list[Retried] = []
+    with closing(retry(app, given, actor=actor())) as retried:
+        try:
+            for done in retried:
+                submitted.append(done)
+                if not as_json:
+                    click.echo(f"{done.job} → {done.new}")
+        finally:
+            if as_json:
+                print_json([asdict(done) for done in submitted])

@@ -1,0 +1,1 @@
+"""Jobs: finding them, their lives, and retrying and cancelling them."""
