@@ -1,22 +1,11 @@
 """Flower's options of this deployment: on loopback and behind a password, unless FLOWER_* variables say otherwise.
 
-What Flower shows is live and gone with it; the ledger keeps the history.
+What Flower's own pages show is live and gone with it; those that we add show what the ledger keeps.
 """
 
-import sys as _sys
+from penstock.flower.start import prepare as _prepare
 
-from penstock.checks import require_servers as _require_servers
-from penstock.config import Settings as _Settings
-from penstock.errors import PenstockError as _PenstockError
-from penstock.flower import Access as _Access
-
-try:
-    _settings = _Settings.load()
-    _access = _Access.load(_settings)
-    # Flower itself would start without them, and show an empty system.
-    _require_servers(_settings)
-except _PenstockError as _error:
-    _sys.exit(f"penstock: {_error}")
+_access = _prepare()
 
 address = _access.address
 port = _access.port

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import secrets
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from penstock.errors import SettingsError
 
 LOOPBACK = "127.0.0.1"
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104
+LOCAL_NAMES = ("localhost", "localhost.localdomain")
 PORT = 5555
 USER = "penstock"
 CREDENTIALS_FILE = "flower-credentials"
@@ -37,6 +39,11 @@ class Access:
     credentials: Path | None
 
     @property
+    def owner(self) -> str | None:
+        """The user of the generated password, the only one; None when the environment names users."""
+        return USER if self.credentials else None
+
+    @property
     def url(self) -> str:
         """Where a browser on this host finds it."""
         host = LOOPBACK if self.address in ANYWHERE else self.address
@@ -57,6 +64,14 @@ class Access:
             return cls(address, port, given, None)
         credentials = settings.var / CREDENTIALS_FILE
         return cls(address, port, (_kept_or_made(credentials),), credentials)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or a host's name is this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() in LOCAL_NAMES
 
 
 def _port(environ: Mapping[str, str]) -> int:

@@ -1,0 +1,1 @@
+"""Flower's pages that read the ledger, one module each."""

@@ -1,0 +1,37 @@
+"""Points in time as people type them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from penstock.errors import PenstockError
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class BadMoment(PenstockError):
+    """A text is neither an age nor a time; the message says how both are written."""
+
+
+def moment_of(text: str, zone: str | None = None) -> datetime:
+    """A point in time, given by its age (30m, 2h, 7d) or in ISO 8601.
+
+    Args:
+        zone: of a time that names none; None: such a time is left naive.
+
+    Raises:
+        BadMoment: it is neither.
+    """
+    text = text.strip()
+    age = re.fullmatch(r"(\d+)([smhdw])", text)
+    try:
+        if age:
+            return datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])})
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise BadMoment(
+            f"{text!r} is neither an age such as 30m, 2h or 7d nor a time such as 2026-11-22T08:00"
+        ) from None
+    return moment.replace(tzinfo=ZoneInfo(zone)) if zone and moment.tzinfo is None else moment
