@@ -21,7 +21,7 @@ from benchmarks.harness import Bench, percentile
 from benchmarks.ledger_rows import BUSY_TASK, RARE_SCHEDULE, RARE_TASK, ROWS, SOUND_TASK, database_at, fill
 from benchmarks.report import Figure, Row, Target
 from benchmarks.servers import DATABASE
-from penstock.cli.groups import find_group
+from penstock.operations.failures.groups import find_group
 from penstock.operations.jobs.life import find_life
 from penstock.job import State
 from penstock.ledger import balance

@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from penstock.cli.entries import UNKNOWN, Entry, Found, Opened
-from penstock.cli.groups import group_as_json, group_columns, print_groups
+from penstock.cli.groups import group_columns, print_groups
 from penstock.cli.output import GAP, WHOLE, json_form, print_json, print_rows
 from penstock.cli.portrait import print_block
 from penstock.ledger.failure_groups import Groups
+from penstock.operations.failures.as_json import group_as_json
+from penstock.operations.failures.entries import UNKNOWN, Entry, Found, Opened
 from penstock.operations.payload import Payload, payload_as_json, shown_bytes
 from penstock.operations.wording import counted, distance, one_line
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from penstock.cli.command import Group, Since, Word, booked_app_of
-from penstock.cli.pace import Rate
+from penstock.cli.rate import Rate
 
 if TYPE_CHECKING:
-    from penstock.cli.entries import EntryFilter
+    from penstock.operations.failures.entries import EntryFilter
 
 WORD = Word()
 KINDS = ("buried", "quarantined", "unknown")
@@ -85,12 +85,12 @@ def list_failures(context: click.Context, /, only_open: bool, limit: int, as_jso
       celery -A workers failures list --kind failed --since 7d
       celery -A workers failures list --kind buried --task tasks.reporting.build --since 2h
     """
-    from penstock.cli.entries import Found, list_entries
     from penstock.cli.failure_table import print_failures
-    from penstock.cli.groups import since_or_default
     from penstock.cli.output import console_of
     from penstock.ledger.failure_groups import GroupFilter, list_groups
     from penstock.ledger.session import reading
+    from penstock.operations.failures.entries import Found, list_entries
+    from penstock.operations.failures.groups import since_or_default
 
     app, kind = booked_app_of(context), options["kind"]
     chosen = _filter(context, {**options, "kind": None if kind == FAILED else kind}, only_open=only_open)
@@ -120,11 +120,13 @@ def show_failure(context: click.Context, /, entry: str, since: datetime | None, 
       celery -A workers failures show 1f0c9a2e:17:0
     """
     from penstock.cli.command import in_zone
-    from penstock.cli.entries import open_entry
     from penstock.cli.failure_table import print_entry
-    from penstock.cli.groups import find_group, opened_as_json, print_group
+    from penstock.cli.groups import print_group
     from penstock.cli.output import console_of, print_json
     from penstock.ledger.session import reading
+    from penstock.operations.failures.as_json import opened_as_json
+    from penstock.operations.failures.entries import open_entry
+    from penstock.operations.failures.groups import find_group
 
     app = booked_app_of(context)
     with reading(app.settings.database_url) as connection:
@@ -195,23 +197,24 @@ def discard_failures(context: click.Context, /, entries: tuple[str, ...], **opti
     """
     from penstock.cli.mending import discard
 
-    _act(context, discard, entries, {**options, "rate": None})
+    _act(context, discard, entries, options)
 
 
 def _act(context: click.Context, act: Callable[..., int], entries: tuple[str, ...], options: dict[str, Any]) -> None:
-    everything, yes, as_json, rate = (options.pop(name) for name in ("everything", "yes", "as_json", "rate"))
+    everything = options.pop("everything")
+    how = {name: options.pop(name) for name in ("yes", "as_json", "rate") if name in options}
     if entries and (everything or any(options.values())):
         raise click.UsageError("name entries or filters, not both")
     if not entries and not everything and not any(options.values()):
         raise click.UsageError("name entries, filters, or --all")
     chosen = _filter(context, options, only_open=True)
-    failed = act(booked_app_of(context), entries, chosen, rate=rate, yes=yes, as_json=as_json)
+    failed = act(booked_app_of(context), entries, chosen, **how)
     context.exit(1 if failed else 0)
 
 
 def _filter(context: click.Context, chosen: dict[str, Any], *, only_open: bool) -> EntryFilter:
     from penstock.cli.command import in_zone
-    from penstock.cli.entries import EntryFilter
+    from penstock.operations.failures.entries import EntryFilter
 
     since: datetime | None = in_zone(chosen.pop("since"), booked_app_of(context).settings.timezone)
     return EntryFilter(since=since, only_open=only_open, **chosen)

@@ -14,12 +14,12 @@ from penstock.broker.release import Released, live_workers, release_all
 from penstock.broker.scripts import Scripts
 from penstock.broker.unacked import adopt_unacked, unacked_size
 from penstock.cli.command import actor
-from penstock.cli.entries import bring_to_ledger
 from penstock.cli.output import print_json
 from penstock.engine.keeping.relay import publish_for_good
 from penstock.errors import PenstockError
 from penstock.ledger.backend import ledger_url
 from penstock.operations.broker import broker_of, lease_seconds, note, options_of, served_queues
+from penstock.operations.failures.entries import bring_to_ledger
 from penstock.operations.wording import counted, one_line
 
 LOOK_SECONDS = 0.5

@@ -16,16 +16,17 @@ from penstock.broker.envelope import read
 from penstock.broker.keys import FIELD_SEPARATOR, Keys
 from penstock.broker.scripts import Scripts, Settlement, Source
 from penstock.cli.command import actor
-from penstock.cli.entries import EntryFilter
 from penstock.cli.failures import failures
 from penstock.cli.jobs import jobs
-from penstock.cli.mending import new_job_of, replay
+from penstock.cli.mending import replay
 from penstock.job import State
 from penstock.ledger import letters, queries
 from penstock.ledger.rows import DeadLetter, Delivery, LetterRow
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import Kind, Resolution, audit
 from penstock.message import REPLAY_OF
+from penstock.operations.failures.entries import EntryFilter
+from penstock.operations.failures.letters import new_job_of
 from tests.broker.messages import raw_message
 from tests.cli.conftest import Ledger, Run
 from tests.conftest import NewLedger

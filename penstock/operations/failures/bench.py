@@ -1,0 +1,36 @@
+"""What every step of replaying and discarding needs, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from penstock.broker.scripts import Scripts
+from penstock.operations.failures.pace import Pace
+
+Advance = Callable[[int], None]
+"""Called with the number of messages that were dealt with."""
+
+
+class Done(NamedTuple):
+    """What became of one entry."""
+
+    entry: str
+    done: bool
+    text: str
+    """In words, for people."""
+    job: str | None = None
+    """The new job."""
+    messages: int = 1
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every step needs."""
+
+    scripts: Scripts
+    database_url: str
+    pace: Pace
+    actor: str
+    advance: Advance
