@@ -15,10 +15,10 @@ from demo.plan import Planned, plan
 from demo.progress import TooSlow, watch
 from demo.reconcile import Balance, reconcile, report, rows_of
 from demo.stage import Stage, running_system
-from penstock.cli.auditing import audit
 from penstock.embedded import signals
 from penstock.errors import PenstockError
 from penstock.ledger.rows import JobRow
+from penstock.operations.books.auditing import audit
 from tasks.housekeeping import heartbeat
 
 PATIENCE = 150.0

@@ -51,20 +51,22 @@ def audit(
       celery -A workers audit
       celery -A workers audit --deep --limit 100 --json
     """
-    from penstock.cli import auditing
-    from penstock.cli.balance_sheet import print_report, report_as_json
+    from penstock.cli import books
+    from penstock.cli.balance_sheet import print_report
     from penstock.cli.output import console_of, print_json
     from penstock.errors import BrokerUnavailable, LedgerOutdated, LedgerUnavailable
+    from penstock.operations.books.as_json import report_as_json
+    from penstock.operations.books.auditing import audit as balance_of
 
     if rebase and fail_lost:
         raise click.UsageError("--rebase and --fail-lost exclude each other: fail the lost jobs first")
     app = booked_app_of(context)
     try:
         if fail_lost:
-            auditing.fail_lost_jobs(app, yes=yes)
+            books.fail_lost(app, yes=yes)
         if rebase:
-            auditing.rebase(app, yes=yes)
-        report = auditing.audit(app, names, deep=deep or rebase or fail_lost, limit=limit)
+            books.rebase(app, yes=yes)
+        report = balance_of(app, names, deep=deep or rebase or fail_lost, limit=limit)
     except (BrokerUnavailable, LedgerUnavailable, LedgerOutdated) as error:
         click.echo(f"penstock: cannot tell: {error}", err=True)
         context.exit(CANNOT_TELL)

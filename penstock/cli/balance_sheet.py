@@ -1,21 +1,21 @@
-"""The balance sheet for people, as a table with a column for each queue, and for machines, as lines or JSON."""
+"""The balance sheet for people, as a table with a column for each queue, and for machines, as lines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import click
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from penstock.cli.account import Account, Verdict
-from penstock.cli.auditing import Report
-from penstock.cli.examination import FAULTS, Kind, Problem
 from penstock.cli.output import COLOURS, GAP
 from penstock.job import State
+from penstock.operations.books.account import Account, Verdict
+from penstock.operations.books.auditing import Report
+from penstock.operations.books.examination import FAULTS, Kind, Problem
+from penstock.operations.books.lines import BESIDE, Line, lines_of
 from penstock.operations.wording import counted, one_line
 
 NAME_WIDTH = 16
@@ -24,57 +24,19 @@ VERDICT_COLOURS = {Verdict.BALANCED: "green", Verdict.NOT_BALANCED: "bold red", 
 KIND_COLOURS = {Kind.LOST: "bold red", Kind.TAKEN: "bold red", Kind.RELAYED: "yellow", Kind.WORKERLESS: "yellow"}
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of the sheet."""
-
-    label: str
-    amount: Callable[[Account], int]
-    style: str = ""
-    is_sum: bool = False
-    is_kept: bool = False
-    """Whether it is shown also where all queues have 0."""
-
-
-def _ended(state: State) -> Callable[[Account], int]:
-    return lambda account: account.booked.ended[state]
-
-
-def _of_stock(state: State) -> Callable[[Account], int]:
-    return lambda account: account.booked.stock[state]
-
-
-def _open(state: State) -> Callable[[Account], int]:
-    return lambda account: account.booked.open[state]
-
-
-LINES = (
-    Line("published", lambda account: account.held.accepted if account.booked.unpublished else 0),
-    Line("+ in the outbox", lambda account: account.booked.unpublished),
-    Line("accepted", lambda account: account.accepted, is_sum=True, is_kept=True),
-    Line("unpublished", lambda account: account.booked.unpublished, "yellow"),
-    Line("+ to be published again", lambda account: account.booked.again + account.found.relayed, "yellow"),
-    Line("+ ready", lambda account: account.held.ready, is_kept=True),
-    Line("+ parked", lambda account: account.held.parked, "yellow"),
-    Line("+ blocked", lambda account: account.held.blocked, "bold yellow"),
-    Line("+ in flight", lambda account: account.held.in_flight, "cyan", is_kept=True),
-    Line("+ running without a claim", lambda account: account.found.early, "cyan"),
-    Line("+ replaced by a chain", lambda account: account.found.awaiting, "yellow"),
-    Line("+ buried a moment ago", lambda account: account.held.buried),
-    Line("- of stock producers", lambda account: -account.found.foreign),
-    Line("- of jobs that have ended", lambda account: -account.found.late),
-    Line("- second messages", lambda account: -account.found.twice),
-    *(Line(f"+ {state}", _ended(state), COLOURS[state], is_kept=True) for state in State if state.is_final),
-    Line("+ purged", lambda account: account.held.purged, "magenta"),
-    Line("+ taken by stock workers", lambda account: account.held.elsewhere, "magenta"),
-    Line("accounted for", lambda account: account.accounted, is_sum=True, is_kept=True),
-    Line("difference", lambda account: account.difference, is_sum=True, is_kept=True),
-)
-BESIDE = (
-    *(Line(f"stock producers' {state}", _of_stock(state), "dim") for state in State if state.is_final),
-    Line("quarantined a moment ago", lambda account: account.held.quarantined, "dim"),
-    *(Line(f"rows that are {state}", _open(state), "dim") for state in State if not state.is_final),
-)
+STYLES = {
+    "unpublished": "yellow",
+    "+ to be published again": "yellow",
+    "+ parked": "yellow",
+    "+ blocked": "bold yellow",
+    "+ in flight": "cyan",
+    "+ running without a claim": "cyan",
+    "+ replaced by a chain": "yellow",
+    "+ purged": "magenta",
+    "+ taken by stock workers": "magenta",
+    **{f"+ {state}": COLOURS[state] for state in State if state.is_final},
+}
+"""Of lines of the sheet, by their labels."""
 UNDERLINED = ("accepted", "accounted for")
 """What is a sum of the lines above it."""
 
@@ -111,7 +73,7 @@ class Column:
 
 def _print_sheet(console: Console, accounts: Sequence[Account]) -> None:
     """As many columns side by side as there is room for, and the rest below."""
-    lines = [line for line in (*LINES, *BESIDE) if line.is_kept or any(line.amount(account) for account in accounts)]
+    lines = lines_of(accounts)
     label = max(len(line.label) for line in lines)
     columns = [Column(one_line(each.queue), [line.amount(each) for line in lines]) for each in accounts]
     if len(columns) > 1:
@@ -143,7 +105,7 @@ def _print_block(console: Console, columns: Sequence[Column], lines: Sequence[Li
         if line in BESIDE and lines[place - 1] not in BESIDE:
             put(Text("beside", style="dim"), [Text() for _ in columns])
         cells = [_cell(line, column.amounts[place]) for column in columns]
-        put(Text(line.label, style="bold" if line.is_sum else line.style if line in BESIDE else ""), cells)
+        put(Text(line.label, style="bold" if line.is_sum else "dim" if line in BESIDE else ""), cells)
     console.print()
 
 
@@ -151,10 +113,14 @@ def _shown(amount: int) -> str:
     return f"{amount:,}" if amount else "·"
 
 
+def _style(line: Line) -> str:
+    return "dim" if line in BESIDE else STYLES.get(line.label, "")
+
+
 def _cell(line: Line, amount: int) -> Text:
     if line.label == "difference":
         return Text(f"{amount:+,}" if amount else "0", style="bold red" if amount else "bold green")
-    style = "bold" if line.is_sum else line.style
+    style = "bold" if line.is_sum else _style(line)
     return Text(_shown(amount), style=style if amount else "dim")
 
 
@@ -204,50 +170,3 @@ def columns_of(account: Account) -> list[str]:
     numbers = [account.accepted, booked.unpublished + booked.again, held.ready, held.parked, held.blocked]
     numbers += [held.in_flight, *ended, held.purged, held.elsewhere, account.difference]
     return [one_line(account.queue), *map(str, numbers)]
-
-
-def report_as_json(report: Report) -> dict[str, Any]:
-    """The verdict in words and every number; problems as far as somebody looked for them."""
-    sheet, examination = report.sheet, report.examination
-    return {
-        "verdict": report.verdict.words,
-        "sentence": report.sentence,
-        "since": sheet.census.since,
-        "rebased": sheet.census.rebased,
-        "examined": sheet.is_examined,
-        "held_by_stock": report.held_by_stock,
-        "queues": [_account_as_json(account) for account in sheet.accounts],
-        "counts": {kind.value: count for kind, count in examination.counts.items()} if examination else {},
-        "problems": [_problem_as_json(problem) for problem in examination.problems] if examination else [],
-    }
-
-
-def _account_as_json(account: Account) -> dict[str, Any]:
-    held, booked = account.held, account.booked
-    return {
-        "queue": account.queue,
-        "published": held.accepted,
-        "unpublished": booked.unpublished,
-        "accepted": account.accepted,
-        "to_be_published_again": booked.again,
-        **{name: getattr(held, name) for name in ("ready", "parked", "blocked", "in_flight", "buried", "quarantined")},
-        **{state.value: booked.ended[state] for state in State if state.is_final},
-        "purged": held.purged,
-        "elsewhere": held.elsewhere,
-        "found": asdict(account.found),
-        "accounted": account.accounted,
-        "difference": account.difference,
-        "stock": {state.value: booked.stock[state] for state in State if state.is_final},
-        "open_rows": {state.value: booked.open[state] for state in State if not state.is_final},
-    }
-
-
-def _problem_as_json(problem: Problem) -> dict[str, Any]:
-    return {
-        "kind": problem.kind.value,
-        "queue": problem.queue,
-        "job": problem.job_id or None,
-        "task": problem.task or None,
-        "text": problem.text,
-        "remedy": problem.remedy,
-    }

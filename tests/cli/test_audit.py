@@ -16,7 +16,6 @@ from sqlalchemy import insert, update
 from penstock.broker import census
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts, Settlement, Source
-from penstock.cli import auditing, examination
 from penstock.cli.audit import audit
 from penstock.cli.command import actor
 from penstock.cli.jobs import jobs
@@ -26,6 +25,7 @@ from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import audit as audit_table
 from penstock.ledger.tables import jobs as table
 from penstock.ledger.tables import outbox
+from penstock.operations.books import auditing, examination
 from tests import jobs as tasks
 from tests.cli.conftest import Ledger, Run, run_with
 from tests.conftest import NewLedger, producer
@@ -440,7 +440,7 @@ def test_a_redis_that_has_forgotten_its_counts_is_told_from_one_that_has_lost_jo
 def test_more_messages_than_can_be_looked_at_need_a_deep_look(
     run: Run, ledger: Ledger, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.cli.auditing.AFFORDABLE", 1)
+    monkeypatch.setattr("penstock.operations.books.auditing.AFFORDABLE", 1)
     enqueued()
     broker.lpush("default", STOCK)
     assert audited(run, 2)["sentence"] == (
@@ -452,7 +452,7 @@ def test_more_messages_than_can_be_looked_at_need_a_deep_look(
 def test_missing_jobs_are_certain_without_a_deep_look(
     run: Run, ledger: Ledger, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.cli.auditing.AFFORDABLE", 0)
+    monkeypatch.setattr("penstock.operations.books.auditing.AFFORDABLE", 0)
     enqueued(2)
     broker.rpop("default")
     assert audited(run, 1)["sentence"] == "not balanced: 1 job missing; `audit --deep` finds them"
@@ -516,7 +516,7 @@ def test_a_new_beginning_waits_until_nothing_moves(
     broker.flushall()
     number = iter(range(100))
     monkeypatch.setattr(
-        "penstock.cli.auditing.time.sleep", lambda _: write(ledger.url, end(of(f"moving {next(number)}")))
+        "penstock.operations.books.auditing.time.sleep", lambda _: write(ledger.url, end(of(f"moving {next(number)}")))
     )
     result = run(audit, "--rebase", "--yes")
     assert result.exit_code == 1
@@ -589,8 +589,8 @@ def test_a_queue_that_nobody_knows_is_refused(run: Run, ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_a_terminal_gets_a_sheet_that_fits(run: Run, app: Any, ledger: Ledger, scripts: Scripts, width: int) -> None:
-    from penstock.cli.auditing import audit as report_of
     from penstock.cli.balance_sheet import print_report
+    from penstock.operations.books.auditing import audit as report_of
 
     for queue in ("mail", "a-queue-with-a-long-name", "web", "reports", "images", "video", "others"):
         enqueued(queue=queue)

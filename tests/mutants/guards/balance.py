@@ -4,7 +4,10 @@ from tests.mutants.guard import Guard
 
 LUA, RECORDING = "penstock/broker/lua", "penstock/ledger/recording"
 CENSUS, AMQP, TRANSPORT = "penstock/broker/census.py", "penstock/engine/amqp.py", "penstock/broker/transport.py"
-AUDITING, ACCOUNT, EXAMINATION = (f"penstock/cli/{name}.py" for name in ("auditing", "account", "examination"))
+BOOKS = "penstock/operations/books"
+AUDITING, CLOSING, ACCOUNT, EXAMINATION = (
+    f"{BOOKS}/{name}.py" for name in ("auditing", "closing", "account", "examination")
+)
 ON_TALLIES, ON_COUNTING = "tests/broker/test_tallies.py", "tests/engine/test_counting.py"
 ON_BALANCE, ON_AUDIT = "tests/ledger/test_balance.py", "tests/cli/test_audit.py"
 LOOK_AT_REDIS = "    counts = census.take(scripts, served_queues(app))\n"
@@ -152,7 +155,7 @@ JUDGING = (
     ),
     Guard(
         name="fresh-row-is-not-given-up",
-        file=AUDITING,
+        file=CLOSING,
         text=" if job.updated_at < now - SILENT]",
         replacement="]",
         test=f"{ON_AUDIT}::test_a_job_that_is_lost_for_less_than_a_minute_is_not_given_up",
@@ -160,7 +163,7 @@ JUDGING = (
     ),
     Guard(
         name="rebase-waits-for-quiet",
-        file=AUDITING,
+        file=CLOSING,
         text="        if differences != _differences(app, scripts, connection):\n",
         replacement="        if False:\n",
         test=f"{ON_AUDIT}::test_a_new_beginning_waits_until_nothing_moves",
@@ -168,7 +171,7 @@ JUDGING = (
     ),
     Guard(
         name="rebase-forgives-no-lost-job",
-        file=AUDITING,
+        file=CLOSING,
         text="account.difference + account.found.lost for account",
         replacement="account.difference for account",
         test=f"{ON_AUDIT}::test_a_new_beginning_does_not_forgive_a_lost_job",

@@ -18,10 +18,10 @@ from sqlalchemy import Connection
 from penstock.broker import census
 from penstock.broker.census import Message, Place
 from penstock.broker.scripts import Scripts
-from penstock.cli.account import Account, Found, Sheet
 from penstock.job import State
 from penstock.ledger import balance
 from penstock.ledger.balance import OpenJob
+from penstock.operations.books.account import Account, Found, Sheet
 
 T = TypeVar("T")
 
