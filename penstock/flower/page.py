@@ -52,12 +52,14 @@ class Page(Guarded):
 
     Attributes:
         template: under ``templates/penstock``.
-        tab: of the navigation, which is marked.
+        tab: of the navigation: the name of the page's route, or of the page that it belongs to.
+        label: in the navigation; a page without one is reached from others.
         deeds: what can be done here, by the value of the form's field ``deed``.
     """
 
     template: ClassVar[str]
     tab: ClassVar[str] = ""
+    label: ClassVar[str] = ""
     deeds: ClassVar[Mapping[str, Deed]] = {}
     records_itself = True
 

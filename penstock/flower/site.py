@@ -67,6 +67,11 @@ class Site(Flower):
         return f"{self.reverse_url('penstock-static', name)}?v={digest}"
 
     @property
+    def tabs(self) -> list[tuple[str, str]]:
+        """Names and labels of our pages in the navigation."""
+        return [(name, page.label) for _, page, name in ROUTES if page.label]
+
+    @property
     def asks_who(self) -> bool:
         """Whether users have to say who they are."""
         return bool(self.options.basic_auth or self.options.auth)

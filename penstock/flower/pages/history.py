@@ -33,6 +33,7 @@ class HistoryPage(Page):
 
     template = "history.html"
     tab = "history"
+    label = "History"
 
     def read(self) -> dict[str, Any]:
         """A page of jobs, and how many there are in each state."""
