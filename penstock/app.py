@@ -20,7 +20,7 @@ from penstock.config import Settings
 from penstock.errors import PenstockError
 from penstock.ledger.backend import VERDICT
 from penstock.ledger.records import Verdict
-from penstock.message import ENQUEUED_AT
+from penstock.message import ENQUEUED_AT, TAGS
 from penstock.profile import Profile, distinct
 from penstock.profile_option import ProfileOption
 from penstock.scheduler.schedule import Schedule
@@ -149,8 +149,10 @@ class TaskTwin(celery.Task):
                 raise self.retry(exc=error, countdown=pause, max_retries=retry.attempts - 1) from error
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
-        """Celery's; refuses arguments that do not fit the body, as ``enqueue`` does."""
+        """Celery's; refuses arguments that do not fit the body, as ``enqueue`` does, and has the declared tags."""
         self.declared.check_arguments(tuple(args or ()), dict(kwargs or {}))
+        if tags := self.declared.defaults.tags:
+            options["headers"] = {TAGS: list(tags), **(options.get("headers") or {})}
         return super().apply_async(args, kwargs, *rest, **options)
 
 

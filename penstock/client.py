@@ -533,6 +533,7 @@ def _way(
         lineage=_lineage(),
         in_outbox=in_outbox,
         schedule=schedule,
+        tags=options.tags,
     )
     return Destination(options.queue, step_of(options.priority), due), template
 

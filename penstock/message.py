@@ -24,6 +24,8 @@ REPLAY_OF = "replay_of"
 """Header with the id of the job that this one repeats."""
 SCHEDULE = "schedule"
 """Header with the name of the schedule that started the job."""
+TAGS = "tags"
+"""Header with the words by which the job is to be found; jobs without any have none."""
 OUTBOX = "outbox"
 """Header with the key of the ledger's outbox row that the message came from."""
 GOES_ON = "goes_on"
@@ -112,11 +114,13 @@ class Template:
         lineage: Lineage = Lineage(),
         in_outbox: bool = False,
         schedule: str | None = None,
+        tags: Sequence[str] = (),
     ) -> None:
         """Args:
         time_limits: (hard, soft) in seconds, Celery's order on the wire.
         in_outbox: the messages are first messages of jobs in the ledger's outbox, whose keys are the jobs' ids.
         schedule: name of the schedule that starts the jobs.
+        tags: words to find the jobs by.
         """
         self.task = task
         self.queue = queue
@@ -134,6 +138,7 @@ class Template:
             "ignore_result": False,
             ENQUEUED_AT: now.isoformat(),
             **({SCHEDULE: schedule} if schedule else {}),
+            **({TAGS: list(tags)} if tags else {}),
         }
         self._head = encode_headers(self._common)[:-1]
         self._tail = _tail(queue, priority)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import inspect
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar
 
+from penstock import tags as tagging
 from penstock.errors import ArgumentError, DeclarationError
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Options:
     priority: int = 0
     delay: float | None = None
     at: datetime | None = None
+    tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not (isinstance(self.queue, str) and self.queue and self.queue.isprintable() and " " not in self.queue):
@@ -102,6 +104,8 @@ class Options:
             raise DeclarationError(f"at={self.at!r}: give it a time zone, e.g. datetime(..., tzinfo=UTC)")
         if self.at is not None and self.delay is not None:
             raise DeclarationError("delay and at: give one of them")
+        if problem := tagging.problem_of(self.tags):
+            raise DeclarationError(problem)
 
 
 def _is_number(value: object) -> bool:
@@ -207,6 +211,7 @@ class Task(Generic[P, R]):
         expires: float | None = None,
         delay: float | None = None,
         at: datetime | None = None,
+        tags: Iterable[str] | None = None,
         session: AnySession | None = None,
     ) -> Submission[P, R]:
         """The same task with other options for the next job: ``task.options(delay=60).enqueue(...)``.
@@ -217,6 +222,7 @@ class Task(Generic[P, R]):
             expires: seconds after which a job that has not started is cancelled.
             delay: seconds to wait before it may start.
             at: time, with a zone, before which it may not start.
+            tags: words to find the job by, instead of the declared ones; at most 10 of up to 64 characters.
             session: SQLAlchemy's, synchronous or not, of the ledger's database: the job exists if and only if its
                 transaction commits; see docs/outbox.md.
 
@@ -225,6 +231,8 @@ class Task(Generic[P, R]):
         """
         given = {"queue": queue, "priority": priority, "expires": expires, "delay": delay, "at": at}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if tags is not None:
+            changes["tags"] = tagging.given(tags)
         return Submission(self, replace(self.defaults, **changes), session)
 
     def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
@@ -317,6 +325,7 @@ def task(
     timeout: float | None = None,
     expires: float | None = None,
     priority: int = 0,
+    tags: Iterable[str] = (),
     name: str | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Declares a task.
@@ -327,12 +336,15 @@ def task(
         timeout: seconds that an attempt may take; then the body gets ``SoftTimeLimitExceeded``.
         expires: seconds after enqueueing from which a job that has not started is cancelled.
         priority: 0 (first) to 9 (last) within the queue.
+        tags: words to find its jobs by, at most 10 of up to 64 characters: ``tags=["nightly"]``.
         name: instead of ``module.function``; keep it when you move the function.
 
     Raises:
         DeclarationError: an option is out of its bounds, the body cannot be a task, or the name is taken.
     """
-    defaults = Options(queue=queue, retry=retry, timeout=timeout, expires=expires, priority=priority)
+    defaults = Options(
+        queue=queue, retry=retry, timeout=timeout, expires=expires, priority=priority, tags=tagging.given(tags)
+    )
 
     def declare(function: Callable[P, R]) -> Task[P, R]:
         _check_body(function)

@@ -1,10 +1,12 @@
 """The Celery app: a twin for every declared task, plain Celery tasks beside it, checks before anything starts."""
 
+import json
 import shutil
 import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -48,6 +50,19 @@ def test_celerys_delay_refuses_arguments_that_do_not_fit(app: PenstockApp, broke
 def test_a_twin_waits_on_its_declared_queue(app: PenstockApp, broker: redis.Redis) -> None:
     app.tasks[webhooks.check_url.name].delay("http://localhost")
     assert broker.llen("web") == 1
+
+
+def test_a_twin_sends_its_declared_tags_unless_the_call_has_its_own(app: PenstockApp, broker: redis.Redis) -> None:
+    from penstock import task
+
+    app.finalize()
+    name = f"tests.tagged.{uuid.uuid4()}"
+    task(name=name, tags=["nightly"])(declared_late)
+    app.tasks[name].delay()
+    app.tasks[name].apply_async(headers={"tags": ["mine"], "tenant": "a"})
+    app.tasks[name].s().apply_async()
+    raws: Any = broker.lrange("default", 0, -1)
+    assert [json.loads(raw)["headers"]["tags"] for raw in raws] == [["nightly"], ["mine"], ["nightly"]]
 
 
 def test_a_task_that_is_sent_by_its_name_waits_on_its_declared_queue(app: PenstockApp, broker: redis.Redis) -> None:

@@ -49,6 +49,21 @@ def test_a_job_lands_on_its_queue_as_celery_writes_it(app: PenstockApp, broker: 
     assert message["content-type"] == "application/json"
 
 
+def test_tags_travel_in_a_header_and_a_job_without_any_has_none(app: PenstockApp, broker: redis.Redis) -> None:
+    jobs.add.options(tags=["nightly", "customer-7"]).enqueue(1, 2)
+    assert waiting(broker)["headers"]["tags"] == ["nightly", "customer-7"]
+    broker.flushdb()
+    jobs.add.enqueue(1, 2)
+    assert "tags" not in waiting(broker)["headers"]
+
+
+def test_each_of_many_jobs_has_its_own_tags(app: PenstockApp, broker: redis.Redis) -> None:
+    enqueue_many(jobs.add.options(tags=[f"customer-{number}"]).bind(number, 0) for number in range(3))
+    raws: Any = broker.lrange("default", 0, -1)
+    told = [json.loads(raw)["headers"]["tags"] for raw in raws]
+    assert sorted(told) == [["customer-0"], ["customer-1"], ["customer-2"]]
+
+
 def test_ours_and_celerys_own_messages_carry_the_same_fields(app: PenstockApp, broker: redis.Redis) -> None:
     app.amqp_cls = "penstock.engine.amqp:AMQP"
     jobs.add.enqueue(1, 2)

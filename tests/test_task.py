@@ -34,6 +34,9 @@ def body(number: int) -> int:
         ({"expires": -1}, "more than 0"),
         ({"priority": 10}, "from 0 .first. to 9 .last."),
         ({"priority": True}, "from 0"),
+        ({"tags": "nightly"}, "at most 10 words"),
+        ({"tags": ["a b"]}, "at most 10 words"),
+        ({"tags": ["x"] * 11}, "at most 10 words"),
     ],
 )
 def test_an_option_out_of_bounds_is_refused_at_declaration(options: dict[str, Any], complaint: str) -> None:
@@ -146,6 +149,8 @@ def test_a_bound_call_keeps_its_task_options_and_arguments() -> None:
         ({"at": datetime(2026, 1, 1)}, "give it a time zone"),
         ({"priority": -1}, "from 0"),
         ({"expires": 0}, "more than 0"),
+        ({"tags": "nightly"}, "at most 10 words"),
+        ({"tags": [7]}, "at most 10 words"),
     ],
 )
 def test_options_of_one_call_are_checked_as_well(options: dict[str, Any], complaint: str) -> None:
@@ -186,3 +191,11 @@ def run_python(code: str) -> str:
 @pytest.mark.parametrize("package", ["asyncio", "celery", "kombu", "sqlalchemy", "redis", "urllib3"])
 def test_a_producer_that_imports_the_tasks_does_not_load(package: str) -> None:
     assert run_python(f"import tasks, sys; print({package!r} in sys.modules)").strip() == "False"
+
+
+def test_tags_of_a_call_stand_in_place_of_those_of_its_task() -> None:
+    declared = task(name="tests.tagged", tags=["nightly"])(body)
+    assert declared.defaults.tags == ("nightly",)
+    assert declared.options(tags=["customer-7"]).chosen.tags == ("customer-7",)
+    assert declared.options(priority=1).chosen.tags == ("nightly",)
+    assert declared.options(tags=()).chosen.tags == ()

@@ -15,7 +15,7 @@ from celery.canvas import _chain, _chord, maybe_signature
 from celery.exceptions import Ignore
 
 from penstock.ledger.collecting import current, following_up
-from penstock.message import ENQUEUED_AT, GOES_ON
+from penstock.message import ENQUEUED_AT, GOES_ON, TAGS
 
 _MARK = "follows_up"
 
@@ -73,4 +73,5 @@ def _mark_last(sig: Any, request: Any) -> None:
         _mark_last(sig.body, request)
     else:
         own = {GOES_ON: request.id, ENQUEUED_AT: request.get(ENQUEUED_AT)}
-        sig.set(headers={**(sig.options.get("headers") or {}), **own})
+        inherited = {TAGS: tags} if (tags := request.get(TAGS)) else {}
+        sig.set(headers={**inherited, **(sig.options.get("headers") or {}), **own})

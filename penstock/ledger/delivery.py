@@ -8,8 +8,9 @@ from typing import Any
 
 from celery.app.task import Context
 
+from penstock import tags
 from penstock.ledger.rows import Delivery
-from penstock.message import ENQUEUED_AT, REPLAY_OF, SCHEDULE
+from penstock.message import ENQUEUED_AT, REPLAY_OF, SCHEDULE, TAGS
 
 UNKNOWN_TASK = "(unknown)"
 MAX_SMALL_INTEGER = 32767
@@ -65,6 +66,7 @@ def describe_delivery(id: Any, request: Any) -> Delivery:
         group_id=_text(request.group),
         replay_of=_text(header(REPLAY_OF)),
         schedule=_text(header(SCHEDULE)),
+        tags=tags.of_header(header(TAGS)),
     )
 
 

@@ -98,7 +98,9 @@ class Record:
     def to_words(self) -> dict[str, Any]:
         """As it goes to another process; JSON values only. Arguments, result and exception must be Encoded."""
         words = {name: value for name, value in asdict(self).items() if value not in (None, (), False)}
-        words["delivery"] = {name: _plain(value) for name, value in words["delivery"].items() if value is not None}
+        words["delivery"] = {
+            name: _plain(value) for name, value in words["delivery"].items() if value not in (None, ())
+        }
         if self.outcome is not None:
             words["outcome"] = {
                 name: _plain(value) for name, value in asdict(self.outcome).items() if value is not None
@@ -117,6 +119,7 @@ class Record:
         for name in ("args", "kwargs"):
             if name in delivery:
                 delivery[name] = Encoded(delivery[name])
+        delivery["tags"] = tuple(delivery.get("tags", ()))
         return cls(
             step=Step(words["step"]),
             delivery=Delivery(**delivery),

@@ -38,6 +38,7 @@ class Delivery:
     group_id: str | None = None
     replay_of: str | None = None
     schedule: str | None = None
+    tags: tuple[str, ...] = ()
 
     def with_arguments_as_text(self) -> Self:
         """The same, for arguments that JSON has no form for; a stock producer may send NaN."""
@@ -179,6 +180,7 @@ class JobRow:
     group_id: str | None
     replay_of: str | None
     schedule: str | None
+    tags: tuple[str, ...]
 
     @property
     def runtime(self) -> float | None:

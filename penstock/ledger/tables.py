@@ -29,6 +29,7 @@ from sqlalchemy import (
     text,
 )
 
+from penstock import tags
 from penstock.job import FINAL, State
 
 ID_LENGTH = 255
@@ -112,6 +113,21 @@ def plain(value: str) -> str:
     return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
+class Tags(TypeDecorator[tuple[str, ...]]):
+    """Tags as one text; none are NULL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> str | None:
+        """With a space on each side of each."""
+        return tags.to_text(value) if value else None
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...]:
+        """In their order."""
+        return tags.of_text(value)
+
+
 def _one_of(column: str, values: Iterable[StrEnum]) -> str:
     return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
 
@@ -167,6 +183,7 @@ jobs = Table(
     _id("group_id"),
     _id("replay_of"),
     Column("schedule", String(255)),
+    Column("tags", Tags),
     CheckConstraint(_one_of("state", State), name="state"),
     CheckConstraint(
         f"({_one_of('state', sorted(FINAL))}) = (finished_at IS NOT NULL)",
@@ -182,6 +199,8 @@ jobs = Table(
     Index(None, "queue", "state", "updated_at", "id"),
     _partial("schedule", "state", "updated_at", "id", where="schedule IS NOT NULL"),
     _partial("error_fingerprint", "state", "updated_at", "id", where="error_fingerprint IS NOT NULL"),
+    # Has the tags themselves in it, so that a search for one reads no rows but those that have it.
+    _partial("state", "updated_at", "id", "tags", where="tags IS NOT NULL"),
     _partial("parent_id", "enqueued_at", "id", where="parent_id IS NOT NULL"),
 )
 
@@ -405,8 +424,11 @@ audit = Table(
     Column("action", String(32), nullable=False),
     _id("job_id"),
     Column("details", JSON),
-    Index(None, "at"),
-    Index(None, "job_id"),
+    # Each ends as the list is sorted, which is where a page begins.
+    Index(None, "at", "id"),
+    Index(None, "job_id", "at", "id"),
+    Index(None, "actor", "at", "id"),
+    Index(None, "action", "at", "id"),
 )
 
 # Messages that nobody could run. They outlive their jobs' rows: the payload is all that is left to run them from.

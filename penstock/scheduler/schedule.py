@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import penstock.scheduler.timetables.calendar
 import penstock.scheduler.timetables.interval  # noqa: F401  makes its kinds known, as the import above does
+from penstock import tags as tagging
 from penstock.errors import ArgumentError, DeclarationError
 from penstock.message import encode_arguments
 from penstock.scheduler.arguments import FireTimes, check_places, filled
@@ -31,10 +32,10 @@ start one after the other. ``cancel other``: it cancels that job, and starts whe
 """
 CatchUp = Literal["none", "latest", "all"] | timedelta
 """Which fires that nobody could start within a minute start later: none, the last, or all; or how late one may be."""
-MAX_NAME, MAX_TAGS, MAX_EXCLUDED = 200, 20, 1000
+MAX_NAME, MAX_EXCLUDED = 200, 1000
 MAX_ARGUMENT_BYTES = 64 * 1024
 MAX_JITTER = 86_400
-CARRIED = ("queue", "priority", "expires")
+CARRIED = ("queue", "priority", "expires", "tags")
 """Options of a call that its schedule carries."""
 
 
@@ -51,7 +52,7 @@ class Schedule:
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Of each job: queue, priority, expires; of plain Celery tasks also what else ``apply_async`` takes."""
+    """Of each job: queue, priority, expires, tags; of plain Celery tasks also what else ``apply_async`` takes."""
     timezone: str | None = None
     dst: Dst = "cron"
     overlap: Overlap = "skip"
@@ -187,7 +188,7 @@ def schedule(
         max_fires: after so many jobs the schedule is over.
         exclude: days, in the schedule's zone, on which fires are skipped.
         pause_after_failures: after so many failed jobs in a row it pauses itself, and says so in its note.
-        tags: words to find it by.
+        tags: words to find it by, and its jobs.
         on_missed: a task that is enqueued, once for all fires that were missed together, with the name of the schedule,
             the list of the planned times in ISO 8601, and the reason.
 
@@ -207,7 +208,7 @@ def schedule(
         max_fires=max_fires,
         exclude=tuple(exclude),
         pause_after_failures=pause_after_failures,
-        tags=tuple(tags),
+        tags=tagging.given(tags),
         on_missed=on_missed.name if on_missed else None,
         **_call(name, call),
     )
@@ -246,8 +247,8 @@ def _problems(given: Schedule) -> Iterator[str]:
     for what, number in (("max_fires", given.max_fires), ("pause_after_failures", given.pause_after_failures)):
         if number is not None and not (type(number) is int and number >= 1):
             yield f"{what}={number!r}: a whole number, 1 or more"
-    if len(given.tags) > MAX_TAGS or not all(isinstance(tag, str) and tag.isprintable() and tag for tag in given.tags):
-        yield f"tags={given.tags!r}: at most {MAX_TAGS} words"
+    if problem := tagging.problem_of(given.tags):
+        yield problem
 
 
 def _problems_of_choices(given: Schedule) -> Iterator[str]:

@@ -8,9 +8,10 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from penstock import tags
 from penstock.client import put_scheduled
 from penstock.ledger.records import FollowUp
-from penstock.message import SCHEDULE
+from penstock.message import SCHEDULE, TAGS
 from penstock.outbox import Drawer
 from penstock.scheduler.lazy import computed, has_marks
 from penstock.scheduler.patience import within_a_second
@@ -30,7 +31,7 @@ def message_of(app: Any, schedule: Schedule, planned: datetime, previous: dateti
     args, kwargs = schedule.arguments(planned, previous)
     if not schedule.is_template and has_marks(args, kwargs):
         args, kwargs = within_a_second(partial(computed, app, schedule.name))
-    return _message(app, schedule.name, schedule.task, args, kwargs, schedule.options)
+    return _message(app, schedule, schedule.task, args, kwargs, schedule.options)
 
 
 def message_of_missed(app: Any, schedule: Schedule, planned: Sequence[datetime], reason: str) -> FollowUp:
@@ -41,20 +42,22 @@ def message_of_missed(app: Any, schedule: Schedule, planned: Sequence[datetime],
     """
     assert schedule.on_missed is not None
     times = [each.astimezone(schedule.zone).isoformat() for each in planned]
-    return _message(app, schedule.name, schedule.on_missed, [schedule.name, times, reason], {}, {})
+    return _message(app, schedule, schedule.on_missed, [schedule.name, times, reason], {}, {})
 
 
 def _message(
-    app: Any, schedule: str, task: str, args: Sequence[Any], kwargs: dict[str, Any], options: Mapping[str, Any]
+    app: Any, schedule: Schedule, task: str, args: Sequence[Any], kwargs: dict[str, Any], options: Mapping[str, Any]
 ) -> FollowUp:
     drawer = Drawer()
     declared = declared_tasks().get(task)
+    own = options.get("tags", declared.defaults.tags if declared else ())
+    options = {**options, "tags": tags.together(schedule.tags, own)}
     if declared is not None and options.keys() <= set(CARRIED):
-        chosen = replace(declared.defaults, **options) if options else declared.defaults
-        put_scheduled(drawer, BoundCall(declared, chosen, tuple(args), kwargs), schedule)
+        chosen = replace(declared.defaults, **options)
+        put_scheduled(drawer, BoundCall(declared, chosen, tuple(args), kwargs), schedule.name)
     else:
         # A task of Celery's may have any apply_async.
-        within_a_second(partial(_send_by_celery, app, drawer, schedule, task, args, kwargs, options))
+        within_a_second(partial(_send_by_celery, app, drawer, schedule.name, task, args, kwargs, options))
     (message,) = drawer.messages
     return message
 
@@ -70,8 +73,10 @@ def _send_by_celery(
 ) -> None:
     """As Celery's beat sends: by the task if this process knows it, else by its name alone."""
     # An id names one job, and each fire has its own.
-    given = {name: value for name, value in options.items() if name != "task_id"}
-    given["headers"] = {**options.get("headers", {}), SCHEDULE: schedule}
+    given = {name: value for name, value in options.items() if name not in ("task_id", "tags")}
+    headers = options.get("headers") or {}
+    tagged = tags.together(options["tags"], tags.of_header(headers.get(TAGS)))
+    given["headers"] = {**headers, SCHEDULE: schedule, **({TAGS: list(tagged)} if tagged else {})}
     known = app.tasks.get(task)
     with drawer:
         if known is not None:

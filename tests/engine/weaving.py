@@ -62,6 +62,7 @@ def becomes(task: Any, kind: str, value: int) -> Any:
     one = task.app.tasks["weaving.add"].si(value, 1)
     kinds = {
         "task": one,
+        "tagged": one.clone().set(headers={"tags": ["own"]}),
         "chain": chain(one, task.app.tasks["weaving.add"].s(0)),
         "group": group(one, one.clone()),
         "chord": chord([one, one.clone()], task.app.tasks["weaving.give"].si(value + 1)),

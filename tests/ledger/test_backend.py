@@ -123,6 +123,17 @@ def test_a_retried_job_is_one_row_with_an_attempt_for_each_start(live: Live) -> 
     ]
 
 
+def test_a_job_keeps_its_tags_when_it_is_retried(live: Live) -> None:
+    job = jobs.succeed_at.options(tags=["nightly", "customer-7"]).enqueue(2)
+    row = ended(live, job.id)
+    assert (row.retries, row.tags) == (1, ("nightly", "customer-7"))
+
+
+def test_a_job_of_celerys_own_has_the_tags_of_its_headers(live: Live) -> None:
+    row = ended(live, submitted(live, "tests.plain", 1, 2, headers={"tags": ["nightly", "a b"]}).id)
+    assert row.tags == ("nightly", "a_b")
+
+
 def test_a_success_after_retries_no_longer_shows_their_error(live: Live) -> None:
     row = ended(live, jobs.succeed_at.enqueue(2).id)
     assert (row.error_type, row.error_message, row.error_fingerprint) == (None, None, None)
@@ -274,8 +285,9 @@ def test_a_stock_producers_nan_argument_costs_no_row(live: Live) -> None:
         {"eta": None, "retries": 10**12},
         {"group": ["x"]},
         {"parent_id": 7, "root_id": 8.5},
+        {"tags": {"a": [1]}},
     ],
-    ids=["object", "time out of range", "time that is a number", "huge number", "list", "numbers as ids"],
+    ids=["object", "time out of range", "time that is a number", "huge number", "list", "numbers as ids", "no tags"],
 )
 def test_a_header_of_the_wrong_kind_costs_no_row(live: Live, headers: dict[str, object]) -> None:
     id = str(uuid.uuid4())

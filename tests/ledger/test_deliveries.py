@@ -31,7 +31,8 @@ def test_states_of_no_jobs_are_none(database_url: str) -> None:
 
 
 def test_a_message_says_what_its_job_is() -> None:
-    headers = {"id": "1", "task": "t", "retries": 2, "root_id": "0", "enqueued_at": "2026-01-02T03:04:05+00:00"}
+    told = {"root_id": "0", "enqueued_at": "2026-01-02T03:04:05+00:00", "tags": ["nightly"]}
+    headers = {"id": "1", "task": "t", "retries": 2, **told}
     assert describe_message(headers, [[1], {"a": 2}, {}], {"routing_key": "web", "priority": 3}) == Delivery(
         id="1",
         task="t",
@@ -42,6 +43,7 @@ def test_a_message_says_what_its_job_is() -> None:
         retries=2,
         root_id="0",
         enqueued_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        tags=("nightly",),
     )
 
 

@@ -155,9 +155,9 @@ def test_braces_of_celerys_entries_mean_nothing() -> None:
         ({"pause_after_failures": 1.5}, "pause_after_failures=1.5: a whole number"),
         ({"exclude": (NOON,)}, "at most 1000 dates"),
         ({"exclude": (date(2026, 1, 1),) * (MAX_EXCLUDED + 1)}, "at most 1000 dates"),
-        ({"tags": ("",)}, "at most 20 words"),
-        ({"tags": tuple(map(str, range(21)))}, "at most 20 words"),
-        ({"tags": (1,)}, "at most 20 words"),
+        ({"tags": ("",)}, "at most 10 words"),
+        ({"tags": tuple(map(str, range(11)))}, "at most 10 words"),
+        ({"tags": (1,)}, "at most 10 words"),
     ],
 )
 def test_what_is_out_of_its_bounds_is_refused_by_name(changes: dict[str, Any], complaint: str) -> None:

@@ -14,7 +14,7 @@ from penstock.errors import ArgumentError
 from penstock.ledger.records import FollowUp
 from penstock.ledger.session import writing
 from penstock.outbox import current_outbox
-from penstock.scheduler import Schedule, patience
+from penstock.scheduler import Every, Schedule, patience, schedule
 from penstock.scheduler.sending import message_of, message_of_missed
 from penstock.scheduler.timetables.zones import zone_of
 from tests import jobs
@@ -27,6 +27,10 @@ LEGACY, TWICE = "tests.scheduler.legacy", "tests.scheduler.twice"
 
 @task(queue="web", priority=4, expires=3600, timeout=7, retry=Retry(attempts=3))
 def declared(day: str | None = None) -> None: ...
+
+
+@task(tags=["own"])
+def tagged() -> None: ...
 
 
 @shared_task(name=LEGACY)
@@ -69,6 +73,27 @@ def test_its_id_is_a_new_one_and_its_key_in_the_outbox(ground: Ground) -> None:
 def test_a_job_says_which_schedule_has_started_it(ground: Ground) -> None:
     for each in (sums(), sums(task=LEGACY), sums(task="nobody.knows")):
         assert made(ground, each)[1].headers["schedule"] == NAME
+
+
+@pytest.mark.parametrize("task", [jobs.add.name, LEGACY, "nobody.knows"])
+def test_a_job_has_the_tags_of_its_schedule(ground: Ground, task: str) -> None:
+    assert made(ground, sums(task=task, tags=("nightly",)))[1].headers["tags"] == ["nightly"]
+    assert "tags" not in made(ground, sums(task=task))[1].headers
+
+
+def test_a_job_has_the_tags_of_its_schedule_beside_those_of_its_task_or_its_call(ground: Ground) -> None:
+    assert made(ground, sums(task=tagged.name, kwargs={}, tags=("a", "b")))[1].headers["tags"] == ["a", "b", "own"]
+    call = schedule("s", tagged.options(tags=["b", "c"]).bind(), Every(60), tags=["a", "b"])
+    assert made(ground, call)[1].headers["tags"] == ["a", "b", "c"]
+    assert made(ground, Schedule.of("s", call.words()))[1].headers["tags"] == ["a", "b", "c"]
+    celerys = {"headers": {"tags": ["d"]}}
+    assert made(ground, sums(task=LEGACY, tags=("a",), options=celerys))[1].headers["tags"] == ["a", "d"]
+
+
+def test_a_schedule_and_its_call_with_many_tags_make_a_job_with_the_first_ones(ground: Ground) -> None:
+    own, call = [f"s{number}" for number in range(9)], [f"c{number}" for number in range(9)]
+    message = made(ground, schedule("s", tagged.options(tags=call).bind(), Every(60), tags=own))[1]
+    assert message.headers["tags"] == [*own, "c0"]
 
 
 def test_the_options_of_a_schedule_come_before_those_of_its_task(ground: Ground) -> None:

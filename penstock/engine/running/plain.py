@@ -17,6 +17,7 @@ from celery.app.task import Context
 from celery.worker.request import create_request_cls
 from kombu.utils.imports import symbol_by_name
 
+from penstock import tags
 from penstock.engine.running.announcing import Announcer
 from penstock.engine.running.handing import PLAIN, TELL, Handing
 from penstock.engine.running.opening import Job
@@ -26,7 +27,7 @@ from penstock.engine.slots import Slot
 from penstock.ledger import collecting
 from penstock.ledger.delivery import claim_token
 from penstock.ledger.recording.plain import told_of
-from penstock.message import ENQUEUED_AT, REPLAY_OF, SCHEDULE, encoder
+from penstock.message import ENQUEUED_AT, REPLAY_OF, SCHEDULE, TAGS, encoder
 
 to_json = encoder(JSONEncoder, allow_nan=False)
 SILENT = (states.IGNORED, states.REJECTED)
@@ -165,6 +166,7 @@ class PlainRunner:
                 get(REPLAY_OF),
                 get(SCHEDULE),
                 properties.get("priority"),
+                tags.to_text(tags.of_header(told)) if (told := get(TAGS)) else None,
                 *_arguments(args, kwargs),
                 str(collection.success) if collection.success is not None else None,
                 get(ENQUEUED_AT),

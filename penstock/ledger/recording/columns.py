@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, overload
 
+from penstock import tags
 from penstock.errors import UnserialisableResult
 from penstock.job import State
 from penstock.ledger.delivery import UNKNOWN_TASK
@@ -37,6 +38,7 @@ COLUMNS = (
     "deliveries",
     "attempts",
     "priority",
+    "tags",
     "args",
     "kwargs",
     "result",
@@ -66,6 +68,7 @@ def new_row(record: Record) -> Row:
         deliveries,
         int(is_new_attempt(None, record)),
         delivery.priority,
+        tags.to_text(delivery.tags),
         *_arguments(delivery),
         encoded(outcome.result) if outcome and has_ended else None,
         record.progress,
@@ -117,7 +120,9 @@ def changes(found: Found, record: Record) -> Changes:
 def completed(delivery: Delivery) -> Changes:
     """What a message says of its job, for a row that knew less."""
     args, kwargs = _arguments(delivery)
-    return {
+    # Tags stay when the task is replaced by one that has none.
+    own = {"tags": tags.to_text(delivery.tags)} if delivery.tags else {}
+    return own | {
         "task": fit(delivery.task),
         "queue": fit(delivery.queue),
         "priority": delivery.priority,

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
+from penstock import tags
 from penstock.job import State
 from penstock.ledger.delivery import as_time, small_integer
 from penstock.ledger.encoding import Encoded
@@ -45,6 +46,8 @@ class Values(NamedTuple):
     replay_of: Any
     schedule: Any
     priority: Any
+    tags: str | None
+    """As the ledger keeps them."""
     args: str
     """As JSON, and so are ``kwargs`` and ``result``."""
     kwargs: str
@@ -93,7 +96,7 @@ class PlainSuccess:
     def record(self) -> Record:
         """The same as any other."""
         id, task, queue, worker, token, parent, root, group, replay_of, schedule = self.row[:10]
-        priority, args, kwargs, result = self.row[15:19]
+        priority, tagged, args, kwargs, result = self.row[15:20]
         started_at, at = self.row[-3], self.row[-1]
         delivery = Delivery(
             id=id,
@@ -110,6 +113,7 @@ class PlainSuccess:
             group_id=group,
             replay_of=replay_of,
             schedule=schedule,
+            tags=tags.of_text(tagged),
         )
         outcome = Outcome(state=State.SUCCEEDED, result=Encoded(result) if result is not None else None)
         return Record(step=Step.END, delivery=delivery, outcome=outcome, started_at=started_at, at=at)
@@ -136,23 +140,25 @@ def told_of(values: tuple[Any, ...], *, by_copy: bool) -> tuple[str | tuple[Any,
 def line_of(values: tuple[Any, ...]) -> str | None:
     """The row as COPY reads it, if nothing in it is unusual."""
     texts = _plain_texts(values[:_TEXTS])
-    priority, args, kwargs, result, enqueued_at, started, ended = values[_TEXTS:]
+    priority, tagged, args, kwargs, result, enqueued_at, started, ended = values[_TEXTS:]
     if texts is None or not (enqueued_at is None or _is_time(enqueued_at)):
         return None
     at = _stamp(ended)
     return (
-        f"{texts}\t{_BETWEEN_TEXT}\t{_null(small_integer(priority))}\t{_escaped(args)}\t{_escaped(kwargs)}\t"
-        f"{_escaped(result)}\t{_AFTER_TEXT}\t{_null(enqueued_at)}\t{_NULL}\t{_stamp(started)}\t{at}\t{at}\n"
+        f"{texts}\t{_BETWEEN_TEXT}\t{_null(small_integer(priority))}\t{_escaped(tagged)}\t{_escaped(args)}\t"
+        f"{_escaped(kwargs)}\t{_escaped(result)}\t{_AFTER_TEXT}\t{_null(enqueued_at)}\t{_NULL}\t"
+        f"{_stamp(started)}\t{at}\t{at}\n"
     )
 
 
 def _row_of_values(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    priority, args, kwargs, result, enqueued_at, started, ended = values[_TEXTS:]
+    priority, tagged, args, kwargs, result, enqueued_at, started, ended = values[_TEXTS:]
     at = datetime.fromtimestamp(ended, UTC)
     return (
         *_fitting(values[:_TEXTS]),
         *_BETWEEN,
         small_integer(priority),
+        tagged,
         args,
         kwargs,
         result,
@@ -168,8 +174,8 @@ def _row_of_values(values: tuple[Any, ...]) -> tuple[Any, ...]:
 def _row_of_line(line: str) -> tuple[Any, ...]:
     """What :func:`line_of` has made the line of."""
     read = [None if text == _NULL else text for text in line[:-1].split("\t")]
-    priority, *data = read[15:19]
-    enqueued_at, _, *times = map(as_time, read[25:])
+    priority, *data = read[15:20]
+    enqueued_at, _, *times = map(as_time, read[26:])
     return (
         *read[:_TEXTS],
         *_BETWEEN,
@@ -198,7 +204,7 @@ def _null(value: Any) -> Any:
 
 
 def _escaped(text: str | None) -> str:
-    """JSON, in which nothing but a backslash means something to COPY."""
+    """JSON, or tags, in which nothing but a backslash means something to COPY."""
     if text is None:
         return _NULL
     return text.replace("\\", "\\\\") if "\\" in text else text

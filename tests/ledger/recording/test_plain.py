@@ -13,9 +13,11 @@ from penstock.ledger.recording.columns import new_row
 from penstock.ledger.recording.plain import PlainSuccess, Values, told_of
 from penstock.ledger.records import Step, Verdict
 from penstock.ledger.tables import ID_LENGTH
+from penstock.tags import MAX_LENGTH, MAX_TAGS, to_text
 from tests.ledger.recording.job import Job
 
 texts = st.text(max_size=300)
+tag_words = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=MAX_LENGTH)
 NOW = datetime(2026, 11, 22, 8, tzinfo=UTC).timestamp()
 
 
@@ -33,6 +35,7 @@ def values(**changes: Any) -> Values:
         "replay_of": None,
         "schedule": None,
         "priority": 0,
+        "tags": None,
         "args": "[1]",
         "kwargs": "{}",
         "result": "2",
@@ -57,6 +60,7 @@ def plain(*, by_copy: bool = False, **changes: Any) -> PlainSuccess:
     parent=st.none() | texts,
     group=st.none() | texts,
     priority=st.none() | st.integers() | st.booleans() | texts,
+    tags=st.lists(tag_words, max_size=MAX_TAGS, unique=True).map(to_text),
     enqueued_at=st.none() | texts | st.just("2026-11-22T07:59:59+00:00"),
 )
 def test_its_row_is_the_one_that_its_record_makes(**told: Any) -> None:
@@ -68,6 +72,7 @@ def test_its_row_is_the_one_that_its_record_makes(**told: Any) -> None:
     id=st.uuids().map(str),
     group=st.none() | st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="\\"), max_size=60),
     priority=st.none() | st.integers() | st.booleans(),
+    tags=st.lists(tag_words, max_size=MAX_TAGS, unique=True).map(to_text),
     args=st.lists(st.text() | st.integers() | st.none()).map(json.dumps),
     result=st.none() | st.text().map(json.dumps),
     enqueued_at=st.none() | st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat),
@@ -105,6 +110,7 @@ def test_the_same_one_again_is_its_own(job: Job) -> None:
     assert job.row.attempts == 1
 
 
+TAGS = (["nightly"], ["a\\b", "größe", "日本"], ["x" * MAX_LENGTH] * MAX_TAGS)
 ODD = ("a\\tb", "back\\\\slash", "new\\nline", "é", "\\x00", "x" * 400, 7)
 
 
@@ -120,13 +126,16 @@ def test_many_at_once_are_the_rows_that_they_are_one_by_one(job: Job) -> None:
         for n, (args, priority) in enumerate([(json.dumps(['a"b\\c\u00e9\n']), None), ("[]", 9), ("[1]", "high")])
     ]
     usual = [plain(by_copy=True, id=f"{job.id}-u{n}", result=None) for n in range(20)]
-    successes = [*odd, *times, *values, *usual]
+    tagged = [plain(by_copy=True, id=f"{job.id}-g{n}", tags=to_text(tags)) for n, tags in enumerate(TAGS)]
+    successes = [*odd, *times, *values, *usual, *tagged]
+    assert all(success.line for success in tagged)
     assert all(success.line for success in usual)
     assert not any(success.line for success in odd)
     assert set(job.tell(*successes)) == {Verdict.WON}
     for success in successes:
         row, delivery = Job(job.url, success.record.delivery.id).row, success.record.delivery
         assert (row.parent_id, row.group_id, row.schedule) == (delivery.parent_id, delivery.group_id, delivery.schedule)
+        assert row.tags == delivery.tags
         assert (row.args, row.result) == (json.loads(delivery.args), _decoded(success.outcome.result))
         assert (row.enqueued_at, row.started_at, row.finished_at, row.priority) == (
             delivery.enqueued_at,
