@@ -16,6 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib import error, parse, request
 
+from penstock.job import State
+from penstock.ledger import queries
+from penstock.ledger.rows import JobRow
+from penstock.ledger.session import reading
 from tests.conftest import deployment
 from tests.live import ROOT, Worker, wait_for
 
@@ -152,6 +156,22 @@ class Ground:
             "FLOWER_TESTS_GATE": str(self.gate),
         }
         return deployment(self.broker_url, self.database_url, self.folder) | access | self.variables
+
+    def row_of(self, job: str) -> JobRow | None:
+        """What the ledger knows of a job."""
+        with reading(self.database_url) as connection:
+            return queries.find_job(connection, job)
+
+    def await_end(self, job: str, state: State) -> JobRow:
+        """Waits until a job has ended, which it has to do in this state; its row."""
+
+        def look() -> JobRow | None:
+            row = self.row_of(job)
+            return row if row and row.state.is_final else None
+
+        row = wait_for(look, f"{job} has ended")
+        assert row.state is state
+        return row
 
     def worker(self, *options: str, children: int = 2) -> Worker:
         """A worker that is still to be entered."""

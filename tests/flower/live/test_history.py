@@ -14,7 +14,6 @@ from tests.conftest import producer
 from tests.flower.live.conftest import NewGround, NewView
 from tests.flower.live.ground import Flower, Ground
 from tests.flower.live.tasks import add, fail
-from tests.live import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -36,21 +35,11 @@ def page(flower: Flower, new_view: NewView) -> Page:
     return new_view(flower).new_page()
 
 
-def ended(ground: Ground, id: str) -> State:
-    """The state of a job, once it has ended."""
-
-    def look() -> State | None:
-        with reading(ground.database_url) as connection:
-            row = queries.find_job(connection, id)
-            return row.state if row and row.state.is_final else None
-
-    return wait_for(look, f"{id} has ended")
-
-
 def test_a_failed_job_is_found_by_its_error_and_retried(ground: Ground, page: Page) -> None:
     with producer(ground.environment):
         good, bad = add.enqueue(1).id, fail.enqueue("no such customer").id
-    assert [ended(ground, id) for id in (good, bad)] == [State.SUCCEEDED, State.FAILED]
+    ground.await_end(good, State.SUCCEEDED)
+    ground.await_end(bad, State.FAILED)
     page.goto("/history")
     page.get_by_label("Error").fill("no such customer")
     page.get_by_role("button", name="Search").click()
@@ -62,4 +51,4 @@ def test_a_failed_job_is_found_by_its_error_and_retried(ground: Ground, page: Pa
     with reading(ground.database_url) as connection:
         (entry,) = queries.audit_of(connection, bad)
     assert (entry.actor, entry.action) == ("otto (Flower)", "retry")
-    assert ended(ground, entry.details["new"]) is State.FAILED
+    ground.await_end(entry.details["new"], State.FAILED)
