@@ -217,4 +217,4 @@ def _filter(context: click.Context, chosen: dict[str, Any], *, only_open: bool) 
     from penstock.operations.failures.entries import EntryFilter
 
     since: datetime | None = in_zone(chosen.pop("since"), booked_app_of(context).settings.timezone)
-    return EntryFilter(since=since, only_open=only_open, **chosen)
+    return EntryFilter(since=since, is_open=True if only_open else None, **chosen)

@@ -1,13 +1,12 @@
-"""How a speed limit is written."""
+"""A speed limit on the command line."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import click
 
-SECONDS = {"s": 1, "m": 60, "h": 3600}
+from penstock.operations.failures.pace import BadRate, rate_of
 
 
 class Rate(click.ParamType[float]):
@@ -17,7 +16,7 @@ class Rate(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Per second."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/([smh]))?", str(value).strip())
-        if not found or float(found[1]) <= 0:
-            self.fail(f"{value!r} is no speed; write 50/s, 10/m or 100/h", param, ctx)
-        return float(found[1]) / SECONDS[found[2] or "s"]
+        try:
+            return rate_of(str(value))
+        except BadRate as error:
+            self.fail(str(error), param, ctx)

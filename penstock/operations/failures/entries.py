@@ -72,7 +72,8 @@ class EntryFilter:
     queue: str | None = None
     reason: str | None = None
     since: datetime | None = None
-    only_open: bool = True
+    is_open: bool | None = True
+    """Whether nobody has replayed or discarded it yet; None: either."""
 
     @property
     def of_letters(self) -> letters.LetterFilter | None:
@@ -85,7 +86,7 @@ class EntryFilter:
             queue=self.queue,
             reason=self.reason,
             since=self.since,
-            is_open=True if self.only_open else None,
+            is_open=self.is_open,
         )
 
 
@@ -105,20 +106,35 @@ class Opened:
     messages: list[Payload] = field(default_factory=list)
 
 
-def list_entries(app: PenstockApp, chosen: EntryFilter, limit: int) -> Found:
-    """Unknown tasks first, as they are what waits, then dead letters, the newest first."""
+def list_entries(app: PenstockApp, chosen: EntryFilter, limit: int, after: str | None = None) -> Found:
+    """Unknown tasks first, as they are what waits, then dead letters, the newest first.
+
+    Args:
+        after: the last dead letter of the page before.
+
+    Raises:
+        EntryNotFound: ``after`` is none.
+    """
     with broker_of(app) as scripts:
         bring_to_ledger(scripts, app.settings.database_url)
         unknown = [entry for entry, _ in unknown_entries(scripts, chosen)]
     counts = {UNKNOWN: len(unknown)} if unknown else {}
-    found = unknown[:limit]
+    found = [] if after else unknown[:limit]
     of_letters = chosen.of_letters
     if of_letters is not None:
         with reading(app.settings.database_url) as connection:
             counts |= {kind.value: count for kind, count in letters.count_letters(connection, of_letters).items()}
-            left = limit - len(found)
-            found += [_entry(row) for row in (letters.list_letters(connection, of_letters, left) if left else [])]
+            if left := limit - len(found):
+                rows = letters.list_letters(connection, of_letters, left, _place(connection, after))
+                found += [_entry(row) for row in rows]
     return Found(found, counts)
+
+
+def _place(connection: Connection, after: str | None) -> LetterRow | None:
+    row = letters.find_letter(connection, after) if after else None
+    if after and row is None:
+        raise EntryNotFound(f"there is no failure {after} any more; begin with the first page")
+    return row
 
 
 def bring_to_ledger(scripts: Scripts, database_url: str) -> None:
@@ -129,7 +145,7 @@ def bring_to_ledger(scripts: Scripts, database_url: str) -> None:
 
 def unknown_entries(scripts: Scripts, chosen: EntryFilter) -> list[tuple[Entry, UnknownTask]]:
     """The lists of unknown tasks that the filter chooses."""
-    if chosen.kind not in (None, UNKNOWN):
+    if chosen.kind not in (None, UNKNOWN) or chosen.is_open is False:
         return []
     return [
         (entry, unknown)

@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import time
+
+from penstock.errors import PenstockError
+
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+class BadRate(PenstockError):
+    """A text is no speed limit; the message says how one is written."""
+
+
+def rate_of(text: str) -> float:
+    """So many a second, written 50/s, 50, 10/m or 100/h.
+
+    Raises:
+        BadRate: it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/([smh]))?", text.strip(), re.ASCII)
+    if not found or float(found[1]) <= 0:
+        raise BadRate(f"{text!r} is no speed; write 50/s, 10/m or 100/h")
+    return float(found[1]) / SECONDS[found[2] or "s"]
 
 
 class Pace:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from penstock.operations.failures.pace import Pace
+from penstock.operations.failures.pace import BadRate, Pace, rate_of
 
 
 def test_the_first_comes_at_once_and_the_others_at_their_pace() -> None:
@@ -42,3 +42,16 @@ def test_without_a_rate_nobody_waits() -> None:
 @pytest.mark.parametrize(("rate", "portion"), [(None, 200), (5, 1), (100, 10), (10_000, 200)])
 def test_a_portion_is_a_tenth_of_what_a_second_allows(rate: float | None, portion: int) -> None:
     assert Pace(rate).portion(200) == portion
+
+
+@pytest.mark.parametrize(
+    ("text", "a_second"), [("50/s", 50), ("50", 50), ("30/m", 0.5), (" 3600/h ", 1), ("0.5/s", 0.5)]
+)
+def test_a_rate_is_so_many_in_a_time(text: str, a_second: float) -> None:
+    assert rate_of(text) == a_second
+
+
+@pytest.mark.parametrize("text", ["fast", "0/s", "-1/s", "5/d", "", "٣/s"])
+def test_what_is_no_rate_is_refused_with_the_way_to_write_one(text: str) -> None:
+    with pytest.raises(BadRate, match="write 50/s"):
+        rate_of(text)
