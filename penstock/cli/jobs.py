@@ -131,22 +131,37 @@ def show_job(context: click.Context, /, id: str, as_json: bool) -> None:
 
 @jobs.command("retry", short_help="Submits ended jobs anew.")
 @click.argument("ids", metavar="ID...", type=WORD, nargs=-1, required=True)
+@click.option("--args", "args_text", metavar="JSON", help="Other positional arguments, an array; for one job.")
+@click.option("--kwargs", "kwargs_text", metavar="JSON", help="Other named arguments, an object; for one job.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array with the old and the new ids.")
 @click.pass_context
-def retry_jobs(context: click.Context, /, ids: tuple[str, ...], as_json: bool) -> None:
+def retry_jobs(
+    context: click.Context, /, ids: tuple[str, ...], args_text: str | None, kwargs_text: str | None, as_json: bool
+) -> None:
     """Submits ended jobs anew, with the same task, arguments, queue and priority.
 
     Each becomes a new job with an id of its own, whose row names the old one (replay_of); both ids are printed.
     What followed the old job (the rest of a chain, the body of a chord) is not repeated. Either all IDs are
     submitted or, when one of them is refused, none.
 
-    \b
-    Example:
-      celery -A workers jobs retry 3f2a91c0 77b0c2d4
-    """
-    from penstock.cli.retrying import retry_each
+    One job may be given other arguments: all of the positional ones, all of the named ones, or both. They are checked
+    against its task.
 
-    retry_each(booked_app_of(context), ids, as_json)
+    \b
+    Examples:
+      celery -A workers jobs retry 3f2a91c0 77b0c2d4
+      celery -A workers jobs retry 3f2a91c0 --kwargs '{"region": "north"}'
+    """
+    from penstock.cli.arguments import arguments_of
+    from penstock.cli.retrying import retry_each, retry_with
+
+    edited = arguments_of(args_text, kwargs_text)
+    if edited and len(ids) > 1:
+        raise click.UsageError("--args and --kwargs are for one job")
+    if edited:
+        retry_with(booked_app_of(context), ids[0], edited, as_json)
+    else:
+        retry_each(booked_app_of(context), ids, as_json)
 
 
 @jobs.command("cancel", short_help="Cancels jobs that wait or run.")

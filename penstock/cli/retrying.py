@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
+from typing import Any
 
 import click
 
 from penstock.app import PenstockApp
 from penstock.cli.command import actor
 from penstock.cli.output import print_json
-from penstock.operations.jobs.retry import Retried, retry
+from penstock.operations.jobs.retry import Edited, Retried, retry, retry_edited
 
 
 def retry_each(app: PenstockApp, given: Sequence[str], as_json: bool) -> None:
@@ -22,7 +23,20 @@ def retry_each(app: PenstockApp, given: Sequence[str], as_json: bool) -> None:
             for done in retried:
                 submitted.append(done)
                 if not as_json:
-                    click.echo(f"{done.job} → {done.new}")
+                    _print(done)
         finally:
             if as_json:
                 print_json([asdict(done) for done in submitted])
+
+
+def retry_with(app: PenstockApp, given: str, edited: dict[str, Any], as_json: bool) -> None:
+    """One job with other arguments; both of its ids."""
+    done = retry_edited(app, given, Edited(**edited), actor=actor())
+    if as_json:
+        print_json([asdict(done)])
+    else:
+        _print(done)
+
+
+def _print(done: Retried) -> None:
+    click.echo(f"{done.job} → {done.new}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -10,8 +9,9 @@ from typing import Any, TypeVar, get_args
 
 import click
 
+from penstock.cli.arguments import arguments_of
 from penstock.cli.command import UNITS, Command, Word
-from penstock.errors import DeclarationError, ScheduleRefused
+from penstock.errors import DeclarationError
 from penstock.scheduler import At, Calendar, Cron, Every
 from penstock.scheduler.schedule import Overlap
 from penstock.scheduler.timetables.calendar import UNITS as PERIODS
@@ -261,20 +261,7 @@ def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments that are named.
 
     Raises:
-        ScheduleRefused: they are no JSON, or not of the right kind.
+        ArgumentError: they are no JSON, or not of the right kind.
     """
-    named: dict[str, Any] = {}
-    for name, kind, what in (
-        ("args", list, """an array, such as '[1, "two"]'"""),
-        ("kwargs", dict, 'an object, such as \'{"url": "…"}\''),
-    ):
-        if (text := given[f"{name}_text"]) is None:
-            continue
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ScheduleRefused(f"--{name} {text!r} is no JSON ({error}); give {what}") from None
-        if not isinstance(value, kind):
-            raise ScheduleRefused(f"--{name} {text!r}: give {what}")
-        named[name] = tuple(value) if kind is list else value
-    return named
+    named = arguments_of(given["args_text"], given["kwargs_text"])
+    return named | ({"args": tuple(named["args"])} if "args" in named else {})

@@ -7,6 +7,7 @@ import pytest
 import redis
 from sqlalchemy import select, update
 
+from penstock.broker import envelope
 from penstock.cli.command import actor
 from penstock.cli.jobs import jobs
 from penstock.job import Reason, State
@@ -129,6 +130,67 @@ def test_a_row_without_arguments_is_refused(run: Run, ledger: Ledger, broker: re
 def test_arguments_that_no_longer_fit_are_refused(run: Run, ledger: Ledger, broker: redis.Redis, task: str) -> None:
     ledger.fail("old", task=task, args=[1, 2, 3])
     assert_refused(run, ledger, broker, "old", because="no longer fit its task")
+
+
+def arguments(broker: redis.Redis) -> list[object]:
+    """Those of the only message on the queue: positional, named."""
+    (message,) = broker.lrange("default", 0, -1)
+    body: list[object] = envelope.body(envelope.read(message.encode()))
+    return body[:2]
+
+
+def test_a_retry_with_edited_arguments_has_them_in_place_of_its_own(
+    run: Run, ledger: Ledger, broker: redis.Redis
+) -> None:
+    ledger.fail("old", task=TASK, args=[1], kwargs={"right": 2})
+    result = run(jobs, "retry", "old", "--kwargs", '{"right": 5}')
+    assert result.exit_code == 0, result.stderr
+    assert arguments(broker) == [[1], {"right": 5}]
+    assert result.stdout == f"old → {waiting(broker)[0]['id']}\n"
+    assert waiting(broker)[0]["replay_of"] == "old"
+
+
+def test_the_audit_says_which_arguments_were_edited(run: Run, ledger: Ledger, broker: redis.Redis) -> None:
+    ledger.fail("old", task=TASK, args=[1, 2])
+    (submitted,) = json.loads(run(jobs, "retry", "old", "--args", "[3, 4]", "--json").stdout)
+    (entry,) = audited(ledger)
+    assert (entry.action, entry.job_id) == ("retry", "old")
+    assert entry.details == {"new": submitted["new"], "edited": ["args"]}
+
+
+def test_a_job_whose_arguments_were_not_json_can_be_given_others(run: Run, ledger: Ledger, broker: redis.Redis) -> None:
+    ledger.fail("old", task=tasks.echo.name, args=["[nan]"], kwargs={"unserialisable": "{}"})
+    assert run(jobs, "retry", "old", "--args", '["plain"]', "--kwargs", "{}").exit_code == 0
+    assert arguments(broker) == [["plain"], {}]
+
+
+def test_of_a_job_whose_arguments_were_not_json_all_of_them_are_to_be_given(
+    run: Run, ledger: Ledger, broker: redis.Redis
+) -> None:
+    ledger.fail("old", task=tasks.echo.name, args=["[nan]"], kwargs={"unserialisable": "{}"})
+    assert_refused(run, ledger, broker, "old", "--kwargs", "{}", because="both the positional and the named ones")
+
+
+@pytest.mark.parametrize("task", [TASK, "tests.plain"])
+def test_edited_arguments_that_do_not_fit_the_task_are_refused(
+    run: Run, ledger: Ledger, broker: redis.Redis, task: str
+) -> None:
+    ledger.fail("old", task=task, args=[1])
+    assert_refused(run, ledger, broker, "old", "--kwargs", '{"no_such": 1}', because="do not fit its task")
+
+
+@pytest.mark.parametrize(
+    ("option", "text"), [("--args", "[1"), ("--args", "{}"), ("--kwargs", "[]"), ("--kwargs", "null")]
+)
+def test_edited_arguments_of_another_form_are_refused(
+    run: Run, ledger: Ledger, broker: redis.Redis, option: str, text: str
+) -> None:
+    ledger.fail("old", task=TASK, args=[1])
+    assert_refused(run, ledger, broker, "old", option, text, because=f"{option} {text!r}")
+
+
+def test_edited_arguments_are_for_one_job(run: Run) -> None:
+    assert run(jobs, "retry", "one", "other", "--args", "[]").exit_code == 2
 
 
 def test_an_unknown_job_is_refused(run: Run, ledger: Ledger, broker: redis.Redis) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from kombu.exceptions import OperationalError
@@ -29,6 +29,19 @@ class Retried:
     new: str
 
 
+@dataclass(frozen=True)
+class Edited:
+    """Arguments in place of a job's own. What is None stays as it was."""
+
+    args: list[Any] | None = None
+    kwargs: dict[str, Any] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """What is not as it was."""
+        return [name for name in ("args", "kwargs") if getattr(self, name) is not None]
+
+
 def retry(app: PenstockApp, given: Sequence[str], *, actor: str) -> Generator[Retried, None, None]:
     """Submits ended jobs anew, yields each as it is submitted, and notes it in the audit of the old one.
 
@@ -39,15 +52,35 @@ def retry(app: PenstockApp, given: Sequence[str], *, actor: str) -> Generator[Re
         PenstockError: one of them cannot be retried, and nothing was submitted.
         BrokerUnavailable: Redis did not take a job; those that were yielded are submitted.
     """
+    yield from _retry(app, _find_each_once(app, given), actor, {})
+
+
+def retry_edited(app: PenstockApp, given: str, edited: Edited, *, actor: str) -> Retried:
+    """Submits one ended job anew with other arguments. The audit says which of them were edited.
+
+    Raises:
+        PenstockError: it cannot be retried, or the arguments do not fit its task; nothing was submitted.
+        BrokerUnavailable: Redis did not take it.
+    """
+    (row,) = _find_each_once(app, [given])
+    if not _has_arguments(row) and len(edited.names) < len(fields(Edited)):
+        raise PenstockError(f"{row.id}: the ledger has not its arguments; give both the positional and the named ones")
+    row = replace(row, **{name: getattr(edited, name) for name in edited.names})
+    (retried,) = _retry(app, [row], actor, {"edited": edited.names} if edited.names else {})
+    return retried
+
+
+def _retry(
+    app: PenstockApp, rows: Sequence[JobRow], actor: str, details: dict[str, Any]
+) -> Generator[Retried, None, None]:
     app.loader.import_default_modules()
-    rows = _find_each_once(app, given)
-    problems = [problem for row in rows if (problem := _problem(app, row))]
+    problems = [problem for row in rows if (problem := problem_of(app, row, is_edited=bool(details)))]
     if problems:
         raise PenstockError("\n".join(["nothing was submitted:", *(f"  - {problem}" for problem in problems)]))
     require_redis(app.settings)
     for row in rows:
         new = str(uuid.uuid4())
-        _submit(app, row, new, actor)
+        submit(app, row, new, actor=actor, details=details)
         yield Retried(row.id, new)
 
 
@@ -57,8 +90,12 @@ def _find_each_once(app: PenstockApp, given: Sequence[str]) -> list[JobRow]:
     return list({row.id: row for row in found}.values())
 
 
-def _problem(app: PenstockApp, row: JobRow) -> str | None:
-    """Why a job cannot be retried."""
+def problem_of(app: PenstockApp, row: JobRow, *, is_edited: bool = False) -> str | None:
+    """Why a job cannot be retried.
+
+    Args:
+        is_edited: its arguments are not its own.
+    """
     if not row.state.is_final:
         return f"{row.id} has not ended, it is {row.state}; wait for it, or cancel it first"
     if row.queue is None and row.args is None:
@@ -66,34 +103,52 @@ def _problem(app: PenstockApp, row: JobRow) -> str | None:
     task = app.tasks.get(row.task)
     if task is None:
         return f"{row.id}: this app has no task {row.task}; use the app that has it (celery -A …)"
-    if not isinstance(row.args, list) or not isinstance(row.kwargs, dict) or _is_text_only(row):
+    if not _has_arguments(row):
         return f"{row.id}: the ledger has not its arguments, which were not JSON; submit it where they are known"
-    return _misfit(task, row)
+    misfit = _misfit(task, row)
+    if misfit is None:
+        return None
+    if is_edited:
+        return f"{row.id}: these arguments do not fit its task ({misfit})"
+    return f"{row.id}: its arguments no longer fit its task ({misfit}); submit it with others"
 
 
-def _is_text_only(row: JobRow) -> bool:
-    """Whether the recorder could keep only the text of the arguments."""
-    return set(row.kwargs) == {"unserialisable"} and len(row.args) == 1 and isinstance(row.args[0], str)
+def _has_arguments(row: JobRow) -> bool:
+    """Whether the recorder could keep the arguments, and not only their text."""
+    if not isinstance(row.args, list) or not isinstance(row.kwargs, dict):
+        return False
+    is_text = set(row.kwargs) == {"unserialisable"} and len(row.args) == 1 and isinstance(row.args[0], str)
+    return not is_text
 
 
 def _misfit(task: Any, row: JobRow) -> str | None:
-    """Whether the task's parameters have changed since."""
+    """Why the task does not take the arguments; its parameters may have changed since."""
     try:
         if isinstance(task, TaskTwin):
             task.declared.check_arguments(tuple(row.args), row.kwargs)
         elif task.typing:
             task.__header__(*row.args, **row.kwargs)
     except TypeError as error:
-        return f"{row.id}: its arguments no longer fit its task ({error}); submit it with others"
+        return str(error)
     return None
 
 
-def _submit(app: PenstockApp, row: JobRow, new: str, actor: str) -> None:
-    """The audit's row is committed after the message is out: a send that fails leaves no trace of a job."""
+def submit(
+    app: PenstockApp,
+    row: JobRow,
+    new: str,
+    *,
+    actor: str,
+    details: dict[str, Any],
+) -> None:
+    """Sends a job's call under a new id.
+
+    The audit's row is committed after the message is out: a send that fails leaves no trace of a job.
+    """
     sent = False
     try:
         with writing(app.settings.database_url) as connection:
-            queries.add_audit(connection, actor=actor, action="retry", job_id=row.id, details={"new": new})
+            queries.add_audit(connection, actor=actor, action="retry", job_id=row.id, details={"new": new, **details})
             _send(app, row, new)
             sent = True
     except LedgerUnavailable as error:
