@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import json
 import os
+import re
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from typing import Any, ClassVar, Self, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from penstock.errors import SettingsError
+from penstock.redaction import WORDS as REDACTED_WORDS
+from penstock.redaction import Redaction
 from penstock.retention import DEFAULT as DEFAULT_RETENTION
 from penstock.retention import RetentionRules, read_rules
 
@@ -119,6 +122,22 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 def words(text: str) -> tuple[str, ...]:
     """A parser for a comma-separated list."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def parts_of_names(text: str) -> tuple[str, ...]:
+    """A parser for a comma-separated list of words that names are searched for."""
+    parts = words(text)
+    if wrong := [word for word in parts if not re.fullmatch(r"[\w.-]*[^\W_][\w.-]*", word)]:
+        raise ValueError(f"{wrong[0]!r} is no part of a name; give letters, digits and _, - or . between them")
+    return parts or tuple(REDACTED_WORDS)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """A parser for a comma-separated list of names of arguments."""
+    given = words(text)
+    if wrong := [word for word in given if not (word.isidentifier() and word.isascii())]:
+        raise ValueError(f"{wrong[0]!r} is no name that an argument can be searched by; give names such as order_id")
+    return given
 
 
 def named_values(text: str) -> Mapping[str, str]:
@@ -305,6 +324,31 @@ class Settings(EnvironmentSettings):
         default=1024 * 1024,
         doc="Bytes that a job's arguments may take as JSON; larger ones are refused at enqueue.",
     )
+    redact: tuple[str, ...] = setting(
+        "PENSTOCK_REDACT",
+        parts_of_names,
+        default=REDACTED_WORDS,
+        doc="Words (password,iban,…): arguments and headers whose names contain one are shown as ***.",
+    )
+    searchable: tuple[str, ...] = setting(
+        "PENSTOCK_SEARCHABLE",
+        names,
+        default=(),
+        doc="Names of arguments (order_id,customer,…) by whose values jobs may be searched.",
+    )
+
+    def __post_init__(self) -> None:
+        # Whoever may search for a value can guess it, hidden or not.
+        hidden = [name for name in self.searchable if self.redaction.is_secret(name)]
+        if hidden:
+            raise SettingsError(
+                [f"PENSTOCK_SEARCHABLE: {hidden[0]!r} is hidden by PENSTOCK_REDACT; take it out of one of them"]
+            )
+
+    @property
+    def redaction(self) -> Redaction:
+        """Hides what nobody is to see."""
+        return Redaction(self.redact)
 
     @property
     def broker_options(self) -> dict[str, Any]:

@@ -160,3 +160,36 @@ def test_a_silent_worker_keeps_its_claims_for_ten_seconds_and_a_job_may_crash_th
 def test_settings_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings.load(REDIS).timezone = "Europe/Berlin"  # type: ignore[misc]
+
+
+def test_names_of_secrets_and_of_what_may_be_searched_are_words() -> None:
+    settings = Settings.load(
+        {**REDIS, "PENSTOCK_REDACT": "iban, Pass-Phrase", "PENSTOCK_SEARCHABLE": "order_id,customer"}
+    )
+    assert (settings.redact, settings.searchable) == (("iban", "Pass-Phrase"), ("order_id", "customer"))
+    assert [settings.redaction.is_secret(name) for name in ("IBAN_2", "passphrase", "password")] == [True, True, False]
+
+
+def test_the_usual_names_of_secrets_are_hidden_and_no_argument_may_be_searched_unless_settings_say_so() -> None:
+    settings = Settings.load({**REDIS, "PENSTOCK_REDACT": " , "})
+    assert settings.redaction.is_secret("db_password")
+    assert settings.searchable == ()
+    assert Settings.load(REDIS).redact == settings.redact
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "complaint"),
+    [
+        ("PENSTOCK_REDACT", "iban,a b", "'a b' is no part of a name; give letters"),
+        ("PENSTOCK_REDACT", "_", "'_' is no part of a name"),
+        ("PENSTOCK_SEARCHABLE", "order_id,order-id", "'order-id' is no name that an argument can be searched by"),
+        ("PENSTOCK_SEARCHABLE", "größe", "'größe' is no name"),
+        (
+            "PENSTOCK_SEARCHABLE",
+            "a,user_token",
+            "'user_token' is hidden by PENSTOCK_REDACT; take it out of one of them",
+        ),
+    ],
+)
+def test_words_that_can_name_nothing_are_refused(variable: str, text: str, complaint: str) -> None:
+    assert f"{variable}: {complaint}" in problems({**REDIS, variable: text})

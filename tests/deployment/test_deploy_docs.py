@@ -38,6 +38,8 @@ def _default(default: Any) -> str:
         return "embedded"
     if isinstance(value, Path) and value.is_absolute():
         value = value.relative_to(Path.cwd())
+    if isinstance(value, tuple):
+        value = ",".join(value)
     return f"`{value}`" if value or value == 0 else "none"
 
 
