@@ -14,7 +14,7 @@ from penstock.ledger.many import insert_many
 from penstock.ledger.recording.among import among
 from penstock.ledger.tables import FireState as FireState
 from penstock.ledger.tables import Origin as Origin
-from penstock.ledger.tables import fires, jobs, outbox
+from penstock.ledger.tables import fires, jobs, outbox, schedules
 
 FINAL_STATES = sorted(state.value for state in FINAL)
 
@@ -180,18 +180,58 @@ def replace(connection: Connection, row: FireRow) -> bool:
     return connection.execute(update(fires).where(*key, undone).values(row.columns())).rowcount == 1
 
 
-def list_fires(connection: Connection, schedule: str, limit: int, *, state: FireState | None = None) -> list[FireRow]:
-    """Fires of a schedule, the newest planned time first."""
-    rows = select(fires).where(fires.c.schedule == schedule)
-    if state is not None:
+def list_fires(
+    connection: Connection,
+    schedule: str,
+    limit: int,
+    *,
+    state: FireState | None = None,
+    before: datetime | None = None,
+    among: int | None = None,
+) -> list[FireRow]:
+    """Fires of a schedule, the newest planned time first.
+
+    Args:
+        before: those that were planned from then on are left out.
+        among: look at so many of them at most; a state that hardly any has is looked for in all of them otherwise.
+    """
+    rows = select(fires).where(fires.c.schedule == schedule).order_by(fires.c.planned_at.desc())
+    if before is not None:
+        rows = rows.where(fires.c.planned_at < before)
+    if state is not None and among is not None:
+        newest = rows.limit(among).subquery()
+        rows = select(newest).where(newest.c.state == state.value).order_by(newest.c.planned_at.desc())
+    elif state is not None:
         rows = rows.where(fires.c.state == state.value)
-    return [fire_of(row) for row in connection.execute(rows.order_by(fires.c.planned_at.desc()).limit(limit))]
+    return [fire_of(row) for row in connection.execute(rows.limit(limit))]
 
 
-def counts(connection: Connection, schedule: str) -> dict[FireState, int]:
-    """How many fires of a schedule are in each state."""
-    rows = select(fires.c.state, func.count()).where(fires.c.schedule == schedule).group_by(fires.c.state)
+def counts(connection: Connection, schedule: str, among: int | None = None) -> dict[FireState, int]:
+    """How many fires of a schedule are in each state; of the newest ``among``, if that is given."""
+    newest = select(fires.c.state).where(fires.c.schedule == schedule)
+    if among is not None:
+        newest = newest.order_by(fires.c.planned_at.desc()).limit(among)
+    of_these = newest.subquery()
+    rows = select(of_these.c.state, func.count()).group_by(of_these.c.state)
     return {FireState(state): count for state, count in connection.execute(rows)}
+
+
+def last_fires(connection: Connection, names: Collection[str]) -> dict[str, FireRow]:
+    """What has become of the last planned time of each schedule that had any."""
+    latest = select(func.max(fires.c.planned_at)).where(fires.c.schedule == schedules.c.name).correlate(schedules)
+    each = select(schedules.c.name, latest.scalar_subquery().label("planned_at")).where(
+        among(connection, schedules.c.name, names)
+    )
+    last = each.subquery()
+    both = and_(fires.c.schedule == last.c.name, fires.c.planned_at == last.c.planned_at)
+    return {row.schedule: fire_of(row) for row in connection.execute(select(fires).join(last, both))}
+
+
+def job_states(connection: Connection, rows: Collection[FireRow]) -> dict[str, State]:
+    """The states of the jobs of fires, by id; one that waits in its queue, or that nobody knows any more, has none."""
+    ids = [row.job_id for row in rows if row.job_id]
+    found = select(jobs.c.id, jobs.c.state).where(among(connection, jobs.c.id, ids))
+    return {str(id): State(state) for id, state in connection.execute(found)}
 
 
 def fire_of_job(connection: Connection, job_id: str) -> FireRow | None:

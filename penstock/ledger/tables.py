@@ -403,6 +403,7 @@ fires = Table(
     Index(None, "decided_at"),
     _partial("schedule", where="is_followed", sqlite="is_followed = 1"),
     _partial("schedule", "planned_at", where="state = 'waiting'"),
+    _partial("state", "decided_at", "schedule", "planned_at", where="state IN ('skipped', 'missed')"),
     _partial("job_id", where="job_id IS NOT NULL"),
 )
 

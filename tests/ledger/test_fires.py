@@ -15,6 +15,7 @@ from penstock.ledger.fires import Ended, FireRow, FireState, Origin
 from penstock.ledger.rows import Failure, Outcome
 from penstock.ledger.session import engine_for, reading, writing
 from penstock.ledger.tables import fires as table
+from penstock.ledger.tables import schedules
 from tests.ledger.making import SUCCEEDED, delivery, end, running, write
 from tests.outbox.ground import follow_up
 
@@ -101,6 +102,40 @@ def test_the_last_fires_come_first_and_by_state(database_url: str) -> None:
         assert fires.counts(connection, "a") == {SKIPPED: 3, MISSED: 3}
     hours = [[(row.planned_at - NOON) // HOUR for row in rows] for rows in (page, skipped)]
     assert hours == [[5, 4], [5, 3, 1]]
+
+
+def test_the_fires_before_a_time_are_the_next_page(database_url: str) -> None:
+    put(database_url, *(fire("a", hours) for hours in range(4)))
+    with reading(database_url) as connection:
+        page = fires.list_fires(connection, "a", 2, before=NOON + 3 * HOUR)
+    assert [(row.planned_at - NOON) // HOUR for row in page] == [2, 1]
+
+
+def test_fires_are_counted_and_looked_for_among_the_newest_when_that_is_asked(database_url: str) -> None:
+    put(database_url, fire("a", 0, MISSED), fire("a", 1, MISSED), fire("a", 2), fire("a", 3))
+    with reading(database_url) as connection:
+        assert fires.counts(connection, "a", 3) == {MISSED: 1, FIRED: 2}
+        assert fires.list_fires(connection, "a", 9, state=MISSED, among=3) == [fire("a", 1, MISSED)]
+        assert fires.list_fires(connection, "a", 9, state=MISSED, among=2) == []
+
+
+def test_the_last_fire_of_each_schedule(database_url: str) -> None:
+    put(database_url, fire("a", 0), fire("a", 1, SKIPPED), fire("b", 5), fire("c", 9), fire("gone", 9))
+    with writing(database_url) as connection:
+        fixed = {"kind": "cron", "definition": {}, "created_at": NOON, "updated_at": NOON}
+        connection.execute(insert(schedules), [{"name": name, **fixed} for name in ("a", "b", "c", "none")])
+    with reading(database_url) as connection:
+        found = fires.last_fires(connection, ["a", "b", "none", "gone"])
+    assert found == {"a": fire("a", 1, SKIPPED), "b": fire("b", 5)}
+
+
+def test_what_has_become_of_the_jobs_of_fires(database_url: str) -> None:
+    send(database_url, "a0", "a1", "a2")
+    put(database_url, *(fire("a", hours) for hours in range(3)), fire("a", 3, MISSED))
+    finish(database_url, "a0")
+    finish(database_url, "a1", FAILED)
+    with reading(database_url) as connection:
+        assert fires.job_states(connection, left(database_url)) == {"a0": State.SUCCEEDED, "a1": State.FAILED}
 
 
 def test_a_job_knows_its_fire(database_url: str) -> None:
