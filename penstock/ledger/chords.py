@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from penstock.ledger.rows import clip
-from penstock.ledger.tables import counters
+from penstock.ledger.tables import counted, counters
 
 
 @dataclass(frozen=True)
@@ -27,3 +27,9 @@ def find_chord(connection: Connection, group_id: str) -> ChordRow | None:
     columns = [counters.c[name] for name in ChordRow.__dataclass_fields__]
     row = connection.execute(select(*columns).where(counters.c.id == clip(group_id))).one_or_none()
     return ChordRow(*row) if row else None
+
+
+def ended_parts(connection: Connection, group_id: str, limit: int) -> list[str]:
+    """Ids of parts of a chord that have ended, at most ``limit``, by primary key; in the order of the parts."""
+    parts = select(counted.c.job_id).where(counted.c.counter_id == clip(group_id))
+    return list(connection.execute(parts.order_by(counted.c.position, counted.c.job_id).limit(limit)).scalars())

@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, text
+from sqlalchemy import Connection, Table, delete, insert, select, text, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.job import Reason, State
@@ -57,6 +57,20 @@ def children_of(connection: Connection, id: str, limit: int | None = None) -> li
     """The jobs that a job submitted, at most ``limit`` of them, the first first; the head of a range of an index."""
     statement = select(jobs).where(jobs.c.parent_id == id).order_by(jobs.c.enqueued_at, jobs.c.id)
     return [job_of(row) for row in connection.execute(statement.limit(limit))]
+
+
+def children_of_each(connection: Connection, ids: Sequence[str], limit: int) -> list[JobRow]:
+    """The jobs that these jobs submitted, at most ``limit`` of each: the head of a range of an index for each of them.
+
+    One range for all would have to be sorted as a whole, however many jobs are in it.
+    """
+    if not ids:
+        return []
+    order = (jobs.c.enqueued_at, jobs.c.id)
+    heads = [select(jobs.c.id).where(jobs.c.parent_id == id).order_by(*order).limit(limit).subquery() for id in ids]
+    chosen = union_all(*(select(head) for head in heads)).subquery()
+    statement = select(jobs).join(chosen, chosen.c.id == jobs.c.id).order_by(*order)
+    return [job_of(row) for row in connection.execute(statement)]
 
 
 def forget_job(connection: Connection, id: str) -> None:

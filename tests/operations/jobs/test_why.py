@@ -1,0 +1,175 @@
+"""Why a job does not run: each reason is brought about for real, and told."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from penstock.app import PenstockApp
+from penstock.errors import JobNotFound
+from penstock.job import State
+from penstock.ledger import queries
+from penstock.ledger.rows import Delivery, Outcome
+from penstock.ledger.session import reading, writing
+from penstock.operations.jobs.cancel import cancel
+from penstock.operations.jobs.why import Why, why
+from penstock.operations.queues import pause, resume
+from tests import jobs as tasks
+from tests.conftest import producer
+from tests.ledger.making import end_attempt, start_attempt
+from tests.live import Worker, wait_for
+
+
+def as_told(app: PenstockApp, id: str) -> str:
+    return why(app, id).sentence
+
+
+def with_row(app: PenstockApp, id: str, outcome: Outcome | None) -> str:
+    """A job with an attempt, and how that ended."""
+    delivery = Delivery(id=id, task="tests.jobs.add", queue="default", args=[1, 2], kwargs={}, worker="here")
+    with writing(app.settings.database_url) as connection:
+        start_attempt(connection, delivery)
+        if outcome:
+            end_attempt(connection, delivery, outcome)
+    return id
+
+
+@pytest.fixture
+def waiting(app: PenstockApp) -> str:
+    """A job that nobody claims."""
+    return tasks.add.enqueue(1, right=2).id
+
+
+def test_without_a_worker_that_is_the_reason(app: PenstockApp, waiting: str) -> None:
+    found = why(app, waiting)
+    assert found.sentence == "no worker runs, so nobody serves its queue default"
+    assert (found.facts["Jobs before it"], found.facts["Workers"]) == (0, 0)
+
+
+def test_the_jobs_before_it_are_counted(app: PenstockApp, waiting: str) -> None:
+    def before() -> int:
+        """What was enqueued in the same millisecond is neither before nor after."""
+        later = tasks.add.enqueue(2, right=2).id
+        return int(why(app, later).facts["Jobs before it"])
+
+    wait_for(before, "a job has one before it")
+    assert why(app, waiting).facts["Jobs before it"] == 0
+
+
+def test_a_job_for_later_says_when_it_is_due(app: PenstockApp) -> None:
+    later = tasks.add.options(delay=3630).enqueue(1, right=2).id
+    found = why(app, later)
+    assert found.sentence == "it is due in 1h"
+    assert found.facts["Due"] > datetime.now(UTC) + timedelta(minutes=59)
+
+
+def test_a_retry_says_when_it_is_due_and_after_how_many_attempts(app: PenstockApp) -> None:
+    due = datetime.now(UTC) + timedelta(minutes=5)
+    id = with_row(app, "one", Outcome(state=State.SCHEDULED, due=due))
+    assert as_told(app, id) == "its retry, after 1 attempt, is due in 4m"
+    assert why(app, id).facts["Due"] == due
+
+
+def test_a_paused_queue_says_who_paused_it_since_when_and_why(app: PenstockApp, waiting: str) -> None:
+    pause(app, "default", "the bank is down", actor="otto")
+    found = why(app, waiting)
+    assert found.sentence == "its queue default was paused now by otto (the bank is down)"
+    assert (found.facts["Paused by"], found.facts["Note"]) == ("otto", "the bank is down")
+    resume(app, "default", actor="otto")
+    assert "paused" not in as_told(app, waiting)
+
+
+def test_two_reasons_are_both_told(app: PenstockApp) -> None:
+    later = tasks.add.options(delay=3630).enqueue(1, right=2).id
+    pause(app, "default", "", actor="otto")
+    assert as_told(app, later) == "it is due in 1h; its queue default was paused now by otto"
+
+
+def test_a_cancelled_job_says_that_it_ends_when_it_is_claimed(app: PenstockApp, waiting: str) -> None:
+    cancel(app, [waiting], terminate=False, actor="otto")
+    assert as_told(app, waiting) == "it was cancelled, and ends as soon as a worker claims it"
+
+
+def test_a_job_of_a_transaction_that_nobody_has_published_is_in_the_outbox(app: PenstockApp) -> None:
+    engine = create_engine(app.settings.database_url)
+    with Session(engine) as session:
+        id = tasks.add.options(session=session).enqueue(1, right=2).id
+        session.commit()
+    engine.dispose()
+    found = why(app, id)
+    assert found.sentence.startswith("its message is in the outbox since now and not in Redis yet")
+    assert isinstance(found.facts["In the outbox since"], datetime)
+
+
+def test_a_job_that_has_ended_does_not_wait(app: PenstockApp) -> None:
+    assert as_told(app, with_row(app, "one", Outcome(state=State.SUCCEEDED))) == "it has ended: succeeded now"
+
+
+def test_a_job_that_runs_does_not_wait(app: PenstockApp) -> None:
+    assert as_told(app, with_row(app, "one", None)) == "it runs: it started now on here"
+
+
+def test_a_whole_id_is_not_the_beginning_of_another(app: PenstockApp) -> None:
+    with_row(app, "job-12", Outcome(state=State.SUCCEEDED))
+    app.send_task("tests.jobs.add", (1, 2), task_id="job-1")
+    assert as_told(app, "job-1").startswith("no worker runs")
+    assert as_told(app, "job-12") == as_told(app, "job-") == "it has ended: succeeded now"
+
+
+def test_a_job_that_nobody_knows_is_refused(app: PenstockApp) -> None:
+    with pytest.raises(JobNotFound, match="no job nobody"):
+        why(app, "nobody")
+
+
+def test_without_redis_that_is_said(environment: dict[str, str]) -> None:
+    with producer({**environment, "REDIS_URL": "redis://127.0.0.1:1/0"}) as app:
+        id = with_row(app, "one", Outcome(state=State.QUEUED))
+        assert as_told(app, id) == "Redis does not answer, so nobody can claim it"
+
+
+@pytest.mark.slow
+class TestWithAWorker:
+    """Of one child, that serves the queue ``default`` alone."""
+
+    @pytest.fixture
+    def worker(self, environment: dict[str, str], tmp_path: Path) -> Iterator[Worker]:
+        with Worker(environment, tmp_path / "worker.log", "-Q", "default", children=1) as running:
+            yield running
+
+    @pytest.mark.usefixtures("worker")
+    def test_a_queue_that_no_worker_serves_is_the_reason(self, app: PenstockApp) -> None:
+        id = tasks.add.options(queue="elsewhere").enqueue(1, right=2).id
+        found = why(app, id)
+        assert found.sentence == "none of the workers that answer serves its queue elsewhere"
+        assert found.facts["Workers that serve it"] == "none"
+
+    @pytest.mark.usefixtures("worker")
+    def test_a_task_that_no_worker_knows_is_the_reason(self, app: PenstockApp) -> None:
+        id = app.send_task("late.task", (1,), queue="default").id
+
+        def told() -> Why | None:
+            with reading(app.settings.database_url) as connection:
+                row = queries.find_job(connection, id)
+            return why(app, id) if row and row.state is State.BLOCKED else None
+
+        found = wait_for(told, "it is put aside")
+        assert found.sentence.startswith("no worker that has seen it knows the task late.task;")
+        assert found.facts["Unknown task"] == "late.task"
+
+    @pytest.mark.usefixtures("worker")
+    def test_a_job_that_redis_has_lost_says_so(self, app: PenstockApp) -> None:
+        id = with_row(app, "one", Outcome(state=State.QUEUED))
+        assert as_told(app, id) == "a worker has just claimed it, or Redis has lost it and is told again"
+
+    @pytest.mark.usefixtures("worker")
+    def test_behind_others_it_says_how_many_and_that_the_worker_is_busy(self, app: PenstockApp, tmp_path: Path) -> None:
+        gate = tmp_path / "gate"
+        held = [app.send_task("tests.progressing", (str(gate),)).id for _ in range(2)]
+        last = tasks.add.enqueue(1, right=2).id
+        wait_for(lambda: as_told(app, held[0]).startswith("it runs"), "the first one runs")
+        wait_for(lambda: as_told(app, last).startswith("1 job came before it on default"), "the rest waits")
+        gate.touch()
+        wait_for(lambda: as_told(app, last).startswith("it has ended: succeeded"), "all have ended")
