@@ -75,7 +75,7 @@ def list_groups(connection: Connection, chosen: GroupFilter, limit: int) -> Grou
     if not counted:
         return Groups([], 0, 0)
     keys = [(row.fingerprint, row.task) for row in counted]
-    hours, ends = _hours(connection, chosen, keys), _ends(connection, keys)
+    hours, ends = hours_of(connection, keys, chosen.first_hour), _ends(connection, keys)
     groups = [
         FailureGroup(
             fingerprint=row.fingerprint,
@@ -90,6 +90,23 @@ def list_groups(connection: Connection, chosen: GroupFilter, limit: int) -> Grou
         if (row.fingerprint, row.task) in ends
     ]
     return Groups(groups, int(counted[0].total), int(counted[0].failed))
+
+
+def hours_of(connection: Connection, keys: Sequence[Key], since: datetime) -> defaultdict[Key, dict[datetime, int]]:
+    """How many jobs of each group have failed in which hour, by its beginning; hours without any are left out.
+
+    Args:
+        since: counted from the beginning of its hour.
+    """
+    statement = (
+        select(_rows.fingerprint, _rows.task, _rows.hour, func.sum(_rows.count))
+        .where(_are(keys), _rows.hour >= hour_of(since))
+        .group_by(_rows.fingerprint, _rows.task, _rows.hour)
+    )
+    hours: defaultdict[Key, dict[datetime, int]] = defaultdict(dict)
+    for fingerprint, task, hour, count in connection.execute(statement):
+        hours[fingerprint, task][hour] = int(count)
+    return hours
 
 
 def trend(group: FailureGroup, since: datetime, until: datetime, most: int) -> list[int]:
@@ -155,18 +172,6 @@ def _ends(connection: Connection, keys: Sequence[Key]) -> dict[Key, dict[str, An
         (fingerprint, task): dict(zip(("first_at", "job_id", "error_type", "error_message"), rest, strict=True))
         for fingerprint, task, *rest in connection.execute(statement)
     }
-
-
-def _hours(connection: Connection, chosen: GroupFilter, keys: Sequence[Key]) -> defaultdict[Key, dict[datetime, int]]:
-    statement = (
-        select(_rows.fingerprint, _rows.task, _rows.hour, func.sum(_rows.count))
-        .where(_are(keys), *_conditions(chosen))
-        .group_by(_rows.fingerprint, _rows.task, _rows.hour)
-    )
-    hours: defaultdict[Key, dict[datetime, int]] = defaultdict(dict)
-    for fingerprint, task, hour, count in connection.execute(statement):
-        hours[fingerprint, task][hour] = int(count)
-    return hours
 
 
 def _are(keys: Sequence[Key]) -> ColumnElement[bool]:

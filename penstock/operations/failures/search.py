@@ -1,0 +1,91 @@
+"""Failed jobs by error, for who looks for some of them: which errors, how many by the hour, and whether they rise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from penstock.ledger.failure_groups import FailureGroup, GroupFilter, hours_of, list_groups
+from penstock.operations.failures.groups import WINDOW
+from penstock.operations.failures.trends import Change, change_of, hours_between
+
+LOOKED_AT = 500
+"""Groups, the largest first, in which text is looked for."""
+
+
+@dataclass(frozen=True)
+class Trended:
+    """A group and how it goes."""
+
+    group: FailureGroup
+    change: Change
+    counts: Sequence[int]
+    """For each hour of :attr:`Errors.hours`."""
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The largest groups of a filter."""
+
+    groups: list[Trended]
+    total: int
+    """How many groups there are."""
+    jobs: int
+    """How many jobs in all of them."""
+    since: datetime
+    """From when they are counted: the beginning of an hour."""
+    hours: list[datetime]
+    """Of the trend: those of the time that was asked for, and at least a day's."""
+    counts: list[int]
+    """How many jobs in each hour, over the groups that are listed."""
+    is_cut_short: bool
+    """Whether there may be more: text was looked for in the largest groups only."""
+
+
+def find_errors(connection: Connection, chosen: GroupFilter, text: str | None, until: datetime, limit: int) -> Errors:
+    """The groups with the most jobs first.
+
+    Args:
+        text: in the error's type or message, the task or the fingerprint, in whatever case.
+        until: the present.
+    """
+    found = list_groups(connection, chosen, LOOKED_AT if text else limit)
+    fitting = [group for group in found.groups if _says(group, text)] if text else found.groups
+    total = len(fitting) if text else found.total
+    jobs = sum(group.count for group in fitting) if text else found.jobs
+    since = min(chosen.since, until - WINDOW)
+    trended = _trended(connection, fitting[:limit], since, until)
+    hours = hours_between(since, until)
+    return Errors(
+        groups=trended,
+        total=total,
+        jobs=jobs,
+        since=chosen.first_hour,
+        hours=hours,
+        counts=[sum(each) for each in zip(*(each.counts for each in trended), strict=True)] or [0] * len(hours),
+        is_cut_short=bool(text) and found.total > LOOKED_AT,
+    )
+
+
+def _says(group: FailureGroup, text: str) -> bool:
+    places = (group.error_type, group.error_message, group.task, group.fingerprint)
+    return any(text.casefold() in place.casefold() for place in places if place)
+
+
+def _trended(connection: Connection, groups: Sequence[FailureGroup], since: datetime, until: datetime) -> list[Trended]:
+    if not groups:
+        return []
+    hours = hours_between(since, until)
+    by_group = hours_of(connection, [(group.fingerprint, group.task) for group in groups], since)
+    return [
+        Trended(
+            group,
+            change_of(by_hour, group.first_at, since, until),
+            [by_hour.get(hour, 0) for hour in hours],
+        )
+        for group in groups
+        for by_hour in (by_group[group.fingerprint, group.task],)
+    ]
