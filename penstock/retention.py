@@ -31,6 +31,8 @@ class Thing(StrEnum):
     """What GroupResult.save() has saved."""
     FIRES = "fires"
     """What has become of planned times of schedules; those that wait stay, and those whose job has not ended."""
+    SERIES = "series"
+    """What has waited in queues and what has become of their jobs, by the minute."""
     AUDIT = "audit"
     """Who did what."""
 
@@ -73,6 +75,7 @@ DEFAULT = RetentionRules(
         Thing.COUNTERS.value: timedelta(days=1),
         Thing.GROUPS.value: timedelta(days=30),
         Thing.FIRES.value: timedelta(days=90),
+        Thing.SERIES.value: timedelta(days=2),
         Thing.AUDIT.value: timedelta(days=365),
     }
 )

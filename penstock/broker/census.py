@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from penstock.broker import envelope, queues
 from penstock.broker.keys import FIELD_SEPARATOR, PRIORITY_STEPS
@@ -89,6 +90,12 @@ def take(scripts: Scripts, known: Iterable[str] = ()) -> Census:
         changed=_time(int(changed)),
         unseen=unseen,
     )
+
+
+def accepted(scripts: Scripts, names: Sequence[str]) -> list[int]:
+    """How many new jobs of each queue we have ever published, as this Redis has counted."""
+    counts: Any = scripts.client.hmget(scripts.keys.tally, [f"accepted:{name}" for name in names]) if names else []
+    return [int(count or 0) for count in counts]
 
 
 def _count(held: Held, what: str, count: int) -> None:

@@ -28,6 +28,7 @@ from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts
 from penstock.engine.keeping import Duty, Ward
 from penstock.engine.keeping.adopt import Adopt
+from penstock.engine.keeping.depths import Depths
 from penstock.engine.keeping.identity import Identity
 from penstock.engine.keeping.news import News
 from penstock.engine.keeping.outcomes import Outcomes
@@ -104,8 +105,11 @@ class Keeper:
         self._settle = Settle(ward)
         self._outcomes = Outcomes(ward, config["database_url"], self._settle)
         # In this order when several are due: what a commit has brought is published before its claim ends.
-        self._duties: list[Duty] = [Renew(ward), self._outcomes, self._settle, News(ward), Promote(ward), Watch(ward)]
+        promote, watch = Promote(ward), Watch(ward)
+        self._duties: list[Duty] = [Renew(ward), self._outcomes, self._settle, News(ward), promote, watch]
         self._duties += [Reap(ward), Identity(ward), Adopt(ward), Sweep(ward)]
+        if (counting := self._outcomes.counting) is not None:
+            self._duties.append(Depths(ward, watch, promote, counting))
 
     def _turn(self) -> None:
         wait = min(max(min(duty.due for duty in self._duties) - time.monotonic(), 0), LONGEST_WAIT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -24,13 +24,20 @@ FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
 COLLISION_SECONDS, COLLISION_PAUSE = 15.0, 0.02
 """How long a transaction that others stand in the way of is repeated, and the longest pause before that."""
 
+OnCommitted = Callable[[Sequence[Record | PlainSuccess], Written], None]
+
 
 class Recorder:
     """Writes records. Each call returns only when they are committed."""
 
-    def __init__(self, url: str) -> None:
-        """Opens nothing."""
+    def __init__(self, url: str, on_committed: OnCommitted | None = None) -> None:
+        """Opens nothing.
+
+        Args:
+            on_committed: told of each transaction, in this thread.
+        """
         self._url = url
+        self._on_committed = on_committed
 
     def write(self, records: Sequence[Record | PlainSuccess]) -> Written:
         """Writes a batch, in one transaction as long as the database takes all of its values.
@@ -55,7 +62,8 @@ class Recorder:
                 return self._without_what_is_refused(as_record(records[0]), error)
         middle = len(records) // 2
         first, second = self.write(records[:middle]), self.write(records[middle:])
-        return Written(first.verdicts + second.verdicts, first.messages + second.messages)
+        repeated = first.repeated | {middle + place for place in second.repeated}
+        return Written(first.verdicts + second.verdicts, first.messages + second.messages, repeated)
 
     def _in_one_transaction(self, records: Sequence[Record | PlainSuccess]) -> Written:
         """Repeated while others stand in the way, with pauses of different lengths so that they do not meet again."""
@@ -63,11 +71,15 @@ class Recorder:
         while True:
             try:
                 with writing(self._url, tries_again=True) as connection:
-                    return record(connection, records)
+                    written = record(connection, records)
             except LedgerUnavailable as error:
                 if not has_collided(error) or time.monotonic() > end:
                     raise
                 time.sleep(random.uniform(0, COLLISION_PAUSE))  # noqa: S311
+                continue
+            if self._on_committed is not None:
+                self._on_committed(records, written)
+            return written
 
     def _without_what_is_refused(self, refused: Record, error: Exception) -> Written:
         """Writes as much of a record as the database takes."""

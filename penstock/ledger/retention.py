@@ -28,6 +28,8 @@ from penstock.ledger.tables import (
     groups,
     jobs,
     outbox,
+    queue_counts,
+    queue_depths,
 )
 from penstock.retention import RetentionRules, Thing
 
@@ -176,12 +178,18 @@ def _delete_failures(connection: Connection, before: datetime, limit: int) -> in
     return _delete(connection, failure_hours, old, limit, failure_hours.c.hour)
 
 
+def _delete_series(connection: Connection, before: datetime, limit: int) -> int:
+    deleted = _delete(connection, queue_counts, queue_counts.c.at < before, limit, queue_counts.c.at)
+    return deleted + _delete(connection, queue_depths, queue_depths.c.at < before, limit - deleted, queue_depths.c.at)
+
+
 _THINGS: dict[Thing, Callable[[Connection, datetime, int], int]] = {
     Thing.FAILURES: _delete_failures,
     Thing.LETTERS: _delete_letters,
     Thing.COUNTERS: _delete_counters,
     Thing.GROUPS: _delete_groups,
     Thing.FIRES: _delete_fires,
+    Thing.SERIES: _delete_series,
     Thing.AUDIT: _delete_audit,
 }
 

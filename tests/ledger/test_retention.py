@@ -23,6 +23,8 @@ from penstock.ledger.tables import (
     jobs,
     metadata,
     outbox,
+    queue_counts,
+    queue_depths,
 )
 from penstock.retention import DEFAULT, RetentionRules, Thing, read_rules
 
@@ -316,9 +318,22 @@ def test_a_fire_that_waits_or_whose_job_is_waited_for_stays(database_url: str) -
     assert left(database_url, fires.c.state) == {"waiting", "fired"}
 
 
+def test_what_was_measured_of_queues_stays_for_two_days(database_url: str) -> None:
+    key = {"queue": "q", "seconds": 60}
+    counts = {"writer": "w", "succeeded": 0, "failed": 0, "cancelled": 0, "retried": 0, "waits": {}, "runs": {}}
+    depths = dict.fromkeys(("ready", "parked", "blocked", "in_flight", "accepted"), 0)
+    for hours in (47, 49, 50):
+        at = ago(hours=hours)
+        add(database_url, queue_counts, {**key, "at": at, **counts})
+        add(database_url, queue_depths, {**key, "at": at, **depths, "sampled_at": at})
+    assert [swept(database_url, limit=3) for _ in range(3)] == [{"series": 3}, {"series": 1}, {}]
+    assert [len(left(database_url, table.c.at)) for table in (queue_counts, queue_depths)] == [1, 1]
+
+
 def test_every_table_is_kept_or_swept_on_purpose() -> None:
     """A table that is new belongs to one of these."""
     swept_ones = {jobs, attempts, failure_hours, dead_letters, counters, counted, groups, fires, audit}
+    swept_ones |= {queue_counts, queue_depths}
     # A schedule goes when its declaration goes or somebody removes it; schedulers forget each other.
     empties_itself, never = {"outbox", "beats"}, {"tallies", "schedules"}
     assert {table.name for table in swept_ones} | empties_itself | never == set(metadata.tables)
@@ -339,6 +354,6 @@ def test_nothing_to_delete_costs_a_few_looks_at_indexes(database_url: str) -> No
             assert sweep(connection, DEFAULT) == 0
     finally:
         event.remove(engine, "before_cursor_execute", note)
-    assert len(statements) < 12
+    assert len(statements) < 14
     with reading(database_url) as connection:
         assert connection.execute(select(func.count()).select_from(jobs)).scalar_one() == 20

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from penstock.engine.keeping import ROW_SECONDS, Ward
 from penstock.engine.keeping.burial import Burial
+from penstock.engine.keeping.counting import Counting
 from penstock.engine.keeping.doubt import Doubt
 from penstock.engine.keeping.retention import Retention
 from penstock.engine.keeping.spool import Spool
@@ -32,6 +33,8 @@ logger = logging.getLogger("penstock.keeper")
 TICK_SECONDS = 0.5
 BATCH = 1000
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+GOODBYE_SECONDS = 2.0
+"""How long the end of a worker waits for the last minute of its queues to be written; SQL may be away."""
 FULL, FREE = 4000, 2000
 """Records that wait at which the worker claims no more, and at which it goes on."""
 FULL_BYTES, FREE_BYTES = 64_000_000, 32_000_000
@@ -108,6 +111,8 @@ class Plains:
                     each.routing_key,
                     each.row,
                     is_accepted=each.is_accepted,
+                    started=each.started,
+                    ended=each.ended,
                     took_long=each.ended - each.started >= ROW_SECONDS,
                 )
                 for each in entries
@@ -153,19 +158,23 @@ class Books(threading.Thread):
         on_written: told after each commit, in this thread.
         """
         super().__init__(name="books", daemon=True)
-        self._recorder = Recorder(database_url)
+        self.counting = Counting(database_url)
+        self._recorder = Recorder(database_url, self.counting.count)
         self._burial = Burial(ward, database_url)
         self._doubt = Doubt(ward, database_url)
         self._retention = Retention(ward, database_url, ward.retention)
         self._on_written = on_written
-        self._entries: queue.SimpleQueue[Entry | Plains] = queue.SimpleQueue()
+        self._entries: queue.SimpleQueue[Entry | Plains | None] = queue.SimpleQueue()
+        """None: nothing more comes."""
         self._stopped = threading.Event()
         self._spool = Spool(ward)
         self._ticked = 0.0
 
     def stop(self) -> None:
-        """Has it end within a tick; what is not written yet is not written any more."""
+        """Has it end soon; outcomes that are not written yet are not written any more."""
         self._stopped.set()
+        self._entries.put(None)
+        self.join(GOODBYE_SECONDS)
 
     def add(self, entry: Entry | Plains) -> None:
         """Takes an entry; they are written in the order in which they come."""
@@ -173,18 +182,22 @@ class Books(threading.Thread):
 
     def run(self) -> None:
         """Until :meth:`stop`, or with the process."""
-        while not self._stopped.is_set():
-            entries = self._take()
-            if entries:
-                self._on_written(self._write(entries))
-            if time.monotonic() - self._ticked >= TICK_SECONDS:
-                self._tick()
-                self._ticked = time.monotonic()
+        try:
+            while not self._stopped.is_set():
+                entries = self._take()
+                if entries:
+                    self._on_written(self._write(entries))
+                if time.monotonic() - self._ticked >= TICK_SECONDS:
+                    self._tick()
+                    self._ticked = time.monotonic()
+        finally:
+            self.counting.close()
 
     def _tick(self) -> None:
         try:
             self._burial.perform()
             self._spool.perform(self._write_spooled)
+            self.counting.perform()
             self._retention.perform()
         except Exception:  # Outcomes must go on being written.
             logger.exception("a duty of the books failed; it is tried again")
@@ -198,11 +211,11 @@ class Books(threading.Thread):
         """What has come, at least one entry unless a tick passes without any."""
         entries: list[Entry | Plains] = []
         with contextlib.suppress(queue.Empty):
-            entries.append(self._entries.get(timeout=TICK_SECONDS))
-            size = len(entries[0])
-            while size < BATCH:
-                entries.append(self._entries.get_nowait())
-                size += len(entries[-1])
+            entry, size = self._entries.get(timeout=TICK_SECONDS), 0
+            while entry is not None:
+                entries.append(entry)
+                size += len(entry)
+                entry = self._entries.get_nowait() if size < BATCH else None
         return entries
 
     def _write(self, entries: list[Entry | Plains]) -> Written:

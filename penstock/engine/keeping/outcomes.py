@@ -33,6 +33,7 @@ from penstock.engine.keeping.books import (
     Plains,
     Written,
 )
+from penstock.engine.keeping.counting import Counting
 from penstock.engine.keeping.relay import Relay
 from penstock.engine.keeping.settle import NOTHING_TO_DO, Settle
 from penstock.ledger.delivery import claim_token
@@ -83,10 +84,15 @@ class Outcomes(Duty):
             ward.tell(full=False)  # A keeper that died may have said otherwise.
 
     def close(self) -> None:
-        """Has both threads end."""
+        """Has both threads end; what was counted last is written."""
         if self._books is not None:
             self._books.stop()
             self._relay.stop()
+
+    @property
+    def counting(self) -> Counting | None:
+        """Of what is written; None: nothing is."""
+        return self._books.counting if self._books is not None else None
 
     # -- from the worker ----------------------------------------------------------------------------------------
 

@@ -17,7 +17,12 @@ class Promote(Duty):
         super().__init__(ward)
         self._queues: list[str] = []
         self._listed = 0.0
-        self._elected = 0.0
+        self._elected = float("-inf")
+
+    @property
+    def is_elected(self) -> bool:
+        """Whether it is this keeper, which was so half a second ago at the most."""
+        return time.monotonic() - self._elected <= STAND_BY_SECONDS
 
     def perform(self) -> float:
         """Moves a slice of what is due."""

@@ -30,16 +30,17 @@ class Watch(Duty):
         super().__init__(ward)
         self._peeks: dict[tuple[str, int], _Peek] = {}
         self._elected = 0.0
-        self._mine: list[str] = []
+        self.watched: list[str] = []
+        """Queues that it was elected for."""
 
     def perform(self) -> float:
         """Holds the elections each second; between them only wakes again what has a backlog."""
         now = time.monotonic()
         if now - self._elected >= TICK_SECONDS:
             keys = self.ward.scripts.keys
-            self._mine = [queue for queue in self.ward.queues if self.ward.elect(keys.watcher(queue))]
+            self.watched = [queue for queue in self.ward.queues if self.ward.elect(keys.watcher(queue))]
             self._elected = now
-        wanted = {(queue, step) for queue in self._mine for step in PRIORITY_STEPS}
+        wanted = {(queue, step) for queue in self.watched for step in PRIORITY_STEPS}
         for place in self._peeks.keys() - wanted:
             self._peeks.pop(place).close()
         for place in wanted - self._peeks.keys():

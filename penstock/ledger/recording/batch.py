@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sqlalchemy import Connection
@@ -45,6 +45,8 @@ class Written:
     """One for each record, in their order."""
     messages: list[FollowUp]
     """To be published now, after COMMIT."""
+    repeated: set[int] = field(default_factory=set)
+    """Places of records that have won, and had been written before: what they say was counted then."""
 
 
 def record(connection: Connection, records: Sequence[Record | PlainSuccess]) -> Written:
@@ -56,7 +58,7 @@ def record(connection: Connection, records: Sequence[Record | PlainSuccess]) -> 
     batch = _Batch(connection, records)
     for round in _rounds(records):
         batch.apply(round)
-    return Written(batch.verdicts, batch.consequences.write(connection))
+    return Written(batch.verdicts, batch.consequences.write(connection), batch.repeated)
 
 
 def _is_likely_to_have_a_row(record: Record | PlainSuccess) -> bool:
@@ -85,6 +87,7 @@ class _Batch:
 
     def __init__(self, connection: Connection, records: Sequence[Record | PlainSuccess]) -> None:
         self.verdicts = [Verdict.WON] * len(records)
+        self.repeated: set[int] = set()
         self.consequences = Consequences()
         self._connection = connection
         self._records = records
@@ -142,6 +145,8 @@ class _Batch:
             record = as_record(self._records[place])
             judgement = judge(found, record, tokens.get((id, record.delivery.token or ""), ()))
             self.verdicts[place] = judgement.verdict
+            if judgement.is_repeated:
+                self.repeated.add(place)
             self.consequences.note(record, judgement, found)
             if judgement == WON:
                 changed.append((id, changes(found, record)))

@@ -50,7 +50,7 @@ def plain(*, by_copy: bool = False, **changes: Any) -> PlainSuccess:
     """A success as a child hands it over."""
     told = values(**changes)
     said, is_accepted = told_of(tuple(told), by_copy=by_copy)
-    return PlainSuccess(told.id, told.queue, said, is_accepted=is_accepted)
+    return PlainSuccess(told.id, told.queue, said, is_accepted=is_accepted, started=told.started, ended=told.ended)
 
 
 @given(
@@ -95,6 +95,18 @@ def test_it_says_of_itself_what_any_record_does() -> None:
     assert success.step is Step.END
     assert success.delivery.token == "ab12cd34.1:7:0"
     assert success.outcome.result == "2"
+
+
+@pytest.mark.parametrize("by_copy", [True, False])
+def test_it_knows_how_long_it_waited_without_its_row(by_copy: bool) -> None:
+    success = plain(by_copy=by_copy, tags="nightly", result=None)
+    assert success.waited == 1.0
+    assert "row" not in vars(success)
+
+
+@pytest.mark.parametrize("enqueued_at", [None, "soon"])
+def test_of_a_job_whose_producer_does_not_say_when_nobody_knows_how_long_it_waited(enqueued_at: Any) -> None:
+    assert plain(enqueued_at=enqueued_at).waited is None
 
 
 def test_the_first_of_two_stands(job: Job) -> None:
