@@ -60,6 +60,8 @@ class Access:
         address = environ.get("FLOWER_ADDRESS", "").strip() or LOOPBACK
         port = _port(environ)
         given = words(environ.get("FLOWER_BASIC_AUTH", ""))
+        if not all(all(each.partition(":")) for each in given):
+            raise SettingsError(["FLOWER_BASIC_AUTH: an entry is not user:password; several are set apart by commas"])
         if given or environ.get("FLOWER_AUTH", "").strip():
             return cls(address, port, given, None)
         credentials = settings.var / CREDENTIALS_FILE

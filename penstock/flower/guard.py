@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import logging
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -12,18 +12,23 @@ from flower.views import BaseHandler
 from tornado.web import HTTPError
 
 from penstock.flower.access import is_loopback
+from penstock.flower.auditing import Action, arguments_of, name_of, note, whom_of
+from penstock.flower.masking import MaskedResult
 from penstock.flower.roles import SAFE_METHODS, Role, needed, runs_any_task
-from penstock.ledger import queries
-from penstock.ledger.backend import ledger_url
-from penstock.ledger.session import writing
 
 if TYPE_CHECKING:
     from penstock.flower.site import Site
 
-logger = logging.getLogger(__name__)
+_SCRIPTS = [b"\n  var autorefresh = %d;\n" % value for value in (0, 1)]
+"""What stands within Flower's pages and not in a file: one line of workers.html."""
+_HASHES = " ".join(f"'sha256-{base64.b64encode(sha256(script).digest()).decode()}'" for script in _SCRIPTS)
+POLICY = (
+    f"default-src 'self'; script-src 'self' {_HASHES}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Of Flower's pages. Those of ours are stricter."""
 NOBODY = "somebody"
 """Where Flower asks nobody for a password."""
-ACTION_LENGTH = 32
 
 
 class Guarded(BaseHandler):
@@ -32,10 +37,13 @@ class Guarded(BaseHandler):
     application: Site
     records_itself = False
     """Whether it notes in the audit by itself what it does."""
+    acts = False
+    """Whether the user was let in to do something."""
 
     def set_default_headers(self) -> None:
-        """No page of ours or Flower's is shown inside of another one."""
+        """No page of ours or Flower's is shown inside of another one, and none runs what a job's arguments hold."""
         super().set_default_headers()
+        self.set_header("Content-Security-Policy", POLICY)
         self.set_header("X-Frame-Options", "DENY")
         self.set_header("Referrer-Policy", "same-origin")
 
@@ -48,14 +56,24 @@ class Guarded(BaseHandler):
             path = self.route_path
             if runs_any_task(path) and not self.application.roles.may_run_tasks:
                 raise HTTPError(403, reason_of("starting any task is switched off; set FLOWER_RUN_TASKS=true"))
+            self.acts = True
         if (ready := super().prepare()) is not None:
             await ready
+
+    def check_xsrf_cookie(self) -> None:
+        """Refuses what a page elsewhere has a browser send; Flower itself does that only where it asks who it is."""
+        origin = self.request.headers.get("Origin")
+        # Every browser names the origin of what is no GET. Behind a proxy, only it knows that the origin is ours.
+        is_vouched_for = self.request.headers.get("Sec-Fetch-Site") == "same-origin"
+        if origin and not is_vouched_for and _host_of(origin) != self.request.host.lower():
+            raise HTTPError(403, "Cross-site request forbidden")
+        super().check_xsrf_cookie()
 
     def _require_own_host(self) -> None:
         """Where nobody is asked for a password, a page elsewhere could have its own name resolve to loopback, and read
         all of this in the browser of whoever looks at it.
         """
-        if not self.application.asks_who and not is_loopback(urlsplit(f"//{self.request.host}").hostname or ""):
+        if not self.application.asks_who and not is_loopback(_name_of_host(self.request.host)):
             raise HTTPError(403, reason_of("without authentication, Flower is asked as localhost only"))
 
     def _require_authentication(self) -> None:
@@ -102,19 +120,12 @@ class Guarded(BaseHandler):
     def on_finish(self) -> None:
         """Notes what was done by one of Flower's own routes."""
         super().on_finish()
-        is_done = self.request.method not in SAFE_METHODS and self.get_status() < 400
-        if is_done and not self.records_itself:
-            self.application.executor.submit(_note, self.application.capp, self.actor, *self._told())
-
-    def _told(self) -> tuple[str, dict[str, Any]]:
-        """The action and its details."""
-        words = self.route_path.removeprefix("/api/").split("/")
-        whom = self.path_args[0] if self.path_args else ""
-        named = self.application.redaction.value(
-            None, {name: self.get_arguments(name) for name in self.request.arguments}
-        )
-        action = " ".join(words[:-1] if whom else words)[:ACTION_LENGTH]
-        return action, {"of": whom, "arguments": named}
+        # An error of the server may come when all was done, as when a task was sent and its state could not be read.
+        if self.acts and not self.records_itself and not 400 <= self.get_status() < 500:
+            whom = whom_of(self.path_args)
+            arguments = arguments_of(self.request, whom, self.application.masking)
+            action = Action(self.actor, name_of(self.route_path), whom, arguments, self.get_status())
+            self.application.executor.submit(note, self.application.capp, action)
 
 
 def reason_of(sentence: str) -> str:
@@ -122,22 +133,25 @@ def reason_of(sentence: str) -> str:
     return sentence.replace("%", "%%")
 
 
-def _note(app: Any, actor: str, action: str, details: dict[str, Any]) -> None:
-    url = ledger_url(app)
-    if url is None:
-        return
+def _host_of(origin: str) -> str:
     try:
-        with writing(url) as connection:
-            queries.add_audit(connection, actor=actor, action=action, details=details)
-    except Exception:
-        logger.exception("%s has done %r (%s), and the audit could not be written", actor, action, details)
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _name_of_host(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _name_of(header: str) -> str:
     """The user of basic authentication, whose password was checked before."""
     try:
-        return base64.b64decode(header.partition(" ")[2]).decode().partition(":")[0]
-    except (ValueError, binascii.Error):
+        return base64.b64decode(header.split()[-1]).decode().partition(":")[0]
+    except (ValueError, IndexError, binascii.Error):
         return NOBODY
 
 
@@ -145,4 +159,7 @@ def guarded(handler: Any) -> Any:
     """A handler of Flower's, guarded; others (files) as they are."""
     if not (isinstance(handler, type) and issubclass(handler, BaseHandler)) or issubclass(handler, Guarded):
         return handler
-    return type(handler.__name__, (Guarded, handler), {"__doc__": handler.__doc__, "__module__": handler.__module__})
+    masked = (MaskedResult,) if hasattr(handler, "update_response_result") else ()
+    return type(
+        handler.__name__, (Guarded, *masked, handler), {"__doc__": handler.__doc__, "__module__": handler.__module__}
+    )

@@ -16,10 +16,11 @@ from penstock.flower.guard import Guarded, reason_of
 from penstock.flower.roles import Role
 from penstock.flower.show import Show
 from penstock.operations.deployment import booked
+from penstock.operations.wording import printable
 
 T = TypeVar("T")
 AWAY = (LedgerUnavailable, LedgerOutdated, BrokerUnavailable)
-NOTICE = "notice"
+NOTICE, NOTICE_BYTES = "notice", 2500
 POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
     "form-action 'self'"
@@ -184,9 +185,9 @@ class Page(Guarded):
 
     def _remember(self, notice: Notice) -> None:
         kind = "error" if notice.is_error else "done"
-        self.set_signed_cookie(
-            NOTICE, f"{kind} {notice.sentence[:1500]}", expires_days=None, httponly=True, samesite="Lax"
-        )
+        # A browser drops a cookie of more than 4,096 bytes.
+        sentence = printable(notice.sentence).encode()[:NOTICE_BYTES].decode(errors="ignore")
+        self.set_signed_cookie(NOTICE, f"{kind} {sentence}", expires_days=None, httponly=True, samesite="Lax")
 
     def _take_notice(self) -> Notice | None:
         found = self.get_signed_cookie(NOTICE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import sys
@@ -10,6 +11,11 @@ from typing import Any
 
 from flower.app import Flower, rewrite_handler
 from flower.urls import settings as flower_settings
+from flower.views.auth import LoginHandler
+from flower.views.error import NotFoundErrorHandler
+from tornado.options import options
+from tornado.routing import Rule
+from tornado.util import import_object
 from tornado.web import StaticFileHandler, url
 
 from penstock.config import words
@@ -17,9 +23,10 @@ from penstock.flower.access import LOOPBACK, is_loopback
 from penstock.flower.errands import Errands
 from penstock.flower.guard import guarded
 from penstock.flower.loader import Loader
+from penstock.flower.masking import Masking
 from penstock.flower.roles import Role, Roles
 from penstock.flower.routes import ROUTES
-from penstock.flower.sampling import Sampling
+from penstock.flower.sampling import Sampling, mask_reports
 from penstock.redaction import WORDS, Redaction
 
 REDACT_VARIABLE = "PENSTOCK_REDACT"
@@ -39,6 +46,7 @@ class Site(Flower):
     owner: str | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("xsrf_cookie_kwargs", {"samesite": "Lax"})
         kwargs["template_loader"] = Loader(kwargs.get("template_path") or flower_settings["template_path"])
         super().__init__(*args, **kwargs)
         # Without authentication Flower serves loopback only, and whoever works on this machine owns the deployment.
@@ -46,9 +54,10 @@ class Site(Flower):
         self.roles = Roles.load(os.environ, everybody=everybody, owner=self.owner)
         self.redaction = Redaction(words(os.environ.get(REDACT_VARIABLE, "")) or WORDS)
         self.errands = Errands(self.executor)
-        self.sampling = Sampling(self.events, self.redaction)
-        for rule in self.wildcard_router.rules:
-            rule.target = guarded(rule.target)
+        self.masking = Masking(self.capp, self.redaction)
+        self.sampling = Sampling(self.events, self.masking)
+        mask_reports(self.inspector, self.masking)
+        self.wildcard_router.rules = [_guarded(rule) for rule in self.wildcard_router.rules]
         own = [url(pattern, handler, name=name) for pattern, handler, name in ROUTES]
         own.append(url(r"/penstock/static/(.*)", StaticFileHandler, {"path": str(ASSETS)}, name="penstock-static"))
         self.add_handlers(
@@ -78,6 +87,11 @@ class Site(Flower):
 
     def start_http_server(self) -> int | None:
         """Serves; on loopback unless users have to say who they are."""
+        # An empty entry is an empty password of nobody, with which Flower would let everybody in.
+        if not all(all(each.partition(":")) for each in self.options.basic_auth or ()):
+            sys.exit(
+                "penstock: an entry of FLOWER_BASIC_AUTH or --basic_auth is not user:password; correct or remove it"
+            )
         if not (self.asks_who or self.options.unix_socket):
             address = self.options.address or LOOPBACK
             if not is_loopback(address):
@@ -88,3 +102,19 @@ class Site(Flower):
             self.options.address = address
         port: int | None = super().start_http_server()
         return port
+
+
+class Login(LoginHandler):
+    """Flower's own turns into what FLOWER_AUTH_PROVIDER names, past every guard; ours turns into it guarded."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """The handler of a request."""
+        name = options.auth_provider
+        return guarded(import_object(name) if name else NotFoundErrorHandler)(*args, **kwargs)
+
+
+def _guarded(rule: Rule) -> Rule:
+    """A rule whose handler is guarded. Flower's own one stays as it is: it belongs to every Flower of the process."""
+    ours = copy.copy(rule)
+    ours.target = Login if rule.target is LoginHandler else guarded(rule.target)
+    return ours

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from penstock.errors import PenstockError
+from penstock.flower.auditing import Action, note
 from penstock.flower.errands import Errand
 from penstock.flower.page import Deed, Page
 from penstock.flower.roles import Role
@@ -40,7 +41,9 @@ class ErrandPage(Page):
 
     def stop(self) -> str:
         """Has it end after the step that it is at."""
-        self.errand.stop()
+        errand = self.errand
+        errand.stop()
+        note(self.app, Action(self.actor, "stop errand", errand.title, {}, 200))
         return "it stops after what it is at"
 
     deeds: ClassVar = {"stop": Deed(Role.OPERATOR, stop)}
