@@ -40,6 +40,7 @@ from benchmarks.figures import (
     ledger,
     mixes,
     outbox,
+    pages,
     parking,
     recording,
     redis_work,
@@ -74,7 +75,7 @@ FIGURES: dict[str, Callable[[Bench], Figure]] = {
     "parking": parking.measure,
     "wake": wake.measure,
 }
-ON_REQUEST: dict[str, Callable[[Bench], Figure]] = {"ledger": ledger.measure}
+ON_REQUEST: dict[str, Callable[[Bench], Figure]] = {"ledger": ledger.measure, "pages": pages.measure}
 """Figures that take long and gigabytes, for `--only`."""
 PARTS = (COMPARISON, *FIGURES, SCALE)
 PAGE, RAW = ROOT / "docs/benchmarks.md", ROOT / "docs/benchmarks.json"
