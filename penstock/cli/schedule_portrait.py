@@ -11,22 +11,12 @@ from rich.console import Console
 from rich.text import Text
 
 from penstock.cli.output import print_rows
-from penstock.cli.schedule_table import (
-    LATE,
-    fire_as_json,
-    is_within_minute,
-    known_as_json,
-    moment,
-    moment_texts,
-    next_text,
-    span,
-    when_text,
-)
+from penstock.cli.schedule_table import fire_as_json, known_as_json, moment_texts, next_text
 from penstock.ledger.fires import FireRow, FireState, Origin
-from penstock.operations.wording import counted, distance, duration, one_line
+from penstock.operations.schedules import Phase, is_within_minute, phase_of, rules, when_text
+from penstock.operations.wording import distance, duration, one_line
 from penstock.scheduler.changes import Portrait
 from penstock.scheduler.forecast import oddities
-from penstock.scheduler.schedule import Schedule
 
 STYLES = {
     FireState.FIRED: "green",
@@ -35,7 +25,7 @@ STYLES = {
     FireState.MISSED: "bold red",
 }
 SHOWN = 5
-"""Days that are excluded, and jobs that have not ended, of which each is named."""
+"""Jobs that have not ended, of which each is named."""
 
 
 def portrait_as_json(portrait: Portrait, upcoming: Sequence[datetime], now: datetime) -> dict[str, Any]:
@@ -75,7 +65,7 @@ def _facts(portrait: Portrait, now: datetime) -> Iterator[tuple[str, Text]]:
     if schedule.args or schedule.kwargs:
         call = [*map(repr, schedule.args), *(f"{name}={value!r}" for name, value in schedule.kwargs.items())]
         yield "call", Text(one_line(", ".join(call)))
-    yield "rules", Text(one_line("; ".join(_rules(schedule))))
+    yield "rules", Text(one_line("; ".join(f"{name} {value}" for name, value in rules(schedule))))
     if schedule.tags:
         yield "tags", Text(one_line(", ".join(schedule.tags)))
     if row.declared_by:
@@ -98,27 +88,6 @@ def _named_jobs(ids: Sequence[str]) -> str:
     return f"{noun} {', '.join(ids[:SHOWN])}"
 
 
-def _rules(schedule: Schedule) -> Iterator[str]:
-    yield f"overlap {schedule.overlap}"
-    late = schedule.catch_up if isinstance(schedule.catch_up, str) else span(schedule.catch_up.total_seconds())
-    yield f"catch up {late}"
-    if schedule.dst != "cron":
-        yield f"dst {schedule.dst}"
-    if schedule.jitter:
-        yield f"jitter {span(schedule.jitter)}"
-    for name in ("start", "end"):
-        if (bound := getattr(schedule, name)) is not None:
-            yield f"{name} {moment(bound.astimezone(schedule.zone))}"
-    for name in ("max_fires", "pause_after_failures", "on_missed"):
-        if (value := getattr(schedule, name)) is not None:
-            yield f"{name.replace('_', ' ')} {value}"
-    if schedule.exclude:
-        more = f" and {counted(len(schedule.exclude) - SHOWN, 'more day')}" if len(schedule.exclude) > SHOWN else ""
-        yield f"not on {', '.join(map(str, schedule.exclude[:SHOWN]))}{more}"
-    for name, value in schedule.options.items():
-        yield f"{name} {value}"
-
-
 def _print_next(console: Console, portrait: Portrait, upcoming: Sequence[datetime] | str, now: datetime) -> None:
     label = Text("next", style="dim")
     if portrait.known.row.paused_at is not None:
@@ -128,7 +97,7 @@ def _print_next(console: Console, portrait: Portrait, upcoming: Sequence[datetim
     elif not upcoming:
         print_rows(console, [(label, next_text(portrait.known, now))])
     else:
-        is_overdue = (portrait.known.row.due_at or now) < now - LATE
+        is_overdue = phase_of(portrait.known.row, now) is Phase.LATE
         rows = []
         for number, (time, text) in enumerate(zip(upcoming, moment_texts(upcoming), strict=True)):
             far = Text(distance(time, now), style="dim")

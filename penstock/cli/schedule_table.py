@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -16,13 +16,18 @@ from penstock.cli.output import GAP
 from penstock.cli.queue_table import plain_table
 from penstock.ledger.fires import FireRow
 from penstock.ledger.schedules import BeatRow
+from penstock.operations.schedules import Phase, at_work, is_within_minute, moment, phase_of, phase_text, when_text
 from penstock.operations.wording import counted, distance, one_line
-from penstock.scheduler import At, Every, Schedule
 from penstock.scheduler.changes import Known
 
-LATE = timedelta(seconds=10)
 HEADINGS = ("schedule", "when", "next", "last", "task")
-_UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
+STYLES = {
+    Phase.PLANNED: "cyan",
+    Phase.LATE: "bold red",
+    Phase.PAUSED: "magenta",
+    Phase.OVER: "dim",
+    Phase.UNKNOWN: "dim",
+}
 
 
 def known_as_json(known: Known) -> dict[str, Any]:
@@ -93,39 +98,9 @@ def _cells(known: Known, now: datetime) -> list[Text]:
     ]
 
 
-def when_text(schedule: Schedule) -> str:
-    """A timetable for people: intervals in the units of ``--every``, a moment as clocks of its zone show it."""
-    when = schedule.when
-    if isinstance(when, Every):
-        return f"every {span(when.seconds)}" + (f" + {span(when.phase)}" if when.phase else "")
-    if isinstance(when, At):
-        return f"at {moment(when.moment.astimezone(schedule.zone))}"
-    zone = f", {schedule.timezone}" if schedule.timezone not in (None, "UTC") else ""
-    return one_line(f"{when}{zone}")
-
-
-def span(seconds: float) -> str:
-    """A length of time, exact: 30s, 0.5s, 1h 30m, 7d."""
-    parts = []
-    for size, unit in _UNITS:
-        count, seconds = divmod(seconds, size)
-        if count:
-            parts.append(f"{count:.0f}{unit}")
-    if seconds or not parts:
-        parts.append(f"{seconds:.6f}".rstrip("0").rstrip(".") + "s")
-    return " ".join(parts)
-
-
 def next_text(known: Known, now: datetime) -> Text:
     """When it fires next, or why it does not."""
-    row = known.row
-    if row.paused_at is not None:
-        return Text(f"paused {distance(row.paused_at, now)}", style="magenta")
-    if row.planned_at is None or row.due_at is None:
-        return Text("not known yet" if row.kind == "celery" and not row.fires else "over", style="dim")
-    if row.due_at < now - LATE:
-        return Text(f"{distance(row.due_at, now).removesuffix(' ago')} overdue", style="bold red")
-    return Text(distance(row.planned_at, now), style="cyan")
+    return Text(phase_text(known.row, now), style=STYLES[phase_of(known.row, now)])
 
 
 def _summary(known: Sequence[Known], beats: Sequence[BeatRow], now: datetime) -> Text:
@@ -133,9 +108,8 @@ def _summary(known: Sequence[Known], beats: Sequence[BeatRow], now: datetime) ->
     text = Text(counted(len(known), "schedule") if known else "no schedules")
     if paused:
         text.append(f", {paused} paused", style="magenta")
-    at_work = [beat for beat in beats if is_at_work(beat, now)]
-    if at_work:
-        return text.append(f"; {counted(len(at_work), 'beat')} at work", style="green")
+    if busy := at_work(beats, now):
+        return text.append(f"; {counted(len(busy), 'beat')} at work", style="green")
     last = f" (the last one was seen {distance(max(beat.seen_at for beat in beats), now)})" if beats else ""
     return text.append(f"; no beat is at work{last}: start one with `celery -A … beat`", style="bold red")
 
@@ -170,17 +144,3 @@ def moment_texts(times: Sequence[datetime], *, has_seconds: bool | None = None) 
     if has_seconds is None:
         has_seconds = any(map(is_within_minute, times))
     return [Text(f"{time:%a} {moment(time, has_seconds=has_seconds)}") for time in times]
-
-
-def moment(time: datetime, *, has_seconds: bool | None = None) -> str:
-    """A day, a time and its offset from UTC; with seconds if it has some, unless it is said."""
-    if has_seconds is None:
-        has_seconds = is_within_minute(time)
-    seconds = f":{time:%S}" if has_seconds else ""
-    offset = time.isoformat().removeprefix(time.replace(tzinfo=None).isoformat())
-    return f"{time:%Y-%m-%d %H:%M}{seconds} {offset if time.utcoffset() else 'UTC'}"
-
-
-def is_within_minute(time: datetime) -> bool:
-    """Whether it is not a whole minute."""
-    return bool(time.second or time.microsecond)

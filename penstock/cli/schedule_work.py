@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock.checks.schedules import is_at_work
 from penstock.cli.command import actor
 from penstock.cli.output import console_of, print_json
 from penstock.cli.schedule_portrait import portrait_as_json, print_portrait
@@ -20,19 +19,27 @@ from penstock.cli.schedule_table import (
     beat_as_json,
     fire_as_json,
     known_as_json,
-    moment,
     next_as_json,
     print_lines,
     print_next,
     print_table,
-    when_text,
 )
 from penstock.cli.timetable_options import CLEARED, CLEARED_OPTIONS, arguments, call_options, instant, rules, timetable
-from penstock.errors import DeclarationError, LedgerOutdated, LedgerUnavailable, ScheduleNotFound, ScheduleRefused
+from penstock.errors import ScheduleRefused
 from penstock.ledger.fires import FireState
 from penstock.ledger.schedules import clock
 from penstock.ledger.session import reading
-from penstock.operations.wording import counted, one_line
+from penstock.operations import schedules as operations
+from penstock.operations.schedules import (
+    at_work,
+    backfill_text,
+    moment,
+    next_or_reason,
+    next_times,
+    problem_of,
+    when_text,
+)
+from penstock.operations.wording import one_line
 from penstock.scheduler.changes import Known, Schedules
 from penstock.scheduler.declarations import zone_name
 from penstock.scheduler.schedule import Schedule
@@ -46,16 +53,8 @@ Planned = tuple[datetime, str]
 
 
 def schedules_of(app: PenstockApp) -> Schedules:
-    """The schedules of an application's ledger, for whoever is at the keyboard.
-
-    Raises:
-        DeclarationError: a module that the application names is not there.
-    """
-    try:
-        app.loader.import_default_modules()
-    except ImportError as error:
-        raise DeclarationError(f"a module of the settings imports or include: {error}; correct its name") from error
-    return Schedules(app, app.settings.database_url, actor())
+    """The schedules of an application's ledger, for whoever is at the keyboard."""
+    return operations.schedules_of(app, actor())
 
 
 def _clock(app: PenstockApp) -> datetime:
@@ -82,37 +81,11 @@ def show(context: click.Context, app: PenstockApp, name: str, limit: int, state:
     """Shows one schedule."""
     asked = schedules_of(app)
     portrait = asked.show(name, limit, FireState(state) if state else None)
-    upcoming, now = _next_or_reason(asked, name), _clock(app)
+    upcoming, now = next_or_reason(asked, name, SHOWN_NEXT), _clock(app)
     if as_json:
         print_json(portrait_as_json(portrait, upcoming if isinstance(upcoming, list) else [], now))
     else:
         print_portrait(console_of(context), portrait, upcoming, now)
-
-
-def _next_or_reason(asked: Schedules, name: str) -> list[datetime] | str:
-    """The next planned times, or why they are not known here."""
-    try:
-        return _next_times(asked, name, SHOWN_NEXT)
-    except ScheduleRefused as error:
-        return str(error).removeprefix(f"schedule {name!r}: ")
-
-
-def _next_times(asked: Schedules, name: str, count: int, after: datetime | None = None) -> list[datetime]:
-    """The next planned times of a schedule.
-
-    Raises:
-        ScheduleRefused: its object cannot say.
-    """
-    try:
-        return asked.next_times(name, count, after)
-    except (ScheduleNotFound, ScheduleRefused, LedgerUnavailable, LedgerOutdated):
-        raise
-    except Exception as error:  # A timetable that somebody else has written is somebody else's code.
-        raise ScheduleRefused(_problem(name, error)) from error
-
-
-def _problem(name: str, error: Exception) -> str:
-    return f"schedule {name!r}: it cannot say when it is due: {one_line(f'{type(error).__name__}: {error}')}"
 
 
 def show_next_times(
@@ -129,7 +102,7 @@ def show_next_times(
 
 def _of_these(asked: Schedules, names: Sequence[str], count: int, after: datetime | None) -> list[Planned]:
     """The next times of the schedules that are named."""
-    upcoming = [(time, name) for name in dict.fromkeys(names) for time in _next_times(asked, name, count, after)]
+    upcoming = [(time, name) for name in dict.fromkeys(names) for time in next_times(asked, name, count, after)]
     for name in dict.fromkeys(names):
         if asked.show(name, 0).known.row.paused_at is not None:
             _remark(f"schedule {name!r} is paused: its planned times are skipped until it is resumed")
@@ -147,7 +120,7 @@ def _planned(asked: Schedules, known: Known, after: datetime | None) -> Iterator
         for time in asked.times(known, after):
             yield time, known.row.name
     except Exception as error:  # A timetable that somebody else has written is somebody else's code.
-        _remark(str(error) if isinstance(error, ScheduleRefused) else _problem(known.row.name, error))
+        _remark(str(error) if isinstance(error, ScheduleRefused) else problem_of(known.row.name, error))
 
 
 def _order(planned: Planned) -> tuple[float, str]:
@@ -234,16 +207,9 @@ def backfill(
     if as_json:
         print_json({"started": done.started, "waiting": done.waiting, "kept": done.kept})
         return
-    parts = []
-    if done.started:
-        parts.append(f"{counted(len(done.started), 'job')} started")
-    if done.waiting:
-        parts.append(f"{counted(len(done.waiting), 'fire')} waiting, each for the end of the one before")
-    if done.kept:
-        parts.append(f"{counted(done.kept, 'planned time')} started or waiting already")
-    click.echo(f"{name}: {'; '.join(parts) or 'nothing was planned then'}")
+    click.echo(f"{name}: {backfill_text(done)}")
     now = _clock(app)
-    if done.waiting and not any(is_at_work(beat, now) for beat in asked.beats()):
+    if done.waiting and not at_work(asked.beats(), now):
         _remark("no beat is at work that would start them: start one with `celery -A … beat`")
 
 
@@ -262,7 +228,7 @@ def _tell(asked: Schedules, known: Known, done: str, as_json: bool) -> None:
     name = known.schedule.name
     if known.row.paused_at is not None:
         then = "; it is paused"
-    elif isinstance(upcoming := _next_or_reason(asked, name), str):
+    elif isinstance(upcoming := next_or_reason(asked, name, SHOWN_NEXT), str):
         then = ""
     else:
         then = f"; next {moment(upcoming[0])}" if upcoming else "; nothing is planned any more"

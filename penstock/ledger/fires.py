@@ -180,6 +180,13 @@ def replace(connection: Connection, row: FireRow) -> bool:
     return connection.execute(update(fires).where(*key, undone).values(row.columns())).rowcount == 1
 
 
+def kept(connection: Connection, schedule: str, first: datetime, last: datetime) -> set[datetime]:
+    """Planned times of a range, both ends included, whose fires :func:`replace` would leave."""
+    within = (fires.c.schedule == schedule, fires.c.planned_at.between(first, last))
+    settled = fires.c.state.in_([FireState.FIRED.value, FireState.WAITING.value])
+    return set(connection.execute(select(fires.c.planned_at).where(*within, settled)).scalars())
+
+
 def list_fires(
     connection: Connection,
     schedule: str,

@@ -66,6 +66,16 @@ class Portrait:
 
 
 @dataclass(frozen=True)
+class Preview:
+    """What a backfill would do."""
+
+    times: list[datetime]
+    """Planned times that it would make up for, the first first."""
+    kept: int
+    """Planned times in its range that have their fire."""
+
+
+@dataclass(frozen=True)
 class Backfill:
     """What a backfill has done."""
 
@@ -102,8 +112,20 @@ class Schedules:
         with reading(self._url) as connection:
             return schedules.list_beats(connection)
 
-    def show(self, name: str, limit: int = 20, state: FireState | None = None) -> Portrait:
+    def show(
+        self,
+        name: str,
+        limit: int = 20,
+        state: FireState | None = None,
+        *,
+        before: datetime | None = None,
+        among: int | None = None,
+    ) -> Portrait:
         """All about a schedule, with its last fires.
+
+        Args:
+            before: only fires that were planned before.
+            among: count, and look for ``state``, among so many of the newest; among all if absent.
 
         Raises:
             ScheduleNotFound: there is none of this name.
@@ -112,8 +134,8 @@ class Schedules:
             known = Known(_found(connection, name))
             return Portrait(
                 known,
-                fires.list_fires(connection, name, limit, state=state),
-                fires.counts(connection, name),
+                fires.list_fires(connection, name, limit, state=state, before=before, among=among),
+                fires.counts(connection, name, among),
                 fires.open_jobs(connection, name),
             )
 
@@ -242,6 +264,19 @@ class Schedules:
             self._note(connection, "trigger schedule", name, {}, message.job_id)
             return fire
 
+    def preview_backfill(self, name: str, since: datetime, until: datetime | None = None) -> Preview:
+        """What :meth:`backfill` would do.
+
+        Raises:
+            ScheduleNotFound: there is none of this name.
+            ScheduleRefused: there are too many, or their times cannot be known here.
+        """
+        _, passed, _ = self._passed(name, since, until)
+        with reading(self._url) as connection:
+            times = _decided(passed, _found(connection, name))
+            kept = fires.kept(connection, name, times[0], times[-1]) if times else set()
+        return Preview([planned for planned in times if planned not in kept], sum(each in kept for each in times))
+
     def backfill(self, name: str, since: datetime, until: datetime | None = None, *, at_once: bool = False) -> Backfill:
         """Makes up for planned times of the past that have started no job: missed, skipped, or before its first day.
 
@@ -253,16 +288,9 @@ class Schedules:
             ScheduleNotFound: there is none of this name.
             ScheduleRefused: there are too many, or their times cannot be known here.
         """
-        with reading(self._url) as connection:
-            schedule = self._with_object(Known(_found(connection, name)).schedule)
-            now = schedules.clock(connection)
-        # Before anything is locked: the timetable may be somebody else's, and take its time.
-        passed = _past_times(schedule, since, min(until or now, now))
-        if len(passed) > MOST_BACKFILLED:
-            raise ScheduleRefused(f"these are more than {MOST_BACKFILLED:,} fires; backfill a shorter range")
+        schedule, passed, now = self._passed(name, since, until)
         with self._locked(name) as (connection, known):
-            undecided = known.row.planned_at
-            times = [planned for planned in passed if undecided is None or planned < undecided]
+            times = _decided(passed, known.row)
             done = self._fill(connection, schedule, times, now, at_once=at_once)
             details = {"since": since.isoformat(), "until": (until or now).isoformat(), "at_once": at_once}
             details["fires"] = str(len(done.started) + len(done.waiting))
@@ -284,6 +312,19 @@ class Schedules:
             _require_own(row, "removed")
             remove(connection, self._app, row, schedules.clock(connection))
             self._note(connection, "remove schedule", name, {"definition": row.definition})
+
+    def _passed(self, name: str, since: datetime, until: datetime | None) -> tuple[Schedule, list[datetime], datetime]:
+        """The planned times of a range that have passed, and by which clock.
+
+        Nothing is locked meanwhile: the timetable may be somebody else's, and take its time.
+        """
+        with reading(self._url) as connection:
+            schedule = self._with_object(Known(_found(connection, name)).schedule)
+            now = schedules.clock(connection)
+        passed = _past_times(schedule, since, min(until or now, now))
+        if len(passed) > MOST_BACKFILLED:
+            raise ScheduleRefused(f"these are more than {MOST_BACKFILLED:,} fires; backfill a shorter range")
+        return schedule, passed, now
 
     def _fill(
         self, connection: Connection, schedule: Schedule, times: Sequence[datetime], now: datetime, *, at_once: bool
@@ -364,6 +405,11 @@ def _past_times(schedule: Schedule, since: datetime, until: datetime) -> list[da
             break
         times.append(planned.astimezone(UTC))
     return times
+
+
+def _decided(times: Sequence[datetime], row: ScheduleRow) -> list[datetime]:
+    """Those that schedulers have done with; the others fire, or do not, by themselves."""
+    return [planned for planned in times if row.planned_at is None or planned < row.planned_at]
 
 
 def _fired(schedule: Schedule, planned: datetime, origin: Origin, message: FollowUp, now: datetime) -> FireRow:

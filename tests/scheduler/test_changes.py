@@ -1,6 +1,7 @@
 """What people do to schedules at run time, each with its row in the audit."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -320,6 +321,24 @@ def test_what_was_skipped_or_missed_is_made_up_for_and_the_rest_is_kept(ground: 
     assert (done.started, done.kept) == ([ground.hour(-3), ground.hour(-2), ground.hour(0)], 2)
     assert (ground.states(), ground.fires()[0].job_id) == (["fired", "fired", "fired", "waiting", "fired"], "sums -4")
     assert ground.reasons() == [None, None, None, "because", None]
+
+
+def test_a_preview_names_the_times_that_a_backfill_would_make_up_for_and_changes_nothing(ground: Ground) -> None:
+    ground.add(ground.sums(), since=-1)
+    ground.insert(ground.fire(-4), ground.fire(-3, MISSED))
+    triggered = ground.fire(-2, origin=Origin.TRIGGERED)
+    ground.insert(replace(triggered, planned_at=triggered.planned_at + timedelta(minutes=1)))
+    preview = ground.changes.preview_backfill(NAME, ground.hour(-4))
+    assert (preview.times, preview.kept) == ([ground.hour(-3), ground.hour(-2)], 1)
+    done = ground.changes.backfill(NAME, ground.hour(-4))
+    assert (done.waiting, done.kept) == (preview.times, preview.kept)
+    assert ground.changes.preview_backfill(NAME, ground.hour(-4)).times == []
+
+
+def test_a_preview_refuses_what_a_backfill_refuses(ground: Ground) -> None:
+    ground.add(ground.sums(when=Every(1)), since=1)
+    with pytest.raises(ScheduleRefused, match="more than 1,000 fires"):
+        ground.changes.preview_backfill(NAME, ground.hour(-1))
 
 
 def test_both_ends_belong_to_the_range(ground: Ground) -> None:
