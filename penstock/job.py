@@ -63,3 +63,4 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     UNKNOWN_TASK = "unknown task"
     UNSERIALISABLE = "unserialisable"
+    DISCARDED = "discarded"

@@ -57,7 +57,7 @@ def failures() -> None:
                  worker that knows the task serves the queue
 
     The last three are each kept with their payload until a person replays or discards them: rows of the ledger, and
-    unknown tasks in Redis. A failed job has its row, and `jobs retry` runs it anew.
+    unknown tasks in Redis. A failed job has its row; `jobs retry` runs one anew, `failures replay` all of an error.
 
     Exit code: 0 done, 1 refused or not all done (the reason is on stderr), 2 wrong usage.
     """
@@ -145,7 +145,8 @@ def acting(command: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("entries", metavar="[ENTRY]...", type=WORD, nargs=-1),
         filters(*KINDS),
         click.option("--all", "everything", is_flag=True, help="Every open entry."),
-        click.option("--yes", is_flag=True, help="Do not ask before acting on what filters choose."),
+        click.option("--rate", type=Rate(), help="At most so many a second: 50/s, or 10/m.  [default: no limit]"),
+        click.option("--yes", is_flag=True, help="Do not ask before acting on what errors and filters choose."),
         click.option("--json", "as_json", is_flag=True, help="One JSON array with what was done with each."),
     ]
     for option in reversed(options):
@@ -155,12 +156,14 @@ def acting(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @failures.command("replay", short_help="Runs failures again.")
 @acting
-@click.option("--rate", type=Rate(), help="At most so many a second: 50/s, or 10/m.  [default: no limit]")
 @click.pass_context
 def replay_failures(context: click.Context, /, entries: tuple[str, ...], **options: Any) -> None:
     """Runs failures again: those that are named, or all open ones that the filters choose.
 
     \b
+    failed       ENTRY is the fingerprint of an error: each of its jobs that
+                 nobody has retried or discarded is retried, as `jobs retry`
+                 does; those whose messages were buried are not
     buried       becomes a new job with an id of its own, made from the old
                  message; its row names the old job (replay_of). Callbacks and
                  the rest of a chain, if the message has any, are kept
@@ -169,12 +172,13 @@ def replay_failures(context: click.Context, /, entries: tuple[str, ...], **optio
     unknown      all messages go back to the end of their queue, from where
                  workers that still do not know the task put them aside again
 
-    Each is noted in the audit. Entries that filters choose are counted and asked about first (--yes does not ask),
+    Each is noted in the audit. What errors and filters choose is counted and asked about first (--yes does not ask),
     oldest first. A command that was interrupted may be repeated: what it did is not open any more.
 
     \b
     Examples:
       celery -A workers failures replay 1f0c9a2e:17:0
+      celery -A workers failures replay 0f2a91c03b1e --rate 10/s
       celery -A workers failures replay --kind buried --since 1h --rate 20/s --yes
     """
     from penstock.cli.mending import replay
@@ -191,8 +195,12 @@ def discard_failures(context: click.Context, /, entries: tuple[str, ...], **opti
     A buried or quarantined entry is only marked, and keeps its payload: `failures list --all` still has it. The
     messages of an unknown task are deleted, and their jobs recorded as cancelled. Each is noted in the audit.
 
+    With the fingerprint of an error, its failed jobs that nobody has retried are marked: they stay failed, and their
+    reason is `discarded`. The audit has one note for all of them.
+
     \b
-    Example:
+    Examples:
+      celery -A workers failures discard 0f2a91c03b1e
       celery -A workers failures discard --kind quarantined --reason "not JSON"
     """
     from penstock.cli.mending import discard
@@ -202,7 +210,7 @@ def discard_failures(context: click.Context, /, entries: tuple[str, ...], **opti
 
 def _act(context: click.Context, act: Callable[..., int], entries: tuple[str, ...], options: dict[str, Any]) -> None:
     everything = options.pop("everything")
-    how = {name: options.pop(name) for name in ("yes", "as_json", "rate") if name in options}
+    how = {name: options.pop(name) for name in ("rate", "yes", "as_json")}
     if entries and (everything or any(options.values())):
         raise click.UsageError("name entries or filters, not both")
     if not entries and not everything and not any(options.values()):

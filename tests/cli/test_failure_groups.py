@@ -105,8 +105,8 @@ def test_an_error_is_shown_with_an_example_its_latest_jobs_and_what_can_be_done(
     assert "12 jobs" in text
     assert "Traceback (most recent call last)" in text
     assert re.findall(r"^  (job-\d\d)", text, re.MULTILINE) == [f"job-{number:02}" for number in range(11, 1, -1)]
-    command = f"jobs list --state failed --error {PRINT} --limit 10000 | cut -f1 | xargs celery -A workers jobs retry"
-    assert command in text
+    for verb in ("replay", "discard"):
+        assert f"  {verb}: celery -A workers failures {verb} {PRINT}\n" in text
 
 
 def test_an_error_of_buried_jobs_names_the_commands_for_their_messages(run: Run, ledger: Ledger) -> None:

@@ -16,6 +16,7 @@ from penstock.ledger.search import JobFilter, list_jobs
 WINDOW = timedelta(hours=24)
 """In which failed jobs are counted when nobody says since when."""
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+FINGERPRINT = "[0-9a-f]{12}"
 MOST_PARTS = 25
 SHOWN_JOBS, SHOWN_TASKS = 10, 20
 KEPT = (Reason.CRASHED, Reason.REJECTED, Reason.UNREADABLE)
@@ -43,13 +44,12 @@ class Group:
 
     @property
     def commands(self) -> dict[str, str]:
-        """What can be done about its jobs, by verb; those whose messages were buried are replayed from these."""
+        """What can be done about its jobs, by verb; those whose messages were buried are dealt with by these."""
         if any(job.reason in KEPT for job in self.latest):
             tasks = sorted({group.task for group in self.groups})
             act = " ; ".join(f"celery -A workers failures VERB --kind buried --task {task}" for task in tasks)
             return {verb: act.replace("VERB", verb) for verb in ("replay", "discard")}
-        chosen = f"celery -A workers jobs list --state failed --error {self.fingerprint} --limit 10000"
-        return {"replay": f"{chosen} | cut -f1 | xargs celery -A workers jobs retry"}
+        return {verb: f"celery -A workers failures {verb} {self.fingerprint}" for verb in ("replay", "discard")}
 
 
 def since_or_default(since: datetime | None) -> datetime:
@@ -62,7 +62,7 @@ def find_group(connection: Connection, given: str, since: datetime | None) -> Gr
 
     Without ``since``, one that has been quiet for a day is shown from its beginning.
     """
-    if not re.fullmatch("[0-9a-f]{12}", given):
+    if not re.fullmatch(FINGERPRINT, given):
         return None
     begin = since_or_default(since)
     found = list_groups(connection, GroupFilter(since=begin, fingerprint=given), SHOWN_TASKS).groups

@@ -90,6 +90,7 @@ def as_new_job(raw: bytes, id: str) -> bytes:
 
 def discard_letter(bench: Bench, entry: Entry) -> Done:
     """Marks it; its payload is kept."""
+    bench.pace.wait()
     with writing(bench.database_url) as connection:
         if not _mark(connection, bench, entry, Resolution.DISCARDED):
             return _too_late(connection, entry)

@@ -93,10 +93,10 @@ def replay(
 
 
 def discard(
-    app: PenstockApp, targets: Sequence[Target], *, actor: str, advance: Advance = lambda _: None
+    app: PenstockApp, targets: Sequence[Target], *, actor: str, rate: float | None, advance: Advance = lambda _: None
 ) -> Generator[Done, None, None]:
-    """Gives failures up; as :func:`replay`, without a limit."""
-    with _bench(app, actor, None, advance) as bench:
+    """Gives failures up. The arguments and errors are those of :func:`replay`."""
+    with _bench(app, actor, rate, advance) as bench:
         for entry, unknown in targets:
             yield discard_unknown(bench, entry, unknown) if unknown else discard_letter(bench, entry)
 

@@ -42,6 +42,7 @@ def discard_unknown(bench: Bench, entry: Entry, unknown: UnknownTask) -> Done:
             gone += len(raws)
             cancelled += cancel_messages(bench.database_url, entry.queue, raws)
             bench.advance(len(raws))
+            bench.pace.wait(len(raws))
     finally:
         _note_unknown(bench, "discard", entry, gone)
     if not gone:

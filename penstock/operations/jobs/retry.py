@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
+from sqlalchemy import Connection
 
 from penstock.app import PenstockApp, TaskTwin
 from penstock.checks import require_redis
 from penstock.errors import BrokerUnavailable, LedgerUnavailable, PenstockError
 from penstock.ledger import queries
+from penstock.ledger.failed import RETRY
 from penstock.ledger.rows import JobRow
 from penstock.ledger.session import reading, writing
 from penstock.message import REPLAY_OF
@@ -140,15 +142,24 @@ def submit(
     *,
     actor: str,
     details: dict[str, Any],
-) -> None:
+    is_wanted: Callable[[Connection], bool] = lambda _: True,
+) -> bool:
     """Sends a job's call under a new id.
 
     The audit's row is committed after the message is out: a send that fails leaves no trace of a job.
+
+    Args:
+        is_wanted: asked inside of the transaction, before anything is done in it.
+
+    Returns:
+        False when it is not wanted, and was not sent.
     """
     sent = False
     try:
         with writing(app.settings.database_url) as connection:
-            queries.add_audit(connection, actor=actor, action="retry", job_id=row.id, details={"new": new, **details})
+            if not is_wanted(connection):
+                return False
+            queries.add_audit(connection, actor=actor, action=RETRY, job_id=row.id, details={"new": new, **details})
             _send(app, row, new)
             sent = True
     except LedgerUnavailable as error:
@@ -157,6 +168,7 @@ def submit(
                 f"{row.id} is retried as {new}, but the audit could not be written: {error}"
             ) from error
         raise
+    return True
 
 
 def _send(app: PenstockApp, row: JobRow, new: str) -> None:

@@ -5,6 +5,7 @@ from tests.mutants.guard import Guard
 SEARCH, ON_SEARCH = "penstock/ledger/search.py", "tests/ledger/test_search.py"
 RETENTION, ON_RETENTION = "penstock/ledger/retention.py", "tests/ledger/test_retention.py"
 FAILURES, ON_FAILURES = "penstock/ledger/recording/failures.py", "tests/ledger/test_failure_hours.py"
+FAILED, ON_FAILED = "penstock/ledger/failed.py", "tests/ledger/test_failed.py"
 PRINTS, ON_PRINTS = "penstock/ledger/failure.py", "tests/ledger/test_failure.py"
 
 GUARDS = (
@@ -113,5 +114,29 @@ GUARDS = (
         replacement="(str)(",
         test=f"{ON_PRINTS}::test_the_same_error_with_other_values_is_one_group",
         why="Errors that differ in a list of values are as many groups as there are lengths.",
+    ),
+    Guard(
+        name="failed-job-is-judged-after-its-lock",
+        file=FAILED,
+        text="    connection.execute(select(jobs.c.id).where(those).order_by(jobs.c.id).with_for_update()).all()\n",
+        replacement="",
+        test=f"{ON_FAILED}::test_whoever_waits_for_one_that_is_being_retried_does_not_discard_it",
+        why="A job that is just being retried is discarded as well, and two who replay an error run each job twice.",
+    ),
+    Guard(
+        name="retried-job-is-not-open",
+        file=FAILED,
+        text="        ~exists().where(audit.c.job_id == row.id, audit.c.action == RETRY),\n",
+        replacement="",
+        test=f"{ON_FAILED}::test_a_job_that_was_retried_is_not_open[sqlite]",
+        why="Each replay of an error runs all that the ones before have run already.",
+    ),
+    Guard(
+        name="dead-letter-is-not-retried-as-well",
+        file=FAILED,
+        text="        ~exists().where(dead_letters.c.job_id == row.id),\n",
+        replacement="",
+        test=f"{ON_FAILED}::test_a_job_whose_message_is_a_dead_letter_is_not_open[sqlite]",
+        why="A buried job runs twice: from its message, and from its row.",
     ),
 )

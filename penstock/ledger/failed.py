@@ -1,0 +1,83 @@
+"""Failed jobs of one error that nobody has dealt with yet. The caller brings the transaction.
+
+Such a job is open: it was neither retried nor discarded, and its message is no dead letter, which is dealt with itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, select, tuple_, update
+
+from penstock.job import Reason, State
+from penstock.ledger.search import Place
+from penstock.ledger.tables import audit, dead_letters, jobs
+
+RETRY = "retry"
+"""The audit's word for a job that was submitted anew."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of the failed jobs of an error."""
+
+    ids: list[str]
+    """Of those that are open."""
+    after: Place | None
+    """Where the next one begins; None: there is none."""
+
+
+def open_stretch(
+    connection: Connection, fingerprint: str, until: datetime, limit: int, after: Place | None = None
+) -> Stretch:
+    """The jobs that failed first come first. Looks at ``limit`` jobs by the index on the fingerprint, open or not.
+
+    Args:
+        until: none that ended later, so that what fails again at once is not taken again.
+        after: the end of the stretch before.
+    """
+    keys = (jobs.c.updated_at, jobs.c.id)
+    range_ = [jobs.c.error_fingerprint == fingerprint, jobs.c.state == State.FAILED.value, jobs.c.updated_at <= until]
+    if after is not None:
+        types = [key.type for key in keys]
+        range_.append(tuple_(*keys) > tuple_(after.updated_at, after.id, types=types))
+    seen = select(*keys, jobs.c.reason).where(*range_).order_by(*keys).limit(limit).subquery()
+    rows = connection.execute(
+        select(seen.c.updated_at, seen.c.id, _is_open(seen.c).label("is_open")).order_by(seen.c.updated_at, seen.c.id)
+    ).all()
+    last = Place(rows[-1].updated_at, rows[-1].id) if len(rows) == limit else None
+    return Stretch([row.id for row in rows if row.is_open], last)
+
+
+def lock_open(connection: Connection, ids: Sequence[str]) -> list[str]:
+    """Those of these jobs, some hundred at most, that are open, and are dealt with by nobody else until the transaction
+    ends.
+
+    Locked first, in the order of the ids so that two never wait for each other, and judged by a statement of its own:
+    it sees what those have committed that were waited for. On SQLite there is one writer at a time anyway.
+    """
+    those = jobs.c.id.in_(ids)
+    connection.execute(select(jobs.c.id).where(those).order_by(jobs.c.id).with_for_update()).all()
+    still = select(jobs.c.id).where(those, jobs.c.state == State.FAILED.value, _is_open(jobs.c)).order_by(jobs.c.id)
+    return list(connection.execute(still).scalars())
+
+
+def discard(connection: Connection, ids: Sequence[str]) -> int:
+    """Notes in the rows of these jobs that they were given up; of how many, as others may have been first.
+
+    The time of their last change stays: lists and retention go by when jobs ended.
+    """
+    still = lock_open(connection, ids)
+    connection.execute(update(jobs).where(jobs.c.id.in_(still)).values(reason=Reason.DISCARDED.value))
+    return len(still)
+
+
+def _is_open(row: Any) -> ColumnElement[bool]:
+    return and_(
+        func.coalesce(row.reason, "") != Reason.DISCARDED.value,
+        ~exists().where(dead_letters.c.job_id == row.id),
+        ~exists().where(audit.c.job_id == row.id, audit.c.action == RETRY),
+    )

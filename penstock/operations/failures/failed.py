@@ -1,0 +1,158 @@
+"""Replaying and discarding the failed jobs of one error, those whose messages are no dead letters."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from penstock.app import PenstockApp
+from penstock.checks import require_redis
+from penstock.ledger import failed, queries
+from penstock.ledger.failed import Stretch
+from penstock.ledger.rows import JobRow
+from penstock.ledger.session import reading, writing
+from penstock.operations.broker import broker_of, note
+from penstock.operations.failures.bench import Advance, Done
+from penstock.operations.failures.entries import bring_to_ledger
+from penstock.operations.failures.groups import FINGERPRINT, find_group
+from penstock.operations.failures.pace import Pace
+from penstock.operations.jobs.retry import problem_of, submit
+from penstock.operations.wording import counted
+
+PAGE = 500
+COUNTED = 10_000
+"""Failed jobs beyond which nobody counts on."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be replayed or discarded of one error."""
+
+    fingerprint: str
+    count: int
+    """Failed jobs that nobody has dealt with."""
+    is_more: bool
+    """Whether there are more: nobody counted on."""
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return f"{self.count:,}+ failed jobs" if self.is_more else counted(self.count, "failed job")
+
+
+def plan(app: PenstockApp, given: str) -> Plan | None:
+    """What can be done about the error with this fingerprint; None if it is that of none."""
+    if not re.fullmatch(FINGERPRINT, given):
+        return None
+    url = app.settings.database_url
+    with broker_of(app) as scripts:
+        # A job whose message is a dead letter that the ledger lacks would look open.
+        bring_to_ledger(scripts, url)
+    count = 0
+    for stretch in _stretches(url, given, PAGE):
+        count += len(stretch.ids)
+        if count > COUNTED:
+            return Plan(given, COUNTED, is_more=True)
+    with reading(url) as connection:
+        is_known = count > 0 or find_group(connection, given, None) is not None
+    return Plan(given, count, is_more=False) if is_known else None
+
+
+def replay(
+    app: PenstockApp, fingerprint: str, *, actor: str, rate: float | None, advance: Advance = lambda _: None
+) -> Generator[Done, None, None]:
+    """Submits the failed jobs of an error anew, the oldest first, and yields what became of each.
+
+    Each is noted in its audit, as a retry, and all of them together at the end, also when somebody stops half way. What
+    fails meanwhile is not taken, and what was retried before is not either, so this may be repeated. Killed between
+    sending a job and noting it, it sends that one again the next time: under the same id, which is the same job.
+
+    Args:
+        rate: jobs a second; None: no limit.
+        advance: called with the number of jobs that were dealt with since.
+
+    Raises:
+        BrokerUnavailable: Redis did not take a job; what was yielded is done.
+        LedgerUnavailable: SQL went away; the message says whether the last one was sent.
+    """
+    app.loader.import_default_modules()
+    require_redis(app.settings)
+    pace, done = Pace(rate), 0
+    try:
+        for row in _open_jobs(app.settings.database_url, fingerprint):
+            pace.wait()
+            result = _replay(app, row, actor)
+            done += result.done
+            advance(1)
+            yield result
+    finally:
+        _note(app, "replay", fingerprint, done, actor)
+
+
+def _replay(app: PenstockApp, row: JobRow, actor: str) -> Done:
+    if problem := problem_of(app, row):
+        return Done(row.id, False, problem.removeprefix(row.id).lstrip(": "))
+    new = retried_as(row.id)
+    if submit(app, row, new, actor=actor, details={}, is_wanted=lambda it: bool(failed.lock_open(it, [row.id]))):
+        return Done(row.id, True, f"→ {new}", new)
+    return Done(row.id, False, "was retried or discarded already: somebody was first", messages=0)
+
+
+def retried_as(id: str) -> str:
+    """The id of the job that carries a failed one's on. Of that one alone, so that two sendings are one job."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"penstock:retry:{id}"))
+
+
+def discard(
+    app: PenstockApp, fingerprint: str, *, actor: str, rate: float | None, advance: Advance = lambda _: None
+) -> Generator[Done, None, None]:
+    """Gives the failed jobs of an error up: their rows stay and say so. Yields one answer, for all of them.
+
+    The arguments and errors are those of :func:`replay`.
+    """
+    url = app.settings.database_url
+    pace, gone = Pace(rate), 0
+    try:
+        for stretch in _stretches(url, fingerprint, pace.portion(PAGE)):
+            pace.wait(len(stretch.ids))
+            with writing(url) as connection:
+                discarded = failed.discard(connection, stretch.ids)
+            gone += discarded
+            advance(discarded)
+    finally:
+        _note(app, "discard", fingerprint, gone, actor)
+    if gone:
+        yield Done(fingerprint, True, f"{counted(gone, 'failed job')} discarded", messages=gone)
+    else:
+        yield Done(fingerprint, False, "has no open failed jobs", messages=0)
+
+
+def _open_jobs(url: str, fingerprint: str) -> Iterator[JobRow]:
+    for stretch in _stretches(url, fingerprint, PAGE):
+        with reading(url) as connection:
+            rows = {row.id: row for row in queries.find_jobs(connection, stretch.ids)}
+        # Retention may have deleted some since.
+        yield from (rows[id] for id in stretch.ids if id in rows)
+
+
+def _stretches(url: str, fingerprint: str, size: int) -> Iterator[Stretch]:
+    """All open failed jobs of this moment, in stretches that have some."""
+    until, after = datetime.now(UTC), None
+    while True:
+        with reading(url) as connection:
+            stretch = failed.open_stretch(connection, fingerprint, until, size, after)
+        if stretch.ids:
+            yield stretch
+        if stretch.after is None:
+            return
+        after = stretch.after
+
+
+def _note(app: PenstockApp, action: str, fingerprint: str, count: int, actor: str) -> None:
+    """One row for the whole, with the count."""
+    if count:
+        done = f"{action} of {counted(count, 'failed job')} of {fingerprint} is done"
+        note(app, actor, action, {"error": fingerprint, "count": count}, done)
