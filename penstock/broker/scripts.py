@@ -204,6 +204,10 @@ class Scripts:
         """Extends a worker's lease; False when it was taken away."""
         return bool(self.call("renew", worker, 0))
 
+    def drain(self, worker: str) -> bool:
+        """Notes, for those who look, that a worker ends; False when it has no lease."""
+        return bool(self.call("drain", worker))
+
     def retire(self, worker: str, *, counted: bool, crash_limit: int) -> None:
         """Ends a worker: gives back whatever it holds, as crashes if ``counted``."""
         more = True

@@ -18,7 +18,7 @@ from celery.platforms import EX_FAILURE, close_open_fds
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.common import ignore_errors
 
-import penstock.engine.health  # noqa: F401  registers what `inspect claims` answers
+import penstock.engine.remote  # noqa: F401  registers what remote control answers, `inspect claims` as well
 from penstock.broker.transport import UNHEARD
 from penstock.engine import commands, keeper_config, revoking
 from penstock.engine.pool import Pool
@@ -83,6 +83,8 @@ class Parent(CeleryConsumer):
     def stop(self) -> None:
         """Ends consuming: the children claim no more from now on."""
         self.pool.on_close()
+        # From here on the worker waits for its jobs, and answers nobody who asks.
+        self._link.say(draining=True)
         super().stop()
 
     def shutdown(self) -> None:

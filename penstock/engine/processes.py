@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_NAME, PR_SET_PDEATHSIG = 15, 1
@@ -62,6 +63,45 @@ def resident_kib(pid: int) -> int:
         return _most_resident_kib() if pid == os.getpid() else 0
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """What a process takes of the machine at one moment.
+
+    Attributes:
+        state: the letter of Linux' process states: ``R`` runs, ``S`` and ``D`` wait, ``T`` is stopped, ``Z`` has ended;
+            empty where the system does not tell.
+        resident_kib: memory that it has, shared pages included.
+        proportional_kib: the same with each shared page divided among those who share it; None: nobody tells.
+        cpu_seconds: processor time that it has taken since its start; None: nobody tells.
+    """
+
+    state: str
+    resident_kib: int
+    proportional_kib: int | None
+    cpu_seconds: float | None
+
+
+def footprint(pid: int) -> Footprint:
+    """What a process takes. Of one that has ended meanwhile, nothing."""
+    fields = _fields(pid)
+    # utime and stime; the first field here is the third of the file.
+    ticks = int(fields[11]) + int(fields[12]) if fields else None
+    return Footprint(
+        fields[0] if fields else "",
+        resident_kib(pid),
+        _proportional_kib(pid),
+        ticks / os.sysconf("SC_CLK_TCK") if ticks is not None else None,
+    )
+
+
+def _proportional_kib(pid: int) -> int | None:
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    return None
+
+
 def _most_resident_kib() -> int:
     import resource
 
@@ -71,7 +111,13 @@ def _most_resident_kib() -> int:
 
 def _state(pid: int) -> str:
     """The letter of Linux' process states; empty where there is no such process, or no Linux."""
+    fields = _fields(pid)
+    return fields[0] if fields else ""
+
+
+def _fields(pid: int) -> list[str]:
+    """What the kernel tells of a process after its name; empty where there is no such process, or no Linux."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
