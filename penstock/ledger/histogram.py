@@ -10,11 +10,10 @@ day.
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
-from collections import defaultdict
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 PER_FACTOR_OF_TEN = 8
 SHORTEST, LONGEST = 0.001, 7 * 86_400.0
@@ -40,8 +39,7 @@ Histogram = Mapping[int, int]
 """How many values by the number of their bucket; those without any are left out."""
 
 
-@dataclass(frozen=True)
-class Percentiles:
+class Percentiles(NamedTuple):
     """Seconds that half of all values, 95 of 100 and 99 of 100 do not exceed."""
 
     p50: float
@@ -61,19 +59,19 @@ def to_json(histogram: Histogram) -> dict[str, int]:
 
 def sum_of(texts: Iterable[str]) -> Histogram:
     """Of histograms as columns keep them."""
-    histogram: defaultdict[int, int] = defaultdict(int)
+    histogram: dict[int, int] = {}
     for text in texts:
         for bucket, count in json.loads(text).items():
-            histogram[int(bucket)] += count
+            histogram[int(bucket)] = histogram.get(int(bucket), 0) + count
     return histogram
 
 
 def percentiles(histogram: Histogram) -> Percentiles | None:
     """Those of all values; None: there are none."""
     buckets = sorted(histogram)
-    sums = list(accumulate(histogram[bucket] for bucket in buckets))
+    sums = list(accumulate(map(histogram.__getitem__, buckets)))
     if not sums or not sums[-1]:
         return None
     # The nearest rank: the first value that is not exceeded by so many, in whole numbers.
-    p50, p95, p99 = (_VALUES[buckets[bisect_right(sums, -(-sums[-1] * part // 100) - 1)]] for part in (50, 95, 99))
-    return Percentiles(p50, p95, p99)
+    ranks = [-(-sums[-1] * part // 100) for part in (50, 95, 99)]
+    return Percentiles(*[_VALUES[buckets[bisect_left(sums, rank)]] for rank in ranks])

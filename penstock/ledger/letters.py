@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_, 
 from penstock.job import State
 from penstock.ledger.failure import describe_cause
 from penstock.ledger.queries import add_audit, insert_into
-from penstock.ledger.recording import record
+from penstock.ledger.recording import OnWritten, record
 from penstock.ledger.records import FollowUp, Record, Step
 from penstock.ledger.rows import DeadLetter, Delivery, LetterRow, Outcome, clip, letter_id
 from penstock.ledger.tables import Kind, Resolution, dead_letters, outbox
@@ -38,12 +38,15 @@ class LetterFilter:
     """Whether nobody has replayed or discarded it yet."""
 
 
-def bury(connection: Connection, letters: Sequence[DeadLetter]) -> int:
+def bury(connection: Connection, letters: Sequence[DeadLetter], on_written: OnWritten | None = None) -> int:
     """Keeps messages that nobody could run, and ends the jobs of those that are buried as failed.
 
     A letter that is there already is left alone, with its job: both were written in one transaction. So whoever does
     not know whether its own went through writes them again. In the order of their ids, so that two who write the same
     ones at once wait for each other instead of both for ever. A job that has ended keeps its end.
+
+    Args:
+        on_written: told of the ends of their jobs, which are not committed yet.
 
     Returns:
         how many of them were new.
@@ -51,7 +54,10 @@ def bury(connection: Connection, letters: Sequence[DeadLetter]) -> int:
     ordered = sorted(letters, key=lambda letter: letter_id(letter.id))
     new = [letter for letter in ordered if _insert(connection, letter)]
     ends = [_end(letter, letter.job) for letter in new if letter.kind is Kind.BURIED and letter.job]
-    _leave_to_relay(connection, record(connection, ends).messages)
+    written = record(connection, ends)
+    _leave_to_relay(connection, written.messages)
+    if on_written is not None:
+        on_written(ends, written)
     return len(new)
 
 

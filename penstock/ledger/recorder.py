@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -13,7 +13,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from penstock.errors import LedgerOutdated, LedgerUnavailable
 from penstock.job import Reason, State
 from penstock.ledger.failure import describe_cause
-from penstock.ledger.recording import Written, record
+from penstock.ledger.recording import OnWritten, Written, record
 from penstock.ledger.recording.plain import PlainSuccess, as_record
 from penstock.ledger.records import Encoded, Record, Step, Verdict
 from penstock.ledger.rows import Delivery, Outcome
@@ -24,13 +24,11 @@ FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
 COLLISION_SECONDS, COLLISION_PAUSE = 15.0, 0.02
 """How long a transaction that others stand in the way of is repeated, and the longest pause before that."""
 
-OnCommitted = Callable[[Sequence[Record | PlainSuccess], Written], None]
-
 
 class Recorder:
     """Writes records. Each call returns only when they are committed."""
 
-    def __init__(self, url: str, on_committed: OnCommitted | None = None) -> None:
+    def __init__(self, url: str, on_committed: OnWritten | None = None) -> None:
         """Opens nothing.
 
         Args:

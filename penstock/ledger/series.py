@@ -10,7 +10,7 @@ Jobs in are those that our producers have sent; stock ones count nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -217,13 +217,13 @@ def _rows(
     length: int,
     begin: datetime,
     end: datetime,
-) -> Iterator[Any]:
+) -> Sequence[Any]:
     """Queue, time and the columns with these names, by queue and time: a range of the primary key for each queue."""
     # Histograms as text: most are not looked into, and whatever reads JSON columns here looks into them for dates.
     columns = [cast(table.c[name], Text) if name in ("waits", "runs") else table.c[name] for name in names]
     within = (among(connection, table.c.queue, queues), table.c.seconds == length)
     statement = select(table.c.queue, table.c.at, *columns).where(*within, table.c.at >= begin, table.c.at < end)
-    yield from connection.execute(statement.order_by(table.c.queue, table.c.at))
+    return connection.execute(statement.order_by(table.c.queue, table.c.at)).all()
 
 
 # -- points -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from sqlalchemy import text
 
 from penstock.broker import queues
 from penstock.engine.keeping import counting
+from penstock.engine.keeping.burial import bury_slice
 from penstock.engine.keeping.counting import LATE_SECONDS, Counting
 from penstock.engine.keeping.depths import Depths
 from penstock.engine.keeping.promote import Promote
@@ -212,6 +215,18 @@ def test_an_end_that_comes_too_late_makes_no_row_less(ground: Ground) -> None:
     assert sums(ground.url) == sums(ground.url, seconds=900) == (4, 0, 0, 0)
 
 
+def test_a_job_that_is_buried_has_failed(ground: Ground, broker_url: str) -> None:
+    scripts = ward(broker_url, ground.url).scripts
+    raw = json.dumps({"headers": {"id": "1", "task": "t"}, "properties": {}, "body": base64.b64encode(b"no").decode()})
+    kept = {"kind": "buried", "queue": "mail", "step": 0, "job": "1", "reason": "r", "deliveries": 3, "raw": raw}
+    scripts.client.hset(scripts.keys.dead_entry("e"), mapping={**kept, "at": int(ground.now.timestamp() * 1000)})
+    for _ in range(2):
+        scripts.client.rpush(scripts.keys.dead, "e")
+    assert bury_slice(scripts, ground.url, ground.counting) == 2
+    ground.counting.close()
+    assert sums(ground.url) == (0, 1, 0, 0)
+
+
 # -- while SQL is away ----------------------------------------------------------------------------------------------
 
 
@@ -227,12 +242,17 @@ def rename(url: str, table: str, name: str) -> None:
         connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}"))
 
 
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """How grave is what keepers have said."""
+    return [record.levelname for record in caplog.records if record.name == "penstock.keeper"]
+
+
 def test_minutes_wait_for_the_ledger_and_outcomes_do_not(away: Ground, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(3):
         away.write(away.ended(str(number)))
         away.counting.sample({"mail": Depth(number, 0, 0, 0, None, 0, away.now)})
         away.pass_minutes()
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert said(caplog) == ["WARNING"]
     rename(away.url, "gone", "queue_counts")
     away.pass_minutes()
     assert [row.succeeded for row in rows(away.url)] == [1, 1, 1]
@@ -247,7 +267,7 @@ def test_when_too_many_wait_the_oldest_are_given_up_and_that_is_said_once(
         away.write(away.ended(str(number)))
         away.counting.sample({"mail": Depth(number, 0, 0, 0, None, 0, away.now)})
         away.pass_minutes()
-    assert [record.levelname for record in caplog.records].count("ERROR") == 1
+    assert said(caplog).count("ERROR") == 1
     rename(away.url, "gone", "queue_counts")
     away.pass_minutes()
     assert 1 <= len(rows(away.url)) <= 4

@@ -160,7 +160,7 @@ class Books(threading.Thread):
         super().__init__(name="books", daemon=True)
         self.counting = Counting(database_url)
         self._recorder = Recorder(database_url, self.counting.count)
-        self._burial = Burial(ward, database_url)
+        self._burial = Burial(ward, database_url, self.counting)
         self._doubt = Doubt(ward, database_url)
         self._retention = Retention(ward, database_url, ward.retention)
         self._on_written = on_written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from redis.exceptions import RedisError
@@ -10,11 +11,14 @@ from redis.exceptions import RedisError
 from penstock.broker import envelope
 from penstock.broker.scripts import Scripts
 from penstock.engine.keeping import Ward
+from penstock.engine.keeping.counting import Counting
 from penstock.errors import PenstockError
 from penstock.job import Reason
 from penstock.ledger import letters, outbox
 from penstock.ledger.delivery import describe_message
-from penstock.ledger.records import Part
+from penstock.ledger.recording import Written
+from penstock.ledger.recording.plain import PlainSuccess
+from penstock.ledger.records import Part, Record
 from penstock.ledger.rows import DeadLetter, Delivery
 from penstock.ledger.session import writing
 from penstock.ledger.tables import Kind
@@ -27,15 +31,16 @@ SLICE = 100
 class Burial:
     """Of messages that nobody could run. They stay in Redis until their rows are committed."""
 
-    def __init__(self, ward: Ward, database_url: str) -> None:
+    def __init__(self, ward: Ward, database_url: str, counting: Counting) -> None:
         self._ward = ward
+        self._counting = counting
         self._database_url = database_url
         self._has_failed = False
 
     def perform(self) -> None:
         """Moves all there is; what cannot be moved now is tried again."""
         try:
-            while bury_slice(self._ward.scripts, self._database_url) == SLICE:
+            while bury_slice(self._ward.scripts, self._database_url, self._counting) == SLICE:
                 pass
             self._has_failed = False
         except (RedisError, OSError, PenstockError) as error:
@@ -44,7 +49,7 @@ class Burial:
             self._has_failed = True
 
 
-def bury_slice(scripts: Scripts, database_url: str) -> int:
+def bury_slice(scripts: Scripts, database_url: str, counting: Counting | None = None) -> int:
     """Moves the oldest entries into the ledger; how many.
 
     Several may do it at once: an entry's row is written once, and its removal from Redis comes after the commit.
@@ -53,10 +58,15 @@ def bury_slice(scripts: Scripts, database_url: str) -> int:
     entries = client.lrange(keys.dead, 0, SLICE - 1)
     found = [(entry, client.hgetall(keys.dead_entry(entry.decode()))) for entry in entries]
     outbox_keys = envelope.from_outbox(kept[b"raw"] for _, kept in found if kept)
+    ends: list[tuple[Sequence[Record | PlainSuccess], Written]] = []
     if found:
         with writing(database_url) as connection:
-            letters.bury(connection, [dead_letter(entry.decode(), kept) for entry, kept in found if kept])
+            dead = [dead_letter(entry.decode(), kept) for entry, kept in found if kept]
+            letters.bury(connection, dead, lambda *written: ends.append(written))
             outbox.forget(connection, outbox_keys)
+    if counting is not None:
+        for records, written in ends:
+            counting.count(records, written)
     if outbox_keys:  # Not before the row is gone, or the message would look like one that Redis has lost.
         client.hdel(keys.outbox, *outbox_keys)
     for entry, _ in found:

@@ -3,8 +3,8 @@
 In the thread of the books, which alone writes it: nobody waits for a lock. An attempt counts where its record has won
 and had not been written before, in the minute in which it ended. So what a keeper that is killed has not written yet is
 lost, and nothing is counted twice; a COMMIT whose answer is lost costs its batch. Not counted is what no keeper writes:
-ends of jobs that run in stock pools without one, of jobs that are cancelled while they wait, and of those that are
-buried.
+ends of jobs whose stock worker has none, because nobody lives there who could write minutes, and of jobs that somebody
+cancels while they wait.
 """
 
 from __future__ import annotations

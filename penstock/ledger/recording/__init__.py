@@ -6,6 +6,6 @@ what exists only if a row does: `attempts.py` the history of jobs that needed mo
 follow-ups · `chords.py` parts that are counted · `tallies.py` the balance sheet.
 """
 
-from penstock.ledger.recording.batch import Written, record
+from penstock.ledger.recording.batch import OnWritten, Written, record
 
-__all__ = ["Written", "record"]
+__all__ = ["OnWritten", "Written", "record"]

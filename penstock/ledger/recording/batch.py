@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -47,6 +47,10 @@ class Written:
     """To be published now, after COMMIT."""
     repeated: set[int] = field(default_factory=set)
     """Places of records that have won, and had been written before: what they say was counted then."""
+
+
+OnWritten = Callable[[Sequence[Record | PlainSuccess], Written], None]
+"""Told what became of a batch."""
 
 
 def record(connection: Connection, records: Sequence[Record | PlainSuccess]) -> Written:
