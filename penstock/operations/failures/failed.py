@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,6 +23,7 @@ from penstock.operations.jobs.retry import problem_of, submit
 from penstock.operations.wording import counted
 
 PAGE = 500
+COUNTED_TOGETHER = 2_000
 COUNTED = 10_000
 """Failed jobs beyond which nobody counts on."""
 
@@ -35,7 +36,7 @@ class Plan:
     count: int
     """Failed jobs that nobody has dealt with."""
     is_more: bool
-    """Whether there are more: nobody counted on."""
+    """Whether there may be more: nobody counted on."""
 
     @property
     def text(self) -> str:
@@ -43,22 +44,33 @@ class Plan:
         return f"{self.count:,}+ failed jobs" if self.is_more else counted(self.count, "failed job")
 
 
-def plan(app: PenstockApp, given: str) -> Plan | None:
-    """What can be done about the error with this fingerprint; None if it is that of none."""
+def plan(app: PenstockApp, given: str, looked_at: int | None = None) -> Plan | None:
+    """What can be done about the error with this fingerprint; None if it is that of none.
+
+    Args:
+        looked_at: how many of its failed jobs are looked at, about; None: until :data:`COUNTED` open ones are found.
+    """
     if not re.fullmatch(FINGERPRINT, given):
         return None
     url = app.settings.database_url
     with broker_of(app) as scripts:
         # A job whose message is a dead letter that the ledger lacks would look open.
         bring_to_ledger(scripts, url)
-    count = 0
-    for stretch in _stretches(url, given, PAGE):
-        count += len(stretch.ids)
-        if count > COUNTED:
-            return Plan(given, COUNTED, is_more=True)
+    count, is_more = _count(url, given, looked_at)
     with reading(url) as connection:
         is_known = count > 0 or find_group(connection, given, None) is not None
-    return Plan(given, count, is_more=False) if is_known else None
+    return Plan(given, count, is_more) if is_known else None
+
+
+def _count(url: str, fingerprint: str, looked_at: int | None) -> tuple[int, bool]:
+    """How many are open, and whether there may be more."""
+    count = looked = 0
+    for stretch in _stretches(url, fingerprint, COUNTED_TOGETHER):
+        count, looked = count + len(stretch.ids), looked + COUNTED_TOGETHER
+        is_enough = count > COUNTED or (looked_at is not None and looked >= looked_at)
+        if is_enough and (count > COUNTED or stretch.after):
+            return min(count, COUNTED), True
+    return count, False
 
 
 def replay(
@@ -116,7 +128,7 @@ def discard(
     url = app.settings.database_url
     pace, gone = Pace(rate), 0
     try:
-        for stretch in _stretches(url, fingerprint, pace.portion(PAGE)):
+        for stretch in _open_stretches(url, fingerprint, pace.portion(PAGE)):
             pace.wait(len(stretch.ids))
             with writing(url) as connection:
                 discarded = failed.discard(connection, stretch.ids)
@@ -130,22 +142,40 @@ def discard(
         yield Done(fingerprint, False, "has no open failed jobs", messages=0)
 
 
+def discard_jobs(app: PenstockApp, ids: Sequence[str], *, actor: str) -> int:
+    """Gives some failed jobs up, notes it in the audit of each, and says how many were still open.
+
+    Args:
+        ids: in full, some hundred at most; what has not failed, or was dealt with already, is left alone.
+    """
+    with writing(app.settings.database_url) as connection:
+        still = failed.lock_open(connection, ids)
+        failed.discard(connection, still)
+        for id in still:
+            queries.add_audit(connection, actor=actor, action="discard", job_id=id)
+    return len(still)
+
+
 def _open_jobs(url: str, fingerprint: str) -> Iterator[JobRow]:
-    for stretch in _stretches(url, fingerprint, PAGE):
+    for stretch in _open_stretches(url, fingerprint, PAGE):
         with reading(url) as connection:
             rows = {row.id: row for row in queries.find_jobs(connection, stretch.ids)}
         # Retention may have deleted some since.
         yield from (rows[id] for id in stretch.ids if id in rows)
 
 
+def _open_stretches(url: str, fingerprint: str, size: int) -> Iterator[Stretch]:
+    """Those that have open jobs."""
+    return (stretch for stretch in _stretches(url, fingerprint, size) if stretch.ids)
+
+
 def _stretches(url: str, fingerprint: str, size: int) -> Iterator[Stretch]:
-    """All open failed jobs of this moment, in stretches that have some."""
+    """All failed jobs of this moment, in stretches."""
     until, after = datetime.now(UTC), None
     while True:
         with reading(url) as connection:
             stretch = failed.open_stretch(connection, fingerprint, until, size, after)
-        if stretch.ids:
-            yield stretch
+        yield stretch
         if stretch.after is None:
             return
         after = stretch.after

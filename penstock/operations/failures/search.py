@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from penstock.ledger.failure_groups import FailureGroup, GroupFilter, hours_of, list_groups
-from penstock.operations.failures.groups import WINDOW
+from penstock.ledger.failure_groups import FailureGroup, GroupFilter, hours_of, list_groups, trend
+from penstock.operations.failures.groups import MOST_PARTS, WINDOW
 from penstock.operations.failures.trends import Change, change_of, hours_between
 
 LOOKED_AT = 500
 """Groups, the largest first, in which text is looked for."""
+MOST_SHOWN = timedelta(days=31)
+"""Of the trend."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class Trended:
 
     group: FailureGroup
     change: Change
-    counts: Sequence[int]
-    """For each hour of :attr:`Errors.hours`."""
+    parts: Sequence[int]
+    """How many in equal parts of the time of :attr:`Errors.hours`."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Errors:
     since: datetime
     """From when they are counted: the beginning of an hour."""
     hours: list[datetime]
-    """Of the trend: those of the time that was asked for, and at least a day's."""
+    """Of the trend: those of the time that was asked for, at least a day's and at most a month's."""
     counts: list[int]
     """How many jobs in each hour, over the groups that are listed."""
     is_cut_short: bool
@@ -56,7 +58,7 @@ def find_errors(connection: Connection, chosen: GroupFilter, text: str | None, u
     fitting = [group for group in found.groups if _says(group, text)] if text else found.groups
     total = len(fitting) if text else found.total
     jobs = sum(group.count for group in fitting) if text else found.jobs
-    since = min(chosen.since, until - WINDOW)
+    since = max(min(chosen.since, until - WINDOW), until - MOST_SHOWN)
     trended = _trended(connection, fitting[:limit], since, until)
     hours = hours_between(since, until)
     return Errors(
@@ -65,7 +67,7 @@ def find_errors(connection: Connection, chosen: GroupFilter, text: str | None, u
         jobs=jobs,
         since=chosen.first_hour,
         hours=hours,
-        counts=[sum(each) for each in zip(*(each.counts for each in trended), strict=True)] or [0] * len(hours),
+        counts=[sum(each.group.hours.get(hour, 0) for each in trended) for hour in hours],
         is_cut_short=bool(text) and found.total > LOOKED_AT,
     )
 
@@ -78,14 +80,9 @@ def _says(group: FailureGroup, text: str) -> bool:
 def _trended(connection: Connection, groups: Sequence[FailureGroup], since: datetime, until: datetime) -> list[Trended]:
     if not groups:
         return []
-    hours = hours_between(since, until)
     by_group = hours_of(connection, [(group.fingerprint, group.task) for group in groups], since)
+    over_all = [replace(group, hours=by_group[group.fingerprint, group.task]) for group in groups]
     return [
-        Trended(
-            group,
-            change_of(by_hour, group.first_at, since, until),
-            [by_hour.get(hour, 0) for hour in hours],
-        )
-        for group in groups
-        for by_hour in (by_group[group.fingerprint, group.task],)
+        Trended(group, change_of(group.hours, group.first_at, since, until), trend(group, since, until, MOST_PARTS))
+        for group in over_all
     ]

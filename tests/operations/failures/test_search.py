@@ -54,8 +54,8 @@ def test_a_short_time_is_counted_alone_and_still_shows_the_day_before_it(databas
     errors = found(database_url, hours=1)
     (only,) = errors.groups
     assert only.group.count == 1
-    assert (len(errors.hours), sum(only.counts)) == (25, 3)
-    assert only.counts[-1] == 1
+    assert (len(errors.hours), sum(only.parts)) == (25, 3)
+    assert only.parts[-1] == 1
     assert only.change is Change.STEADY
 
 
@@ -63,3 +63,11 @@ def test_nothing_is_no_error(database_url: str) -> None:
     errors = found(database_url)
     assert (errors.groups, errors.total, sum(errors.counts)) == ([], 0, 0)
     assert len(errors.counts) == len(errors.hours)
+
+
+def test_a_time_that_begins_long_ago_is_counted_as_a_whole_and_drawn_for_a_month(database_url: str) -> None:
+    fail(database_url, "1", "no", "aaaa", timedelta(days=90))
+    fail(database_url, "2", "no", "aaaa")
+    errors = found(database_url, hours=24 * 365)
+    assert errors.jobs == 2
+    assert (len(errors.hours), sum(errors.counts)) == (31 * 24 + 1, 1)

@@ -1,0 +1,62 @@
+"""Failed jobs of one error: how many are open, and giving some of them up."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from penstock.app import PenstockApp
+from penstock.job import Reason, State
+from penstock.ledger import queries
+from penstock.ledger.records import Encoded
+from penstock.ledger.rows import Failure, Outcome
+from penstock.ledger.session import reading
+from penstock.operations.failures import failed
+from penstock.operations.failures.failed import Plan, discard_jobs, plan
+from tests.ledger.making import SUCCEEDED, delivery, end, write
+
+PRINT = "0123456789ab"
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def fail(app: PenstockApp, *ids: str) -> None:
+    """Jobs that failed for good, one a second."""
+    failure = Failure(type="ValueError", message="no", exception=Encoded("{}"), fingerprint=PRINT)
+    outcome = Outcome(state=State.FAILED, reason=Reason.ERROR, failure=failure)
+    for second, id in enumerate(ids):
+        at = NOON + timedelta(seconds=second)
+        write(app.settings.database_url, end(delivery(id, token=id), outcome, at=at, started_at=at))
+
+
+def test_some_are_given_up_and_each_says_by_whom(app: PenstockApp) -> None:
+    fail(app, "a", "b", "c")
+    assert discard_jobs(app, ["a", "c"], actor="me") == 2
+    with reading(app.settings.database_url) as connection:
+        reasons = {row.id: row.reason for row in queries.find_jobs(connection, ["a", "b", "c"])}
+        noted = [(entry.actor, entry.action) for entry in queries.audit_of(connection, "a")]
+    assert reasons == {"a": Reason.DISCARDED, "b": Reason.ERROR, "c": Reason.DISCARDED}
+    assert noted == [("me", "discard")]
+
+
+def test_what_is_given_up_already_or_did_not_fail_is_left_alone(app: PenstockApp) -> None:
+    fail(app, "a")
+    write(app.settings.database_url, end(delivery("good"), SUCCEEDED))
+    discard_jobs(app, ["a"], actor="me")
+    assert discard_jobs(app, ["a", "good", "never"], actor="you") == 0
+    with reading(app.settings.database_url) as connection:
+        assert [entry.actor for entry in queries.audit_of(connection, "a")] == ["me"]
+
+
+def test_open_jobs_are_counted_without_those_that_are_given_up(app: PenstockApp) -> None:
+    fail(app, "a", "b")
+    discard_jobs(app, ["a"], actor="me")
+    assert plan(app, PRINT) == Plan(PRINT, 1, is_more=False)
+
+
+def test_whoever_looks_at_a_part_is_told_that_there_may_be_more(
+    app: PenstockApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failed, "COUNTED_TOGETHER", 2)
+    fail(app, "a", "b", "c")
+    discard_jobs(app, ["a", "b"], actor="me")
+    assert plan(app, PRINT, looked_at=2) == Plan(PRINT, 0, is_more=True)
+    assert plan(app, PRINT) == Plan(PRINT, 1, is_more=False)
