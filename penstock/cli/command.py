@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 import socket
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from penstock.errors import PenstockError
-
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+from penstock.operations.moments import BadMoment, moment_of
 
 if TYPE_CHECKING:
     from penstock.app import PenstockApp
@@ -72,18 +70,10 @@ class Since(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Naive when an ISO time names no zone."""
-        text = str(value).strip()
-        age = re.fullmatch(r"(\d+)([smhdw])", text)
         try:
-            if age:
-                return datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])})
-            return datetime.fromisoformat(text)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{text!r} is neither an age such as 30m, 2h or 7d nor a time such as 2026-11-22T08:00",
-                param,
-                ctx,
-            )
+            return moment_of(str(value))
+        except BadMoment as error:
+            self.fail(str(error), param, ctx)
 
 
 def in_zone(moment: datetime | None, zone: str) -> datetime | None:

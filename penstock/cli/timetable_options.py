@@ -10,8 +10,9 @@ from typing import Any, TypeVar, get_args
 import click
 
 from penstock.cli.arguments import arguments_of
-from penstock.cli.command import UNITS, Command, Word
+from penstock.cli.command import Command, Word
 from penstock.errors import DeclarationError
+from penstock.operations.moments import UNITS
 from penstock.scheduler import At, Calendar, Cron, Every
 from penstock.scheduler.schedule import Overlap
 from penstock.scheduler.timetables.calendar import UNITS as PERIODS

@@ -1,7 +1,6 @@
 """Failed jobs of one error: which are open, in stretches, and that of two who deal with one, one is first."""
 
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +15,7 @@ from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import dead_letters, jobs
 from tests.conftest import NewLedger
 from tests.ledger.making import SUCCEEDED, delivery, end, write
+from tests.live import wait_for
 
 PRINT, OTHER = "0123456789ab", "ba9876543210"
 NOW = datetime.now(UTC)
@@ -122,19 +122,14 @@ def test_whoever_waits_for_one_that_is_being_retried_does_not_discard_it(postgre
         assert failed.lock_open(connection, ["a"]) == ["a"]
         second = threading.Thread(target=lambda: discarded.append(discard(postgresql, "a")))
         second.start()
-        _wait_until_somebody_waits(postgresql)
+        wait_for(lambda: not second.is_alive() or _is_somebody_waiting(postgresql), "the second waits for the first")
         add_audit(connection, actor="ada", action=failed.RETRY, job_id="a", details={"new": "n"})
     second.join()
     assert discarded == [0]
     assert reason(postgresql, "a") == "error"
 
 
-def _wait_until_somebody_waits(url: str) -> None:
-    deadline = time.monotonic() + 10
+def _is_somebody_waiting(url: str) -> bool:
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    while time.monotonic() < deadline:
-        with reading(url) as connection:
-            if connection.exec_driver_sql(waiting).scalar_one():
-                return
-        time.sleep(0.01)
-    pytest.fail("nobody waits for the lock")
+    with reading(url) as connection:
+        return bool(connection.exec_driver_sql(waiting).scalar_one())

@@ -16,10 +16,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import exc, insert, inspect, text, update
 
 from penstock.errors import LedgerOutdated, LedgerUnavailable
-from penstock.job import TRANSITIONS, State
+from penstock.job import TRANSITIONS, Reason, State
 from penstock.ledger import queries, schema
 from penstock.ledger.recorder import Recorder
-from penstock.ledger.rows import JobRow
+from penstock.ledger.rows import Failure, JobRow, Outcome
 from penstock.ledger.session import close_all, engine_for, reading, writing
 from penstock.ledger.tables import jobs, metadata, outbox
 from tests.conftest import NewLedger, administer, database_of
@@ -149,6 +149,14 @@ def test_after_an_upgrade_sqlite_follows_foreign_keys_again(new_ledger: NewLedge
         schema.upgrade(url)
         with writing(url) as connection, pytest.raises(exc.IntegrityError):
             connection.execute(text("INSERT INTO attempts (job_id, number, started_at) VALUES ('no job', 1, '')"))
+
+
+def test_a_ledger_taken_back_before_failed_jobs_were_discarded_has_no_such_reason(database_url: str) -> None:
+    failed = Outcome(state=State.FAILED, reason=Reason.DISCARDED, failure=Failure(type="E", message="", exception={}))
+    write(database_url, end(delivery(), failed))
+    schema.downgrade(database_url, "0005")
+    with reading(database_url) as connection:
+        assert connection.exec_driver_sql("SELECT reason FROM jobs").scalar_one() == "error"
 
 
 def test_a_ledger_taken_back_before_blocked_jobs_has_none(database_url: str) -> None:

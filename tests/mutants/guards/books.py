@@ -126,7 +126,7 @@ GUARDS = (
     Guard(
         name="retried-job-is-not-open",
         file=FAILED,
-        text="        ~exists().where(audit.c.job_id == row.id, audit.c.action == RETRY),\n",
+        text="        retry.scalar_subquery().is_(None),\n",
         replacement="",
         test=f"{ON_FAILED}::test_a_job_that_was_retried_is_not_open[sqlite]",
         why="Each replay of an error runs all that the ones before have run already.",
@@ -134,7 +134,7 @@ GUARDS = (
     Guard(
         name="dead-letter-is-not-retried-as-well",
         file=FAILED,
-        text="        ~exists().where(dead_letters.c.job_id == row.id),\n",
+        text="        letter.scalar_subquery().is_(None),\n",
         replacement="",
         test=f"{ON_FAILED}::test_a_job_whose_message_is_a_dead_letter_is_not_open[sqlite]",
         why="A buried job runs twice: from its message, and from its row.",

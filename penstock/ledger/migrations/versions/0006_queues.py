@@ -43,6 +43,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """What was measured goes."""
+    """What was measured goes; and no reason stays that 0005 lacks."""
+    op.execute("UPDATE jobs SET reason = 'error' WHERE reason = 'discarded'")
     for table in TABLES:
         op.drop_table(table)
