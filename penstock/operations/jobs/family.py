@@ -69,20 +69,21 @@ def find_family(connection: Connection, job: JobRow, replays: Sequence[JobRow] =
     beside = _beside(connection, job)
     below = _below(connection, job)
     replayed = queries.find_job(connection, job.replay_of) if job.replay_of else None
+    line = list(_line(above, job))
+    after = {member.job.id: member.generation + 1 for member in line}
     members = [
-        *_distinct(
-            [
-                Member(job, Kin.ITSELF, 0, above[-1].id if above and above[-1].id == job.parent_id else None),
-                *_line(above, job),
-                *([Member(replayed, Kin.REPLAYED, 0)] if replayed else []),
-                *(Member(each, Kin.REPLAY, 0, job.id) for each in replays[:MOST_REPLAYS]),
-                *(Member(each, Kin.SIBLING, 0, each.parent_id) for each in beside[:MOST_BESIDE]),
-                *below[:MOST_BELOW],
-            ]
-        )
+        Member(job, Kin.ITSELF, 0, job.parent_id),
+        *line,
+        *([Member(replayed, Kin.REPLAYED, 0)] if replayed else []),
+        *(Member(each, Kin.REPLAY, 0, job.id) for each in replays[:MOST_REPLAYS]),
+        *(
+            Member(each, Kin.SIBLING, after.get(each.parent_id or "", 0), each.parent_id)
+            for each in beside[:MOST_BESIDE]
+        ),
+        *below[:MOST_BELOW],
     ]
     is_cut = is_cut or len(beside) > MOST_BESIDE or len(below) > MOST_BELOW or len(replays) > MOST_REPLAYS
-    return Family(sorted(members, key=lambda member: member.generation), is_cut)
+    return Family(sorted(_distinct(members), key=lambda member: member.generation), is_cut)
 
 
 def _distinct(members: Sequence[Member]) -> Iterator[Member]:

@@ -67,6 +67,22 @@ def test_others_of_the_group_stand_beside_it_and_other_children_of_the_parent_do
     ]
 
 
+def test_a_part_of_a_chord_stands_after_the_job_that_has_sent_it(database_url: str) -> None:
+    with writing(database_url) as connection:
+        for id, parent, group in (
+            ("a", None, None),
+            ("one", "a", "g"),
+            ("unlock", "one", None),
+            ("body", "unlock", "g"),
+        ):
+            add(connection, id, parent_id=parent, group_id=group)
+        connection.execute(insert(counters).values(id="g", total=1, remaining=0, created_at=START, fired_at=START))
+        connection.execute(insert(counted), [{"counter_id": "g", "job_id": id, "position": 0} for id in ("one", "two")])
+        add(connection, "two", parent_id="a", group_id="g")
+    places = {member.job.id: (member.generation, member.of) for member in family(database_url, "body").members}
+    assert places["two"] == places["one"] == (-2, "a")
+
+
 def test_a_saved_group_without_a_parent_is_found(database_url: str) -> None:
     with writing(database_url) as connection:
         for id in ("one", "two"):
