@@ -70,6 +70,7 @@ def arguments_of(request: Any, whom: str, masking: Masking) -> dict[str, Any]:
     given = {
         printable(name): [printable(value.decode("utf-8", "replace"))[:VALUE_LENGTH] for value in values]
         for name, values in request.arguments.items()
+        if name != "_xsrf"
     }
     try:
         body = json.loads(request.body) if request.body else None

@@ -22,6 +22,7 @@ from penstock.ledger.rows import JobRow
 from penstock.ledger.session import reading
 from tests.conftest import deployment
 from tests.live import ROOT, Worker, wait_for
+from tests.scheduler.live.beats import Beat
 
 APP = "tests.flower.live.app"
 PASSWORD = "a-password"
@@ -90,7 +91,9 @@ class Visitor:
 class Flower:
     """`celery -A APP flower` with this deployment's ``flowerconfig.py``; up when made."""
 
-    def __init__(self, environment: dict[str, str], log: Path, *options: str, app: str = APP) -> None:
+    def __init__(
+        self, environment: dict[str, str], log: Path, *options: str, app: str = APP, folder: Path = ROOT
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
@@ -99,7 +102,7 @@ class Flower:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "celery", "-A", app, "flower", *options],
                 env=environment | {"FLOWER_PORT": str(port)},
-                cwd=ROOT,
+                cwd=folder,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -141,6 +144,7 @@ class Ground:
     database_url: str
     variables: dict[str, str] = field(default_factory=dict)
     """Further ones of all processes."""
+    app: str = APP
 
     def __post_init__(self) -> None:
         self._numbers = itertools.count()
@@ -176,12 +180,17 @@ class Ground:
     def worker(self, *options: str, children: int = 2) -> Worker:
         """A worker that is still to be entered."""
         log = self.folder / f"worker{next(self._numbers)}.log"
-        return Worker(self.environment, log, "--without-mingle", *options, app=APP, children=children)
+        return Worker(self.environment, log, "--without-mingle", *options, app=self.app, children=children)
+
+    def beat(self) -> Beat:
+        """A beat that is still to be entered."""
+        return Beat(self.environment, self.folder / f"beat{next(self._numbers)}.log", app=self.app)
 
     @contextmanager
     def flower(self, *options: str, **variables: str) -> Iterator[Flower]:
         """Flower, up."""
-        running = Flower(self.environment | variables, self.folder / f"flower{next(self._numbers)}.log", *options)
+        log = self.folder / f"flower{next(self._numbers)}.log"
+        running = Flower(self.environment | variables, log, *options, app=self.app)
         try:
             yield running
         finally:
