@@ -274,6 +274,18 @@ def test_when_too_many_wait_the_oldest_are_given_up_and_that_is_said_once(
     assert [row.ready for row in rows(away.url, queue_depths)][-1] == 7
 
 
+def test_what_no_database_takes_is_given_up_and_the_next_is_written(
+    ground: Ground, caplog: pytest.LogCaptureFixture
+) -> None:
+    strange: Any = object()
+    ground.counting.sample({"mail": Depth(strange, 0, 0, 0, None, 0, ground.now)})
+    ground.pass_minutes()
+    ground.counting.sample({"mail": Depth(1, 0, 0, 0, None, 0, ground.now)})
+    ground.pass_minutes()
+    assert said(caplog) == ["ERROR"]
+    assert [row.ready for row in rows(ground.url, queue_depths)] == [1]
+
+
 def test_an_error_of_counting_costs_no_outcome(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Counting, "_count_end", lambda *_: 1 // 0)
     ground.write(ground.ended("1"))
@@ -335,6 +347,18 @@ def test_queues_that_nobody_serves_are_measured_if_something_is_in_them(measurin
     measuring.measure()
     assert [row.ready for row in rows(measuring.url, queue_depths, queue="unserved")] == [2]
     assert rows(measuring.url, queue_depths, queue="empty") == []
+
+
+def test_what_cannot_be_read_in_redis_leaves_a_gap_and_a_keeper(
+    measuring: Measuring, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, keys = measuring.ward.scripts.client, measuring.ward.scripts.keys
+    client.hset(keys.gates, "mail", "no JSON")
+    measuring.measure()
+    assert said(caplog) == ["ERROR"]
+    client.delete(keys.gates)
+    measuring.measure()
+    assert len(rows(measuring.url, queue_depths)) == 1
 
 
 def test_each_minute_is_measured_anew(measuring: Measuring) -> None:

@@ -147,13 +147,19 @@ class Counting:
             if not self._has_failed:
                 logger.warning("the history of queues is written later: %s", error)
             self._has_failed = True
+        except Exception:  # Something that no database takes must not stand before all that comes after it.
+            logger.exception("some minutes of the history of queues cannot be written and are given up")
+            self._done(now, counts, len(depths))
         else:
             self._has_failed = False
-            self._written = int(now) // self._length
-            self._unwritten -= counts.keys()
-            for _ in depths:
-                self._depths.popleft()
+            self._done(now, counts, len(depths))
         self._forget()
+
+    def _done(self, now: float, counts: Mapping[Span, Counts], depths: int) -> None:
+        self._written = int(now) // self._length
+        self._unwritten -= counts.keys()
+        for _ in range(depths):
+            self._depths.popleft()
 
     def _gather(self, now: float) -> None:
         """Adds what was counted to its spans."""

@@ -6,8 +6,11 @@ When a role changes hands within a minute, two measure the same, and the ledger 
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import UTC, datetime
+
+from redis.exceptions import RedisError
 
 from penstock.broker import census, queues
 from penstock.engine.keeping import Duty, Ward
@@ -16,6 +19,7 @@ from penstock.engine.keeping.promote import Promote
 from penstock.engine.keeping.watch import Watch
 from penstock.ledger.minutes import MINUTE, Depth
 
+logger = logging.getLogger("penstock.keeper")
 LOOK_SECONDS = 1.0
 """Between two looks at the clock and at what this keeper watches; they cost nothing."""
 
@@ -42,11 +46,18 @@ class Depths(Duty):
             self._minute, self._has_looked_around = minute, False
             self._measured.clear()
         served = [queue for queue in self._watch.watched if queue not in self._measured]
-        if served:
-            self._measure(served)
-        if self._promote.is_elected and not self._has_looked_around:
-            others = set(queues.names(self.ward.scripts)) - self._measured
-            self._measure(sorted(others), empty_too=False)
+        try:
+            if served:
+                self._measure(served)
+            if self._promote.is_elected and not self._has_looked_around:
+                others = set(queues.names(self.ward.scripts)) - self._measured
+                self._measure(sorted(others), empty_too=False)
+                self._has_looked_around = True
+        except (RedisError, OSError):
+            raise
+        except Exception:  # Anybody may have written to Redis what cannot be read, and the keeper has more to do.
+            logger.exception("queues are not measured in this minute")
+            self._measured.update(served)
             self._has_looked_around = True
         return LOOK_SECONDS
 
