@@ -18,7 +18,7 @@ from urllib import error, parse, request
 
 from penstock.job import State
 from penstock.ledger import queries
-from penstock.ledger.rows import JobRow
+from penstock.ledger.rows import AuditRow, JobRow
 from penstock.ledger.session import reading
 from tests.conftest import deployment
 from tests.live import ROOT, Worker, wait_for
@@ -165,6 +165,11 @@ class Ground:
         """What the ledger knows of a job."""
         with reading(self.database_url) as connection:
             return queries.find_job(connection, job)
+
+    def audit_of(self, job: str) -> list[AuditRow]:
+        """What people did to a job, oldest first."""
+        with reading(self.database_url) as connection:
+            return queries.audit_of(connection, job)
 
     def await_end(self, job: str, state: State) -> JobRow:
         """Waits until a job has ended, which it has to do in this state; its row."""
