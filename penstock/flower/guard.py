@@ -19,8 +19,8 @@ from penstock.flower.roles import SAFE_METHODS, Role, needed, runs_any_task
 if TYPE_CHECKING:
     from penstock.flower.site import Site
 
-_SCRIPTS = [b"\n  var autorefresh = %d;\n" % value for value in (0, 1)]
-"""What stands within Flower's pages and not in a file: one line of workers.html."""
+_SCRIPTS = [b"\nvar autorefresh = %d;\n" % value for value in (0, 1)]
+"""What stands within Flower's pages and not in a file: one line of workers.html, as templates leave white space."""
 _HASHES = " ".join(f"'sha256-{base64.b64encode(sha256(script).digest()).decode()}'" for script in _SCRIPTS)
 POLICY = (
     f"default-src 'self'; script-src 'self' {_HASHES}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
