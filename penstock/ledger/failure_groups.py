@@ -18,6 +18,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, tu
 from penstock.ledger.tables import failure_hours, jobs
 
 HOUR = timedelta(hours=1)
+MOST_HOURS = 24 * 366
+"""Hours that a chart is made of."""
 Key = tuple[str, str]
 """Fingerprint and task."""
 _rows = failure_hours.c
@@ -107,6 +109,19 @@ def hours_of(connection: Connection, keys: Sequence[Key], since: datetime) -> de
     for fingerprint, task, hour, count in connection.execute(statement):
         hours[fingerprint, task][hour] = int(count)
     return hours
+
+
+def failures_per_hour(connection: Connection, since: datetime, task: str | None = None) -> dict[datetime, int]:
+    """How many jobs have failed in which hour, by its beginning, the oldest first; hours without any are left out.
+
+    Args:
+        since: counted from the beginning of its hour, and of at most the last :data:`MOST_HOURS` with failures.
+        task: of this one alone.
+    """
+    conditions = _conditions(GroupFilter(since=since, task=task))
+    statement = select(_rows.hour, func.sum(_rows.count)).where(*conditions).group_by(_rows.hour)
+    newest = connection.execute(statement.order_by(_rows.hour.desc()).limit(MOST_HOURS)).all()
+    return {hour: int(count) for hour, count in reversed(newest)}
 
 
 def trend(group: FailureGroup, since: datetime, until: datetime, most: int) -> list[int]:

@@ -7,17 +7,21 @@ order of the list, so a page is the head of a few ranges. What no index serves i
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Subquery, and_, func, or_, select, tuple_, union_all
 
 from penstock.errors import PenstockError
 from penstock.job import State
+from penstock.ledger.filtering import JobFilter as JobFilter
+from penstock.ledger.filtering import NotSearchable as NotSearchable
+from penstock.ledger.matching import has_argument, has_tag
+from penstock.ledger.paging import BadCursor as BadCursor
+from penstock.ledger.paging import cursor_of, place_of
 from penstock.ledger.queries import job_of
 from penstock.ledger.rows import JobRow
 from penstock.ledger.tables import jobs
@@ -26,49 +30,13 @@ LOOKED_AT = 3_000
 """Rows in which a condition without an index is looked for."""
 COUNTED = 10_000
 """Jobs of one state beyond which nobody counts on."""
-_FINGERPRINT = re.compile("[0-9a-f]{12}")
 _KEYS = (jobs.c.updated_at, jobs.c.id, jobs.c.state)
-_JUDGED = (*_KEYS, jobs.c.task, jobs.c.queue, jobs.c.schedule, jobs.c.error_type, jobs.c.error_message)
-"""What conditions look at, in place of the whole row."""
-_EPOCH, _TICK = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 Condition = Callable[[Any], ColumnElement[bool]]
 """Of a row, given its columns: those of the table, or of a part of it."""
 
 
-class BadCursor(PenstockError):
-    """A text is no cursor; copy the one that the page before ended with."""
-
-
 class TooManyJobs(PenstockError):
     """The beginning of an id is so short that far too many have it; give more of it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobFilter:
-    """Which jobs; every condition that is given must hold."""
-
-    states: tuple[State, ...] = ()
-    task: str | None = None
-    queue: str | None = None
-    schedule: str | None = None
-    since: datetime | None = None
-    """Not changed before this time."""
-    until: datetime | None = None
-    """Changed before this time."""
-    error: str | None = None
-    """A fingerprint, or text that the error's type or message contains."""
-    id_prefix: str | None = None
-    """How the id begins."""
-
-    @property
-    def fingerprint(self) -> str | None:
-        """``error``, if it has the form of a fingerprint."""
-        return self.error if self.error and _FINGERPRINT.fullmatch(self.error) else None
-
-    @property
-    def text(self) -> str | None:
-        """``error``, if it has not."""
-        return None if self.fingerprint else self.error
 
 
 @dataclass(frozen=True)
@@ -81,8 +49,7 @@ class Place:
     @property
     def cursor(self) -> str:
         """One word, for the next page."""
-        words = f"{(self.updated_at - _EPOCH) // _TICK:x} {self.id}"
-        return base64.urlsafe_b64encode(words.encode()).decode().rstrip("=")
+        return cursor_of(self.updated_at, self.id)
 
     @classmethod
     def of(cls, cursor: str) -> Place:
@@ -91,14 +58,7 @@ class Place:
         Raises:
             BadCursor: it is none.
         """
-        try:
-            words = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-            ticks, sign, id = words.partition(" ")
-            if sign and "\x00" not in id:
-                return cls(_EPOCH + int(ticks, 16) * _TICK, id)
-        except (ValueError, OverflowError):
-            pass
-        raise BadCursor(f"{cursor!r} is no cursor; copy the one that the page before ended with")
+        return cls(*place_of(cursor))
 
 
 @dataclass(frozen=True)
@@ -128,6 +88,8 @@ class _Ranges:
     ranges: Sequence[ColumnElement[bool]]
     rest: Sequence[Condition]
     """What the index does not know."""
+    columns: Sequence[ColumnElement[Any]] = _KEYS
+    """What that looks at, in place of the whole row."""
 
 
 def list_jobs(connection: Connection, chosen: JobFilter, limit: int, after: Place | None = None) -> Page:
@@ -143,11 +105,11 @@ def list_jobs(connection: Connection, chosen: JobFilter, limit: int, after: Plac
     """
     if chosen.id_prefix is not None:
         return _page(_read(connection, [_by_id(connection, chosen, after)], limit), limit)
-    ranges, window = _ranges(chosen), _window(chosen, after)
+    ranges, window = _ranges(connection, chosen), _window(chosen, after)
     frontier = _frontier(connection, ranges, window) if ranges.rest else None
     if frontier:
         window.append(lambda row: _place(row) >= _bound(frontier))
-    heads = [_head(each, window, ranges.rest, limit + 1) for each in ranges.ranges]
+    heads = _heads(ranges, window, limit + 1)
     return _page(_read(connection, heads, limit), limit, frontier)
 
 
@@ -157,13 +119,13 @@ def count_by_state(connection: Connection, chosen: JobFilter) -> Counts:
     """
     if chosen.id_prefix is not None:
         return Counts(_counted(connection, [_by_id(connection, chosen, None)]))
-    ranges, window = _ranges(chosen), _window(chosen)
+    ranges, window = _ranges(connection, chosen), _window(chosen)
     frontier = _frontier(connection, ranges, window) if ranges.rest else None
     if frontier:
         window.append(lambda row: _place(row) >= _bound(frontier))
     # One more than is told, to know whether there are more. In the order of the index, or a planner that knows the
     # state to be frequent might read the table from its beginning, where there may be none of them.
-    heads = [_head(each, window, ranges.rest, COUNTED + 1) for each in ranges.ranges]
+    heads = _heads(ranges, window, COUNTED + 1)
     states = _counted(connection, heads)
     beyond = frozenset(state for state, count in states.items() if frontier or count > COUNTED)
     return Counts({state: min(count, COUNTED) for state, count in states.items()}, beyond)
@@ -182,19 +144,20 @@ def span_of_jobs(connection: Connection) -> tuple[datetime | None, datetime | No
     return row[0], row[1]
 
 
-def _ranges(chosen: JobFilter) -> _Ranges:
+def _ranges(connection: Connection, chosen: JobFilter) -> _Ranges:
     """One index for every filter, chosen here and not by statistics: the one whose first column is as a rule the most
-    selective. All of them go on with the state and end in (updated_at, id).
+    selective. All of them go on with the state and end in (updated_at, id); that of tagged jobs has the tags as well.
     """
     equal = [_equals(name, value) for name, value in _words(chosen)]
     first, rest = equal[:1], equal[1:]
+    if chosen.tag is not None and {name for name, _ in _words(chosen)} <= {"queue"}:
+        first, rest = [_is_tagged], equal
     states = chosen.states or tuple(State)
     if chosen.text:
         # A success takes the errors of the attempts before it away, and most jobs are successes.
         states = tuple(state for state in states if state is not State.SUCCEEDED)
-        rest = [*rest, _says(chosen.text)]
     ranges = [and_(*(each(jobs.c) for each in first), jobs.c.state == state.value) for state in states]
-    return _Ranges(ranges, rest)
+    return _Ranges(ranges, [*rest, *_contained(connection, chosen)], _looked_at(chosen))
 
 
 def _words(chosen: JobFilter) -> Iterator[tuple[str, str]]:
@@ -206,6 +169,29 @@ def _words(chosen: JobFilter) -> Iterator[tuple[str, str]]:
         "queue": chosen.queue,
     }
     yield from ((name, value) for name, value in words.items() if value is not None)
+
+
+def _contained(connection: Connection, chosen: JobFilter) -> Iterator[Condition]:
+    """What is asked of the inside of a column."""
+    if chosen.text:
+        yield _says(chosen.text)
+    if chosen.tag is not None:
+        yield partial(has_tag, connection, tag=chosen.tag)
+    for name, value in chosen.arguments.items():
+        yield partial(has_argument, connection, name=name, value=value)
+
+
+def _looked_at(chosen: JobFilter) -> tuple[ColumnElement[Any], ...]:
+    """The columns that the conditions of a filter may look at, and no larger ones."""
+    names = [name for name, _ in _words(chosen)]
+    names += ["error_type", "error_message"] if chosen.text else []
+    names += ["tags"] if chosen.tag is not None else []
+    names += ["kwargs"] if chosen.arguments else []
+    return (*_KEYS, *(jobs.c[name] for name in names))
+
+
+def _is_tagged(row: Any) -> Any:
+    return row.tags.is_not(None)
 
 
 def _equals(name: str, value: str) -> Condition:
@@ -235,17 +221,20 @@ def _window(chosen: JobFilter, after: Place | None = None) -> list[Condition]:
     return window
 
 
-def _head(range_: ColumnElement[bool], window: Sequence[Condition], rest: Sequence[Condition], limit: int) -> Subquery:
-    """The keys of the newest rows of a range that fit.
+def _heads(ranges: _Ranges, window: Sequence[Condition], limit: int) -> list[Subquery]:
+    """The keys of the newest rows of each range that fit.
 
     The inner OFFSET 0 is a fence: with the other conditions beside it, a planner could prefer their index and sort.
     """
-    statement = _sorted(_rows(_JUDGED if rest else _KEYS, range_, window))
-    if rest:
-        inner = statement.offset(0).subquery()
-        keys = (inner.c.updated_at, inner.c.id, inner.c.state)
-        statement = _sorted(select(*keys).where(*(each(inner.c) for each in rest)), inner.c)
-    return statement.limit(limit).subquery()
+    return [_head(each, ranges, window).limit(limit).subquery() for each in ranges.ranges]
+
+
+def _head(range_: ColumnElement[bool], ranges: _Ranges, window: Sequence[Condition]) -> Select[Any]:
+    if not ranges.rest:
+        return _sorted(_rows(_KEYS, range_, window))
+    inner = _sorted(_rows(ranges.columns, range_, window)).offset(0).subquery()
+    keys = (inner.c.updated_at, inner.c.id, inner.c.state)
+    return _sorted(select(*keys).where(*(each(inner.c) for each in ranges.rest)), inner.c)
 
 
 def _frontier(connection: Connection, ranges: _Ranges, window: Sequence[Condition]) -> Place | None:
@@ -269,19 +258,18 @@ def _by_id(connection: Connection, chosen: JobFilter, after: Place | None) -> Su
     bounded = select(jobs.c.id).where(begins).limit(LOOKED_AT + 1).subquery()
     if connection.execute(select(func.count()).select_from(bounded)).scalar_one() > LOOKED_AT:
         raise TooManyJobs(f"more than {LOOKED_AT:,} ids begin with {prefix!r}; give more of it")
-    inner = select(*_JUDGED, jobs.c.error_fingerprint).where(begins).order_by(jobs.c.id).offset(0).subquery()
+    inner = select(*_looked_at(chosen)).where(begins).order_by(jobs.c.id).offset(0).subquery()
     keys = (inner.c.updated_at, inner.c.id, inner.c.state)
-    return select(*keys).where(*(each(inner.c) for each in _conditions(chosen, after))).subquery()
+    return select(*keys).where(*(each(inner.c) for each in _conditions(connection, chosen, after))).subquery()
 
 
-def _conditions(chosen: JobFilter, after: Place | None) -> Iterator[Condition]:
+def _conditions(connection: Connection, chosen: JobFilter, after: Place | None) -> Iterator[Condition]:
     """All of a filter but the id's beginning, for rows that are few anyway."""
     yield from (_equals(name, value) for name, value in _words(chosen))
     yield from _window(chosen, after)
     if chosen.states:
         yield _is_one_of(chosen.states)
-    if chosen.text:
-        yield _says(chosen.text)
+    yield from _contained(connection, chosen)
 
 
 def _rows(

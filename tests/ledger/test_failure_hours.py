@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import func, select
 
 from penstock.job import Reason, State
+from penstock.ledger import failure_groups
+from penstock.ledger.failure_groups import failures_per_hour
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.recording import failures
 from penstock.ledger.records import Encoded, Record
@@ -49,6 +51,22 @@ def test_a_job_that_fails_is_counted_by_error_task_and_hour(database_url: str) -
     )
     write(database_url, failing("6"))
     assert hours(database_url) == [("f", "other", 12, 1), ("f", "t", 12, 3), ("f", "t", 13, 1), ("g", "t", 12, 1)]
+
+
+def test_failures_are_told_by_the_hour_of_all_errors_and_of_one_task(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour = timedelta(hours=1)
+    late = NOON + 2 * hour
+    write(database_url, failing("0", NOON - hour), failing("1"), failing("2", task="other", fingerprint="g"))
+    write(database_url, failing("3", late), failing("4", late + timedelta(minutes=59)))
+    with reading(database_url) as connection:
+        assert failures_per_hour(connection, NOON + timedelta(minutes=30)) == {NOON: 2, late: 2}
+        assert list(failures_per_hour(connection, NOON)) == [NOON, late]
+        assert failures_per_hour(connection, NOON - hour, "t") == {NOON - hour: 1, NOON: 1, late: 2}
+        assert failures_per_hour(connection, NOON, "nobody's") == {}
+        monkeypatch.setattr(failure_groups, "MOST_HOURS", 1)
+        assert failures_per_hour(connection, NOON) == {late: 2}
 
 
 def test_the_row_knows_the_first_the_last_and_the_last_job(database_url: str) -> None:

@@ -14,11 +14,21 @@ from sqlalchemy import Connection, event, insert, text
 
 from penstock.job import FINAL, State
 from penstock.ledger import search
-from penstock.ledger.search import BadCursor, Counts, JobFilter, Place, TooManyJobs, count_by_state, list_jobs
+from penstock.ledger.search import (
+    BadCursor,
+    Counts,
+    JobFilter,
+    NotSearchable,
+    Place,
+    TooManyJobs,
+    count_by_state,
+    list_jobs,
+)
 from penstock.ledger.session import engine_for, reading, writing
 from penstock.ledger.tables import jobs
 from tests.conftest import DATABASES, NewLedger
 
+ALLOWED = {"searchable": ("order", "who", "value")}
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PRINT, OTHER = "a" * 12, "b" * 12
 
@@ -32,8 +42,8 @@ def row(id: str, state: State = State.SUCCEEDED, minute: int = 0, **values: Any)
         "finished_at": at if state in FINAL else None,
         "reason": "unknown task" if state is State.BLOCKED else None,
     }
-    error = dict.fromkeys(("schedule", "error_type", "error_message", "error_fingerprint"))
-    return {**fixed, **times, **error, **values}
+    empty = dict.fromkeys(("schedule", "error_type", "error_message", "error_fingerprint", "tags", "kwargs"))
+    return {**fixed, **times, **empty, **values}
 
 
 def failed(id: str, minute: int = 0, message: str = "refused", **values: Any) -> dict[str, Any]:
@@ -79,9 +89,9 @@ def fill(url: str) -> None:
     add(
         url,
         row("running", State.RUNNING, 1),
-        failed("failed", 2, "disk full", task="other", queue="web", schedule="nightly"),
-        row("done", minute=3),
-        failed("refused", 4),
+        failed("failed", 2, "disk full", task="other", queue="web", schedule="nightly", tags=("a", "b")),
+        row("done", minute=3, tags=("customer-7", "A", "ab"), kwargs={"order": 7, "who": "ada"}),
+        failed("refused", 4, tags=("a",), kwargs={"order": "7", "who": "Ada"}),
         row("scheduled", State.SCHEDULED, 5, error_type="OSError", error_message="disk busy", error_fingerprint=OTHER),
     )
 
@@ -112,6 +122,23 @@ def fill(url: str) -> None:
         ({"id_prefix": "R"}, []),
         ({"id_prefix": "f", "error": "disk", "since": NOW - timedelta(hours=1), "queue": "web"}, ["failed"]),
         ({"id_prefix": "f", "error": OTHER}, []),
+        ({"tag": "a"}, ["failed", "refused"]),
+        ({"tag": "A"}, ["done"]),
+        ({"tag": "customer"}, []),
+        ({"tag": "a b"}, []),
+        ({"tag": ""}, []),
+        ({"tag": "%"}, []),
+        ({"tag": "a", "queue": "web"}, ["failed"]),
+        ({"tag": "a", "task": "t", "states": (State.FAILED,)}, ["refused"]),
+        ({"tag": "a", "error": "disk"}, ["failed"]),
+        ({"tag": "a", "error": PRINT, "schedule": "nightly"}, ["failed"]),
+        ({"tag": "a", "id_prefix": "r"}, ["refused"]),
+        ({"arguments": {"order": "7"}, **ALLOWED}, ["done", "refused"]),
+        ({"arguments": {"order": "7", "who": "ada"}, **ALLOWED}, ["done"]),
+        ({"arguments": {"who": "ad"}, **ALLOWED}, []),
+        ({"arguments": {"who": "Ada"}, "tag": "a", "queue": "default", **ALLOWED}, ["refused"]),
+        ({"arguments": {"who": "Ada"}, "task": "other", **ALLOWED}, []),
+        ({"arguments": {"who": "ada"}, "id_prefix": "d", **ALLOWED}, ["done"]),
     ],
 )
 def test_every_condition_that_is_given_holds(filled: str, conditions: dict[str, Any], ids: list[str]) -> None:
@@ -135,6 +162,9 @@ filters = st.builds(
     since=st.sampled_from([None, NOW - timedelta(minutes=30)]),
     until=st.sampled_from([None, NOW - timedelta(minutes=10)]),
     id_prefix=st.sampled_from([None, "1", "x"]),
+    tag=st.sampled_from([None, None, "even", "third", "no-such"]),
+    arguments=st.sampled_from([{}, {}, {"order": "1"}, {"order": "2", "who": "b"}]),
+    searchable=st.just(("order", "who")),
 )
 
 
@@ -149,6 +179,8 @@ def varied(new_ledger: NewLedger) -> Iterator[str]:
 def _varied(number: int) -> dict[str, Any]:
     values = {name: [None, "a", "b"][number // size % 3] for name, size in (("queue", 2), ("schedule", 5))}
     values["task"] = "ab"[number % 2]
+    values["tags"] = tuple(tag for tag, size in (("even", 2), ("third", 3)) if number % size == 0) or None
+    values["kwargs"] = {"order": number % 3, "who": "ab"[number // 3 % 2]}
     minute = number // 6
     if number % 4 == 0:
         return failed(str(number), minute, ["disk full", "refused"][number % 3 % 2], **values)
@@ -170,6 +202,8 @@ def expected(chosen: JobFilter, rows: list[dict[str, Any]]) -> list[str]:
         and (chosen.since is None or each["updated_at"] >= chosen.since)
         and (chosen.until is None or each["updated_at"] < chosen.until)
         and each["id"].startswith(chosen.id_prefix or "")
+        and (chosen.tag is None or chosen.tag in (each["tags"] or ()))
+        and all(str(each["kwargs"][name]) == value for name, value in chosen.arguments.items())
     ]
     return [each["id"] for each in sorted(kept, key=lambda each: (each["updated_at"], each["id"]), reverse=True)]
 
@@ -213,6 +247,83 @@ def test_what_no_index_knows_is_looked_for_so_far_and_the_page_says_so(
         assert first.after == Place(NOW - timedelta(minutes=2), "new-2")
         second = list_jobs(connection, JobFilter(error="disk full"), 10, first.after)
     assert ([job.id for job in second.jobs], second.after) == (["old"], None)
+
+
+def test_a_search_for_a_tag_looks_at_tagged_jobs_only(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "LOOKED_AT", 3)
+    add(database_url, *(row(f"{number}", minute=number) for number in range(20)), row("tagged", minute=30, tags=("a",)))
+    add(database_url, *(row(f"b{number}", minute=40, tags=("b",)) for number in range(5)))
+    with reading(database_url) as connection:
+        page = list_jobs(connection, JobFilter(tag="a"), 10)
+        assert ([job.id for job in page.jobs], page.is_cut_short) == (["tagged"], True)
+        assert [id for found in pages(connection, JobFilter(tag="a"), 10) for id in found] == ["tagged"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (7, "7"),
+        (-1.5, "-1.5"),
+        (1e300, "1e+300"),
+        (10**30, str(10**30)),
+        (True, "true"),
+        (False, "false"),
+        ("true", "true"),
+        ("", ""),
+        ('it\'s "quoted" \\u0000 % _', 'it\'s "quoted" \\u0000 % _'),
+        ("größe 日本 \U0001f600", "größe 日本 \U0001f600"),
+    ],
+)
+def test_an_argument_is_found_by_its_value_as_json_writes_it(database_url: str, value: Any, said: str) -> None:
+    add(database_url, row("1", kwargs={"value": value}), row("2", kwargs={"value": "other"}), row("3", kwargs={}))
+    assert listed(database_url, arguments={"value": said}, **ALLOWED) == ["1"]
+    assert listed(database_url, arguments={"value": said + "x"}, **ALLOWED) == []
+
+
+ODD: tuple[Any, ...] = (
+    {"value": None},
+    {"value": ["x"]},
+    {"value": {"x": 1}},
+    {"value": "\x00x"},
+    {"other": "\x00", "value": "x"},
+    {"value": "\ud800x"},
+    {"value": "x", "\udfff": 1},
+    ["value", "x"],
+    "value",
+    7,
+    {"value": [[[["x"]]]]},
+)
+
+
+@pytest.mark.parametrize("said", ["x", "null", "None", '["x"]', "\x00x", "value"])
+def test_arguments_of_any_form_break_no_search(database_url: str, said: str) -> None:
+    """PostgreSQL takes no NUL and no half of a character out of JSON, and fails the whole statement."""
+    add(
+        database_url,
+        *(row(f"{number}", kwargs=kwargs) for number, kwargs in enumerate(ODD)),
+        row("sound", kwargs={"value": "x"}),
+    )
+    found = listed(database_url, arguments={"value": said}, **ALLOWED)
+    assert "sound" in found if said == "x" else found == []
+
+
+@pytest.mark.parametrize("allowed", [(), ("order",)])
+def test_only_arguments_that_the_settings_name_may_be_searched(allowed: tuple[str, ...]) -> None:
+    with pytest.raises(NotSearchable, match="by 'who': have it among the names in PENSTOCK_SEARCHABLE"):
+        JobFilter(arguments={"who": "ada"}, searchable=allowed)
+
+
+def test_an_argument_is_looked_for_so_far_and_its_cursor_goes_on(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "LOOKED_AT", 3)
+    add(database_url, *(row(f"new-{number}", minute=number, kwargs={"order": 1}) for number in range(4)))
+    add(database_url, row("old", minute=9, kwargs={"order": 2}))
+    chosen = JobFilter(arguments={"order": "2"}, **ALLOWED)
+    with reading(database_url) as connection:
+        first = list_jobs(connection, chosen, 10)
+        assert (first.jobs, first.is_cut_short, first.after) == ([], True, Place(NOW - timedelta(minutes=2), "new-2"))
+        assert [job.id for job in list_jobs(connection, chosen, 10, first.after).jobs] == ["old"]
 
 
 def test_a_full_page_is_not_cut_short(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,6 +396,14 @@ COMBINATIONS = [
         {"error": "some text", "task": "t", "states": (State.FAILED,)},
         {"id_prefix": "1"},
         {"id_prefix": "123", "states": (State.FAILED,)},
+        {"tag": "seventh"},
+        {"tag": "no-such"},
+        {"tag": "no-such", "states": (State.FAILED,)},
+        {"tag": "no-such", "queue": "default"},
+        {"tag": "no-such", "task": "t"},
+        {"tag": "no-such", "error": "some text"},
+        {"arguments": {"order": "no-such"}, "searchable": ("order",)},
+        {"arguments": {"order": "no-such"}, "searchable": ("order",), "tag": "seventh", "task": "t"},
     )
 ]
 
@@ -307,9 +426,10 @@ def many(request: pytest.FixtureRequest, new_ledger: NewLedger) -> Iterator[str]
 
 
 MANY = (
-    "INSERT INTO jobs (id, task, queue, state, error_type, error_fingerprint, finished_at, updated_at) "
+    "INSERT INTO jobs (id, task, queue, state, error_type, error_fingerprint, tags, kwargs, finished_at, updated_at) "
     "SELECT n::text, 't', 'default', CASE WHEN n % 3 > 0 THEN 'succeeded' ELSE 'failed' END, "
     "CASE WHEN n % 3 = 0 THEN 'ValueError' END, CASE WHEN n % 3 = 0 THEN :print END, "
+    "CASE WHEN n % 7 = 0 THEN ' seventh ' END, json_build_object('order', n), "
     "now(), now() - n * interval '1 second' FROM generate_series(1, 40000) AS n "
 )
 

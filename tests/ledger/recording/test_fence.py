@@ -1,5 +1,6 @@
 """Which record changes which row: what is newer, what is as new and has the claim, and never what has ended."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -160,6 +161,22 @@ def test_a_replaced_job_goes_on_as_its_new_task(job: Job) -> None:
     new = job.claim("a:2", task="other", args=["new"])
     assert job.tell(start(new), end(new)) == [WON, WON]
     assert (job.row.task, job.row.args, job.outcomes) == ("other", ["new"], ["replaced", "succeeded"])
+
+
+def test_a_job_that_is_replaced_by_one_without_tags_keeps_its_own(job: Job) -> None:
+    """As by a stock worker, whose message says nothing of them."""
+    job.tell(start(job.claim("a:1", tags=("a", "b"))), end(job.claim("a:1", tags=("a", "b")), REQUEUED, replaced=True))
+    new = job.claim("a:2", task="other")
+    assert job.tell(start(new), end(new)) == [WON, WON]
+    assert (job.row.task, job.row.tags) == ("other", ("a", "b"))
+
+
+def test_a_record_has_its_tags_in_another_process_too(job: Job) -> None:
+    for tags in ((), ("a", "größe")):
+        told = start(job.claim(tags=tags))
+        words = replace(told, delivery=told.delivery.encoded()).to_words()
+        assert ("tags" in words["delivery"]) is bool(tags)
+        assert Record.from_words(words).delivery.tags == tags
 
 
 def test_an_attempt_that_was_taken_over_cannot_come_back_after_its_job_was_replaced(job: Job) -> None:

@@ -85,8 +85,8 @@ GUARDS = (
     Guard(
         name="counts-in-the-order-of-an-index",
         file=SEARCH,
-        text="    statement = _sorted(_rows(_JUDGED if rest else _KEYS, range_, window))\n",
-        replacement="    statement = _rows(_JUDGED if rest else _KEYS, range_, window)\n",
+        text="        return _sorted(_rows(_KEYS, range_, window))\n",
+        replacement="        return _rows(_KEYS, range_, window)\n",
         test=f"{ON_SEARCH}::test_no_list_and_no_count_reads_or_sorts_the_whole_table",
         why="Counting a frequent state reads the table from its beginning.",
     ),
