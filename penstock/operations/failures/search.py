@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from penstock.ledger.failure_groups import FailureGroup, GroupFilter, hours_of, list_groups, trend
+from penstock.ledger.failure_groups import FailureGroup, GroupFilter, failures_per_hour, hours_of, list_groups, trend
 from penstock.operations.failures.groups import MOST_PARTS, WINDOW
 from penstock.operations.failures.trends import Change, change_of, hours_between
 
@@ -42,7 +43,7 @@ class Errors:
     hours: list[datetime]
     """Of the trend: those of the time that was asked for, at least a day's and at most a month's."""
     counts: list[int]
-    """How many jobs in each hour, over the groups that are listed."""
+    """How many jobs in each hour, over all groups of the filter; with text, over those that are listed."""
     is_cut_short: bool
     """Whether there may be more: text was looked for in the largest groups only."""
 
@@ -61,13 +62,14 @@ def find_errors(connection: Connection, chosen: GroupFilter, text: str | None, u
     since = max(min(chosen.since, until - WINDOW), until - MOST_SHOWN)
     trended = _trended(connection, fitting[:limit], since, until)
     hours = hours_between(since, until)
+    by_hour: Mapping[datetime, int] = _together(trended) if text else failures_per_hour(connection, since, chosen.task)
     return Errors(
         groups=trended,
         total=total,
         jobs=jobs,
         since=chosen.first_hour,
         hours=hours,
-        counts=[sum(each.group.hours.get(hour, 0) for each in trended) for hour in hours],
+        counts=[by_hour.get(hour, 0) for hour in hours],
         is_cut_short=bool(text) and found.total > LOOKED_AT,
     )
 
@@ -75,6 +77,13 @@ def find_errors(connection: Connection, chosen: GroupFilter, text: str | None, u
 def _says(group: FailureGroup, text: str) -> bool:
     places = (group.error_type, group.error_message, group.task, group.fingerprint)
     return any(text.casefold() in place.casefold() for place in places if place)
+
+
+def _together(trended: Sequence[Trended]) -> Counter[datetime]:
+    by_hour: Counter[datetime] = Counter()
+    for each in trended:
+        by_hour.update(each.group.hours)
+    return by_hour
 
 
 def _trended(connection: Connection, groups: Sequence[FailureGroup], since: datetime, until: datetime) -> list[Trended]:

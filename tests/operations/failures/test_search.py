@@ -71,3 +71,12 @@ def test_a_time_that_begins_long_ago_is_counted_as_a_whole_and_drawn_for_a_month
     errors = found(database_url, hours=24 * 365)
     assert errors.jobs == 2
     assert (len(errors.hours), sum(errors.counts)) == (31 * 24 + 1, 1)
+
+
+def test_hours_are_those_of_all_errors_also_of_those_that_are_not_listed(database_url: str) -> None:
+    fail(database_url, "1", "no customer 7", "aaaa")
+    fail(database_url, "2", "no customer 8", "aaaa")
+    fail(database_url, "3", "disk full", "bbbb")
+    errors = found(database_url, limit=1)
+    assert [each.group.fingerprint for each in errors.groups] == ["aaaa"]
+    assert (errors.total, errors.counts[-1]) == (2, 3)
