@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from penstock.flower.page import Page
 from penstock.flower.pages.errand import ErrandPage
+from penstock.flower.pages.failure import FailurePage
+from penstock.flower.pages.failures import FailuresPage
 from penstock.flower.pages.history import HistoryPage
 
 ROUTES: tuple[tuple[str, type[Page], str], ...] = (
     (r"/history", HistoryPage, "history"),
+    (r"/failures", FailuresPage, "failures"),
+    (r"/failures/(.+)", FailurePage, "failure"),
     (r"/errand/([\w-]+)", ErrandPage, "errand"),
 )
 """Pattern, page and name of each; a page is named to be linked to."""

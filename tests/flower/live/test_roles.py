@@ -126,7 +126,11 @@ OURS = {
     ),
     "failures": Own("/failures", dict.fromkeys(("replay", "discard", "replay-all", "discard-all"), OPERATORS)),
     "failure": Own(
-        f"/failures/{UNKNOWN}", dict.fromkeys(("replay", "discard", "replay-all", "discard-all"), OPERATORS), shown=404
+        f"/failures/{UNKNOWN}",
+        dict.fromkeys(
+            ("replay", "discard", "replay-all", "discard-all", "replay-selected", "discard-selected"), OPERATORS
+        ),
+        shown=404,
     ),
     "processes": Own("/processes"),
     "worker-processes": Own(

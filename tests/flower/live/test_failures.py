@@ -1,0 +1,312 @@
+"""The pages Failures and Failure: what has failed and why, and dealing with it, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+
+from penstock.job import Reason, State
+from penstock.ledger import letters, queries
+from penstock.ledger.rows import JobRow
+from penstock.ledger.session import reading
+from penstock.ledger.tables import Kind, Resolution, audit, jobs
+from tests.broker.messages import raw_message
+from tests.conftest import producer
+from tests.flower.live.conftest import NewGround, NewView
+from tests.flower.live.ground import Flower, Ground, text_of
+from tests.flower.live.tasks import crash, fail
+from tests.live import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+OTTO = "otto (Flower)"
+
+
+@pytest.fixture(scope="module")
+def ground(new_ground: NewGround) -> Iterator[Ground]:
+    with new_ground() as made, made.worker():
+        yield made
+
+
+@pytest.fixture(scope="module")
+def flower(ground: Ground) -> Iterator[Flower]:
+    with ground.flower() as running:
+        yield running
+
+
+@pytest.fixture
+def page(flower: Flower, new_view: NewView) -> Page:
+    """A window in which whoever is asked says yes."""
+    made = new_view(flower).new_page()
+    made.on("dialog", lambda dialog: dialog.accept())
+    return made
+
+
+def failed(ground: Ground, message: str, count: int = 1) -> list[str]:
+    """Jobs that have failed with an error that no other test has: its wording makes it one of its own."""
+    with producer(ground.environment):
+        ids = [fail.enqueue(message).id for _ in range(count)]
+    for id in ids:
+        ground.await_end(id, State.FAILED)
+    return ids
+
+
+def fingerprint_of(ground: Ground, id: str) -> str:
+    row = ground.row_of(id)
+    assert row is not None
+    assert row.error_fingerprint is not None
+    return row.error_fingerprint
+
+
+def replays_of(ground: Ground, ids: list[str]) -> list[JobRow]:
+    """The jobs that carry these on, the first first."""
+    with reading(ground.database_url) as connection:
+        rows = connection.execute(select(jobs).where(jobs.c.replay_of.in_(ids)).order_by(jobs.c.enqueued_at))
+        return [queries.job_of(row) for row in rows]
+
+
+def noted(ground: Ground, action: str) -> list[tuple[str, Any]]:
+    """Who has done this, and the details, of all that was done to many jobs together."""
+    with reading(ground.database_url) as connection:
+        rows = connection.execute(select(audit).where(audit.c.action == action, audit.c.job_id.is_(None)))
+        return [(row.actor, row.details) for row in rows]
+
+
+def push(ground: Ground, *messages: bytes) -> None:
+    """Puts messages on the queue as anybody may."""
+    with redis.Redis.from_url(ground.broker_url) as client:
+        client.lpush("default", *messages)
+
+
+def letters_of(ground: Ground, kind: Kind) -> list[letters.LetterRow]:
+    with reading(ground.database_url) as connection:
+        return letters.list_letters(connection, letters.LetterFilter(kind=kind, is_open=True), 100)
+
+
+def show_until_there(page: Page, path: str, text: str) -> None:
+    """Opens a list, again and again until a keeper has brought there what is looked for."""
+
+    def look() -> bool:
+        page.goto(path)
+        return page.get_by_role("link", name=text).count() > 0
+
+    wait_for(look, f"{path} lists {text}")
+
+
+def test_what_failed_in_the_last_hour_is_retried_with_four_clicks_from_the_start(ground: Ground, page: Page) -> None:
+    ids = failed(ground, "nobody answers at the border", 5)
+    page.goto("/")
+    page.get_by_role("link", name="Failures").click()
+    page.get_by_role("link", name="Last hour").click()
+    page.get_by_role("link", name="nobody answers at the border").click()
+    expect(page.get_by_label("Traceback")).to_contain_text("raise ValueError(message)")
+    page.get_by_role("button", name="Replay all 5").click()
+    expect(page.locator("#notice, #outcome")).to_contain_text("5 replayed")
+    wait_for(lambda: len(replays_of(ground, ids)) == 5, "each has a replay")
+    assert {row.replay_of for row in replays_of(ground, ids)} == set(ids)
+    assert (OTTO, {"error": fingerprint_of(ground, ids[0]), "count": 5}) in noted(ground, "replay")
+
+
+def test_all_jobs_of_an_error_are_given_up(ground: Ground, page: Page) -> None:
+    ids = failed(ground, "the lamp is out", 3)
+    fingerprint = fingerprint_of(ground, ids[0])
+    page.goto(f"/failures/{fingerprint}")
+    page.get_by_role("button", name="Discard all 3").click()
+    expect(page.locator("#notice")).to_contain_text("3 discarded")
+    rows = [ground.row_of(id) for id in ids]
+    assert {(row.state, row.reason) for row in rows if row} == {(State.FAILED, Reason.DISCARDED)}
+    assert (OTTO, {"error": fingerprint, "count": 3}) in noted(ground, "discard")
+    expect(page.get_by_role("button", name="Discard all")).to_have_count(0)
+    expect(page.get_by_text("was retried or discarded")).to_be_visible()
+
+
+def test_a_speed_limit_is_kept(ground: Ground, page: Page) -> None:
+    ids = failed(ground, "too many guests", 6)
+    page.goto(f"/failures/{fingerprint_of(ground, ids[0])}")
+    page.get_by_label("Speed limit").fill("2/s")
+    page.get_by_role("button", name="Replay all 6").click()
+    expect(page.locator("#outcome")).to_contain_text("6 replayed", timeout=20_000)
+    wait_for(lambda: len(replays_of(ground, ids)) == 6, "each has a replay")
+    times = [row.enqueued_at for row in replays_of(ground, ids)]
+    assert times[0] is not None
+    assert times[-1] is not None
+    assert (times[-1] - times[0]).total_seconds() > 2.2
+
+
+def test_what_is_no_speed_limit_is_told_and_does_nothing(ground: Ground, page: Page) -> None:
+    ids = failed(ground, "the coach is late")
+    page.goto(f"/failures/{fingerprint_of(ground, ids[0])}")
+    page.get_by_label("Speed limit").fill("fast")
+    page.get_by_role("button", name="Replay all 1").click()
+    expect(page.locator("#notice")).to_contain_text("'fast' is no speed; write 50/s")
+    assert replays_of(ground, ids) == []
+
+
+def test_whoever_stops_half_way_leaves_the_rest_as_it_was(ground: Ground, page: Page) -> None:
+    ids = failed(ground, "no room in the inn", 60)
+    fingerprint = fingerprint_of(ground, ids[0])
+    page.goto(f"/failures/{fingerprint}")
+    page.get_by_label("Speed limit").fill("10/s")
+    page.get_by_role("button", name="Replay all 60").click()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#outcome")).to_contain_text("stopped after")
+    (count,) = [details["count"] for _, details in noted(ground, "replay") if details.get("error") == fingerprint]
+    assert 0 < count < 60
+    wait_for(lambda: len(replays_of(ground, ids)) == count, "those that were sent have run")
+    page.get_by_role("link", name="Go back").click()
+    # What was replayed has failed again.
+    expect(page.get_by_role("button", name="Replay all 60")).to_be_visible()
+
+
+def test_selected_jobs_of_an_error_are_replayed_or_given_up(ground: Ground, page: Page) -> None:
+    again, gone, kept = failed(ground, "a wheel is broken", 3)
+    page.goto(f"/failures/{fingerprint_of(ground, again)}")
+    page.get_by_label(f"Select job {again}").check()
+    group = page.get_by_role("group", name="selected jobs")
+    group.get_by_role("button", name="Replay").click()
+    expect(page.locator("#notice")).to_contain_text("1 job replayed")
+    page.get_by_label(f"Select job {gone}").check()
+    group.get_by_role("button", name="Discard").click()
+    expect(page.locator("#notice")).to_contain_text("1 job discarded")
+    wait_for(lambda: len(replays_of(ground, [again, gone, kept])) == 1, "one has a replay")
+    reasons = {id: row.reason for id in (again, gone, kept) if (row := ground.row_of(id))}
+    assert reasons == {again: Reason.ERROR, gone: Reason.DISCARDED, kept: Reason.ERROR}
+
+
+def test_text_and_task_choose_errors(ground: Ground, page: Page) -> None:
+    failed(ground, "the fish is gone")
+    failed(ground, "the bread is burnt")
+    page.goto("/failures")
+    page.get_by_label("Error", exact=True).fill("THE FISH")
+    page.get_by_role("button", name="Search").click()
+    rows = page.locator("#errors tbody tr")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("ValueError: the fish is gone")
+    expect(rows).to_contain_text("new")
+    page.get_by_label("Task").fill("no.such.task")
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_text("No job has failed in this time")).to_be_visible()
+
+
+def test_history_leads_to_the_error(ground: Ground, page: Page) -> None:
+    (id,) = failed(ground, "the goose is loose")
+    page.goto(f"/history?id={id}")
+    page.get_by_role("link", name="the goose is loose").click()
+    page.wait_for_url(f"**/failures/{fingerprint_of(ground, id)}")
+
+
+def test_a_job_that_kills_its_process_is_found_among_the_buried_and_replayed(ground: Ground, page: Page) -> None:
+    with producer(ground.environment):
+        id = crash.enqueue().id
+    ground.await_end(id, State.FAILED)
+    show_until_there(page, "/failures?view=buried", "its process died 3 times")
+    page.get_by_role("link", name="its process died 3 times").click()
+    expect(page.get_by_text("3 times", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Replay").click()
+    expect(page.locator("#notice")).to_contain_text("1 replayed")
+    with reading(ground.database_url) as connection:
+        (row,) = letters.list_letters(connection, letters.LetterFilter(job_id=id), 2)
+    assert (row.resolution, row.resolved_by) == (Resolution.REPLAYED, OTTO)
+    assert row.replay_job_id is not None
+    ground.await_end(row.replay_job_id, State.FAILED)
+    expect(page.get_by_role("link", name=row.replay_job_id)).to_be_visible()
+    page.goto("/failures?view=resolved")
+    expect(page.locator("#entries")).to_contain_text(f"by {OTTO}")
+
+
+def test_an_unreadable_message_is_shown_as_it_is_without_harm_or_secrets_and_given_up(
+    ground: Ground, page: Page
+) -> None:
+    push(ground, b"<script>alert(1)</script> \x00\x1b password=hunter2 {")
+    show_until_there(page, "/failures?view=quarantined", "not JSON")
+    page.get_by_role("link", name="not JSON").click()
+    bytes_shown = page.get_by_label("Bytes")
+    expect(bytes_shown).to_contain_text("<script>alert(1)</script>")
+    expect(bytes_shown).not_to_contain_text("hunter2")
+    page.get_by_role("button", name="Discard").click()
+    expect(page.locator("#notice")).to_contain_text("1 discarded")
+    assert letters_of(ground, Kind.QUARANTINED) == []
+
+
+def test_selected_and_all_fitting_entries_are_given_up(ground: Ground, page: Page) -> None:
+    push(ground, b"[1", b"[2", b"[3")
+    wait_for(lambda: len(letters_of(ground, Kind.QUARANTINED)) == 3, "all are put aside")
+    first = letters_of(ground, Kind.QUARANTINED)[0].id
+    page.goto("/failures?view=quarantined")
+    page.locator(f"input[name=entry][value='{first}']").check()
+    page.get_by_role("group", name="selected failures").get_by_role("button", name="Discard").click()
+    expect(page.locator("#notice")).to_contain_text("1 discarded")
+    assert first not in {letter.id for letter in letters_of(ground, Kind.QUARANTINED)}
+    page.get_by_role("button", name="Discard all 2").click()
+    expect(page.locator("#notice")).to_contain_text("2 discarded")
+    assert letters_of(ground, Kind.QUARANTINED) == []
+    expect(page.get_by_text("No failure fits")).to_be_visible()
+
+
+def test_messages_of_an_unknown_task_are_shown_without_secrets_and_deleted(ground: Ground, page: Page) -> None:
+    task = "tests.flower.removed"
+    push(ground, *(raw_message(f"unknown-{n}", {"password": "hunter2"}, task=task) for n in range(7)))
+    show_until_there(page, f"/failures?view=unknown&task={task}", task)
+    wait_for(lambda: page.reload() and page.locator("#entries").get_by_text("7").count() == 1, "all are put aside")
+    page.get_by_role("link", name=task).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("no worker that claimed them knew the task")
+    expect(page.get_by_label("Arguments").first).to_contain_text('"password": "***"')
+    page.get_by_role("button", name="Discard 7").click()
+    expect(page.locator("#notice")).to_contain_text("7 discarded")
+    rows = [ground.await_end(f"unknown-{n}", State.CANCELLED) for n in range(7)]
+    assert len(rows) == 7
+    assert (OTTO, {"unknown task": task, "queue": "default", "messages": 7}) in noted(ground, "discard")
+
+
+def test_whoever_looks_on_sees_no_button_and_may_do_nothing(ground: Ground, flower: Flower) -> None:
+    (id,) = failed(ground, "the moon is full")
+    push(ground, b"{none of your business")
+    wait_for(lambda: letters_of(ground, Kind.QUARANTINED), "it is put aside")
+    (letter,) = letters_of(ground, Kind.QUARANTINED)
+    vera = flower.visitor("vera")
+    error = f"/failures/{fingerprint_of(ground, id)}"
+    for path in (error, f"/failures/{letter.id}", "/failures?view=quarantined"):
+        shown = vera.get(path)
+        assert shown.status == 200
+        assert 'name="deed"' not in shown.text
+        assert "none of your business" not in text_of(shown.text)
+        for deed in ("replay", "discard", "replay-all", "discard-all"):
+            assert vera.post(path, {"deed": deed, "entry": letter.id}).status == 403
+    assert replays_of(ground, [id]) == []
+    assert len(letters_of(ground, Kind.QUARANTINED)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "reason"),
+    [
+        ("/failures?view=lost", 400, "there are errors, buried"),
+        ("/failures?since=soon", 400, "neither an age"),
+        ("/failures?view=buried&after=never", 404, "begin with the first page"),
+        ("/failures/0123456789ab", 404, "there is no failure 0123456789ab"),
+        ("/failures/unknown:default:0:no/such:task", 404, "there is no failure unknown:default:0:no/such:task"),
+    ],
+)
+def test_what_is_not_there_is_told(flower: Flower, path: str, status: int, reason: str) -> None:
+    shown = flower.visitor().get(path)
+    assert shown.status == status
+    assert reason in text_of(shown.text)
+
+
+def test_on_a_phone_nothing_scrolls_sideways(ground: Ground, flower: Flower, new_view: NewView) -> None:
+    (id,) = failed(ground, f"{'x' * 200} is too long")
+    push(ground, b"y" * 300)
+    page = new_view(flower, viewport={"width": 390, "height": 844}).new_page()
+    wait_for(lambda: letters_of(ground, Kind.QUARANTINED), "it is put aside")
+    letter = letters_of(ground, Kind.QUARANTINED)[0].id
+    for path in (
+        "/failures",
+        "/failures?view=quarantined",
+        f"/failures/{fingerprint_of(ground, id)}",
+        f"/failures/{letter}",
+    ):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
