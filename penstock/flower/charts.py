@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from tornado.escape import xhtml_escape
@@ -16,6 +16,8 @@ WIDTH, HEIGHT = 640, 180
 LEFT, RIGHT, TOP, BOTTOM = 52, 8, 10, 22
 """Room around the plot for letters."""
 TIMES_SHOWN = 5
+ONE_DAY = timedelta(hours=25)
+"""Of hours, with both ends; beyond it times are told by their days."""
 COLOURS = "abcd"
 """Classes of the style sheet, in the order of the lines."""
 STEPS = (1, 2, 5, 10)
@@ -129,11 +131,12 @@ def _grid(scale: Scale, unit: str) -> Iterator[str]:
 
 def _times(scale: Scale, times: Sequence[datetime], zone: str) -> Iterator[str]:
     last = len(times) - 1
+    form = "%H:%M" if times[-1] - times[0] <= ONE_DAY else "%d %b"
     for part in range(TIMES_SHOWN):
         index = round(last * part / (TIMES_SHOWN - 1))
         anchor = "start" if part == 0 else "end" if part == TIMES_SHOWN - 1 else "middle"
         local = times[index].astimezone(ZoneInfo(zone))
-        yield f'<text x="{scale.x(index):.1f}" y="{HEIGHT - 6}" text-anchor="{anchor}">{local:%H:%M}</text>'
+        yield f'<text x="{scale.x(index):.1f}" y="{HEIGHT - 6}" text-anchor="{anchor}">{local:{form}}</text>'
 
 
 def _line(scale: Scale, line: Line, colour: str) -> Iterator[str]:
