@@ -12,12 +12,14 @@ OURS = Path(__file__).with_name("templates")
 PREFIX = "penstock/"
 STYLES = '<link rel="stylesheet" href="{{ handler.application.asset("penstock.css") }}">'
 SCRIPT = '<script src="{{ handler.application.asset("penstock.js") }}"></script>'
+LEDGER_LINK = '<a class="btn btn-outline-secondary" href="{{ reverse_url("job", task.uuid) }}">In the ledger</a>'
 INSERTIONS = {
     "base.html": (
         ("</head>", f"{STYLES}\n</head>", 1),
         ("{% block extra_scripts %}", f"{SCRIPT}\n{{% block extra_scripts %}}", 1),
         ('<main class="app-content"', '{% module Template("penstock/banner.html") %}\n<main class="app-content"', 1),
     ),
+    "task.html": (("{% if not read_only %}", f"{LEDGER_LINK}\n{{% if not read_only %}}", 1),),
     "navbar.html": (("</ul>", '{% module Template("penstock/navigation.html", active_tab=active_tab) %}\n</ul>', 1),),
 }
 """What is put into Flower's own templates: before the first place of a text, so many times."""

@@ -7,11 +7,13 @@ from penstock.flower.pages.errand import ErrandPage
 from penstock.flower.pages.failure import FailurePage
 from penstock.flower.pages.failures import FailuresPage
 from penstock.flower.pages.history import HistoryPage
+from penstock.flower.pages.job import JobPage
 
 ROUTES: tuple[tuple[str, type[Page], str], ...] = (
     (r"/history", HistoryPage, "history"),
     (r"/failures", FailuresPage, "failures"),
     (r"/failures/(.+)", FailurePage, "failure"),
+    (r"/job/(.+)", JobPage, "job"),
     (r"/errand/([\w-]+)", ErrandPage, "errand"),
 )
 """Pattern, page and name of each; a page is named to be linked to."""

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from penstock import task
+from penstock import Retry, current_job, task
 
 
 @task(queue="default")
@@ -40,3 +40,13 @@ def crash() -> None:
 def spawn(count: int) -> list[str]:
     """Submits jobs of its own."""
     return [add.enqueue(number).id for number in range(count)]
+
+
+@task(queue="default", retry=Retry(attempts=3, base=0.2))
+def succeed_at(attempt: int) -> int:
+    """Fails until then."""
+    job = current_job()
+    assert job is not None
+    if job.attempt < attempt:
+        raise ConnectionError(f"attempt {job.attempt}, token=hidden-from-eyes")
+    return job.attempt
