@@ -50,6 +50,8 @@ class Guarded(BaseHandler):
     async def prepare(self) -> None:
         """Refuses what this user may not do, before anything is read or done."""
         self._require_own_host()
+        # Whatever else has made an app in this thread, as Flower's report of an error does: results are ours.
+        self.application.capp.set_current()
         if self.request.method not in SAFE_METHODS:
             self._require_authentication()
             self.require(self.needed_role())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from penstock.operations.jobs.arguments import names_of
 from penstock.operations.wording import printable
 from penstock.redaction import Redaction
 
@@ -96,12 +96,11 @@ class Masking:
 
     def _parameters(self, task: Any) -> list[str]:
         name = str(task)
-        if name not in self._names and name in self._app.tasks:
-            try:
-                self._names[name] = list(inspect.signature(self._app.tasks[name].run).parameters)
-            except UNREADABLE:
-                self._names[name] = []
-        return self._names.get(name, [])
+        if name not in self._names:
+            if name not in self._app.tasks:
+                return []  # Not kept: whoever sends events may name as many as they like.
+            self._names[name] = names_of(self._app, name)
+        return self._names[name]
 
 
 class MaskedResult:

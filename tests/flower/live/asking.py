@@ -37,6 +37,7 @@ def ask(
     method: str = "GET",
     *,
     fields: Mapping[str, str] | None = None,
+    body: str | None = None,
     headers: Mapping[str, str] | None = None,
     unix_socket: str | None = None,
 ) -> Answer:
@@ -46,6 +47,7 @@ def ask(
         url: Flower's.
         path: with its query, encoded.
         fields: of a form.
+        body: in place of one.
         headers: all that are sent beside those of HTTP itself.
         unix_socket: the file that Flower listens at, in place of the address of ``url``.
     """
@@ -54,10 +56,10 @@ def ask(
     if unix_socket is not None:
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect(unix_socket)
-    body = urlencode(fields, doseq=True).encode() if fields is not None else b"" if method != "GET" else None
+    sent = urlencode(fields, doseq=True) if fields is not None else body or ""
     form = {"Content-Type": "application/x-www-form-urlencoded"} if fields is not None else {}
     try:
-        connection.request(method, path, body=body, headers={**form, **(headers or {})})
+        connection.request(method, path, body=sent.encode() or None, headers={**form, **(headers or {})})
         answer = connection.getresponse()
         return Answer(answer.status, answer.headers, answer.read().decode(errors="replace"))
     finally:
