@@ -76,6 +76,21 @@ class Since(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
+class NamedValue(click.ParamType[tuple[str, str]]):
+    """A name and a value."""
+
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """From NAME=VALUE; the value may be empty, and have ``=`` in it."""
+        if isinstance(value, tuple):
+            return value
+        name, sign, rest = str(value).partition("=")
+        if not (name.strip() and sign):
+            self.fail(f"{value!r} is no NAME=VALUE", param, ctx)
+        return name.strip(), rest
+
+
 def in_zone(moment: datetime | None, zone: str) -> datetime | None:
     """A time that names no zone means this one."""
     from zoneinfo import ZoneInfo

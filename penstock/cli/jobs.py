@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from penstock.cli.command import Group, Since, Word, booked_app_of, in_zone
+from penstock.cli.command import Group, NamedValue, Since, Word, booked_app_of, in_zone
 from penstock.job import State
 
 WORD = Word()
@@ -35,6 +35,15 @@ def jobs() -> None:
 @click.option("--task", type=WORD, help="Full name of a task.")
 @click.option("--queue", type=WORD, help="Name of a queue.")
 @click.option("--schedule", type=WORD, help="Name of the schedule that started them.")
+@click.option("--tag", type=WORD, help="A tag that they have, as a whole.")
+@click.option(
+    "--argument",
+    "arguments",
+    type=NamedValue(),
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An argument that was given by name, one of those in PENSTOCK_SEARCHABLE; repeatable.",
+)
 @click.option(
     "--since",
     type=Since(),
@@ -51,8 +60,8 @@ def list_jobs(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """Lists jobs, the most recently changed first.
 
     When there are more than --limit, the last line has the cursor for --after (in a pipe it goes to stderr). Text in
-    errors, and conditions that no index has together, are looked for in some thousand jobs at a time: when the
-    list ends before that, it says how far it looked, and --after looks on.
+    errors, tags, arguments, and conditions that no index has together, are looked for in some thousand jobs at a
+    time: when the list ends before that, it says how far it looked, and --after looks on.
 
     On a terminal an error stands at the end of its job's line or below it. In a pipe each job is one line of
     tab-separated columns: id, task, queue, state, reason, attempts, started, runtime, error.
@@ -60,6 +69,7 @@ def list_jobs(context: click.Context, /, as_json: bool, **options: Any) -> None:
     \b
     Examples:
       celery -A workers jobs list --state failed --since 2h
+      celery -A workers jobs list --tag nightly --argument order_id=4711
       celery -A workers jobs list --state failed --error Timeout | cut -f1
     """
     from penstock.cli import listing, table
@@ -72,7 +82,8 @@ def list_jobs(context: click.Context, /, as_json: bool, **options: Any) -> None:
     limit, after = options.pop("limit"), options.pop("after")
     for bound in ("since", "until"):
         options[bound] = in_zone(options[bound], settings.timezone)
-    chosen = search.JobFilter(states=tuple(State(state) for state in options.pop("states")), **options)
+    options |= {"states": tuple(map(State, options["states"])), "arguments": dict(options["arguments"])}
+    chosen = search.JobFilter(**options, searchable=settings.searchable)
     place = search.Place.of(after) if after else None
     console = console_of(context)
     with reading(settings.database_url) as connection:

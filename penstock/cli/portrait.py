@@ -81,6 +81,8 @@ def _facts(life: Life) -> Iterator[str]:
         yield planned_text(life.fire)
     elif job.schedule:
         yield f"schedule {job.schedule}"
+    if job.tags:
+        yield f"tags {' '.join(job.tags)}"
     if job.replay_of:
         yield f"replay of {job.replay_of}"
     if job.group_id:

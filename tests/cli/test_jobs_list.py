@@ -47,7 +47,7 @@ def test_the_most_recently_changed_job_comes_first(run: Run, ledger: Ledger) -> 
 
 
 def test_each_filter_keeps_only_what_it_names(run: Run, ledger: Ledger) -> None:
-    ledger.succeed("good", task="tests.jobs.echo", queue="web", schedule="nightly")
+    ledger.succeed("good", task="tests.jobs.echo", queue="web", schedule="nightly", tags=("a", "b"))
     ledger.fail("bad", "connection reset")
     ledger.start("busy")
     assert listed(run, "--state", "failed") == ["bad"]
@@ -55,12 +55,32 @@ def test_each_filter_keeps_only_what_it_names(run: Run, ledger: Ledger) -> None:
     assert listed(run, "--task", "tests.jobs.echo") == ["good"]
     assert listed(run, "--queue", "web") == ["good"]
     assert listed(run, "--schedule", "nightly") == ["good"]
+    assert listed(run, "--tag", "b") == ["good"]
+    assert listed(run, "--tag", "c") == []
     assert listed(run, "--error", "connection") == ["bad"]
     assert listed(run, "--error", "ValueError") == ["bad"]
     assert listed(run, "--error", "0123456789ab") == ["bad"]
     assert listed(run, "--state", "failed", "--queue", "web") == []
     assert listed(run, "--id", "go") == ["good"]
     assert listed(run, "--until", "1h") == []
+
+
+def test_jobs_are_listed_by_arguments_that_the_settings_name(app: PenstockApp, ledger: Ledger) -> None:
+    ledger.succeed("one", kwargs={"order": 7, "who": "a=b"})
+    ledger.succeed("two", kwargs={"order": 7})
+    app.settings = replace(app.settings, searchable=("order", "who"))
+    found = run_with(app, jobs, "list", "--argument", "order=7", "--argument", "who=a=b")
+    assert [line.split("\t")[0] for line in found.stdout.splitlines()] == ["one"]
+    refused = run_with(app, jobs, "list", "--argument", "left=1")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "'left': have it among the names in PENSTOCK_SEARCHABLE; allowed are order, who" in refused.stderr
+
+
+@pytest.mark.parametrize("given", ["order", "=7", " =7"])
+def test_an_argument_without_its_value_is_wrong_usage(run: Run, ledger: Ledger, given: str) -> None:
+    result = run(jobs, "list", "--argument", given)
+    assert result.exit_code == 2
+    assert "is no NAME=VALUE" in result.stderr
 
 
 def test_since_takes_an_age_or_a_time(run: Run, ledger: Ledger) -> None:

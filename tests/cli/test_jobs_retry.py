@@ -59,7 +59,14 @@ def test_a_retry_is_a_new_message_that_names_the_old_job(run: Run, ledger: Ledge
     assert headers["replay_of"] == "old"
     assert headers["task"] == TASK
     assert headers["id"] != "old"
+    assert "tags" not in headers
     assert result.stdout == f"old → {headers['id']}\n"
+
+
+def test_a_retry_has_the_tags_of_the_old_job(run: Run, ledger: Ledger, broker: redis.Redis) -> None:
+    ledger.fail("old", task=TASK, args=[1, 2], tags=("nightly", "customer-7"))
+    assert run(jobs, "retry", "old").exit_code == 0
+    assert [headers["tags"] for headers in waiting(broker)] == [["nightly", "customer-7"]]
 
 
 def test_in_json_each_old_id_has_its_new_one(run: Run, ledger: Ledger, broker: redis.Redis) -> None:

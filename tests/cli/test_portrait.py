@@ -29,12 +29,19 @@ def shown(ledger: Ledger, id: str, zone: str = "UTC") -> str:
 
 def test_the_head_names_the_call_the_state_and_the_queue(quick_ledger: Ledger) -> None:
     quick_ledger.fail(
-        "one", reason=Reason.TIMEOUT, args=[7], kwargs={"name": "Ada"}, queue="web", priority=3, schedule="nightly"
+        "one",
+        reason=Reason.TIMEOUT,
+        args=[7],
+        kwargs={"name": "Ada"},
+        queue="web",
+        priority=3,
+        schedule="nightly",
+        tags=("a", "b"),
     )
     lines = shown(quick_ledger, "one").splitlines()
     assert lines[0] == "one"
     assert lines[1] == "tests.jobs.add(7, name='Ada')"
-    assert lines[2] == "failed (timeout), queue web, priority 3, schedule nightly"
+    assert lines[2] == "failed (timeout), queue web, priority 3, schedule nightly, tags a b"
 
 
 def test_times_are_those_of_the_given_zone(quick_ledger: Ledger) -> None:

@@ -18,7 +18,7 @@ from penstock.ledger import queries
 from penstock.ledger.failed import RETRY
 from penstock.ledger.rows import JobRow
 from penstock.ledger.session import reading, writing
-from penstock.message import REPLAY_OF
+from penstock.message import REPLAY_OF, TAGS
 from penstock.operations.jobs.lookup import find_job
 
 
@@ -175,7 +175,7 @@ def _send(app: PenstockApp, row: JobRow, new: str) -> None:
     # What the row does not know stays as the task declares it.
     known = {"queue": row.queue, "priority": row.priority}
     options: dict[str, Any] = {name: value for name, value in known.items() if value is not None}
-    headers = {REPLAY_OF: row.id}
+    headers: dict[str, Any] = {REPLAY_OF: row.id, **({TAGS: list(row.tags)} if row.tags else {})}
     try:
         app.tasks[row.task].apply_async(row.args, row.kwargs, task_id=new, headers=headers, **options)
     except (OperationalError, RedisError, OSError) as error:
