@@ -14,14 +14,17 @@ from penstock.flower.family_chart import family_chart
 from penstock.flower.life_chart import MOST_ROWS, life_chart
 from penstock.flower.page import Deed, Page
 from penstock.flower.roles import Role
-from penstock.job import State
+from penstock.job import Reason, State
 from penstock.ledger import queries
+from penstock.ledger.failed import RETRY
 from penstock.ledger.rows import JobRow
 from penstock.ledger.session import reading
+from penstock.ledger.tables import plain
+from penstock.operations.failures.failed import discard_jobs
 from penstock.operations.jobs.arguments import as_text, edited, names_of, shown
 from penstock.operations.jobs.cancel import cancel
 from penstock.operations.jobs.family import Family, Member, find_family
-from penstock.operations.jobs.life import find_life
+from penstock.operations.jobs.life import Life, find_life
 from penstock.operations.jobs.lookup import find_job
 from penstock.operations.jobs.retry import Edited, retry_edited
 from penstock.operations.jobs.waiting import find_waiting
@@ -34,6 +37,10 @@ MOST_EDITABLE = 50_000
 """Characters of arguments beyond which nobody edits them in a form."""
 MOST_NAMED = 40
 """Arguments that are shown one by one."""
+
+
+class NothingToDiscard(PenstockError):
+    """A job is no failure that somebody has yet to deal with; reload its page."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,8 @@ class JobPage(Page):
 
     @property
     def given(self) -> str:
-        """The id in the address."""
-        return self.path_args[0] or ""
+        """The id in the address, as the ledger would keep it."""
+        return plain(self.path_args[0] or "")
 
     @property
     def back(self) -> str:
@@ -106,6 +113,7 @@ class JobPage(Page):
             "why": self._why(life.job.state),
             "arguments": self._arguments(life.job),
             "form": self._form(life.job),
+            "is_open_failure": _is_open_failure(life),
         }
 
     def _why(self, state: State) -> Why | None:
@@ -176,6 +184,12 @@ class JobPage(Page):
         how = f" with other {' and '.join(changes.names)}" if changes.names else ""
         return f"{short_id(done.job)} is retried{how}; this is the new job"
 
+    def discard(self) -> str:
+        """Gives a failed job up."""
+        if not discard_jobs(self.app, [self.given], actor=self.actor):
+            raise NothingToDiscard("it has not failed, or was retried or discarded already; reload the page")
+        return f"{short_id(self.given)} is discarded: it counts as dealt with"
+
     def cancel(self) -> str:
         """Cancels it; one that runs goes on to its end."""
         return self._cancel(terminate=False)
@@ -194,9 +208,17 @@ class JobPage(Page):
     deeds: ClassVar = {
         "retry": Deed(Role.OPERATOR, retry),
         "retry-edited": Deed(Role.OPERATOR, retry_edited),
+        "discard": Deed(Role.OPERATOR, discard),
         "cancel": Deed(Role.OPERATOR, cancel),
         "terminate": Deed(Role.OPERATOR, terminate),
     }
+
+
+def _is_open_failure(life: Life) -> bool:
+    """Whether the job has failed and nobody has dealt with that; a message that is kept is dealt with itself."""
+    if life.job.state is not State.FAILED or life.job.reason is Reason.DISCARDED or life.letters:
+        return False
+    return all(entry.action != RETRY for entry in life.audit)
 
 
 def _tree(family: Family, of: str | None = None, depth: int = 0) -> Iterator[tuple[int, Member]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 from celery import chain
@@ -134,6 +135,8 @@ def test_a_job_that_was_lost_each_time_says_so(ground: Ground, page: Page) -> No
     page.goto(f"/job/{id}")
     expect(page.locator("#events")).to_contain_text("crashed: its process died")
     assert page.locator("#timeline svg rect.c").count() >= 2
+    page.get_by_role("link", name="Its message, buried").click()
+    expect(page.locator("main")).to_contain_text("its process died")
 
 
 def test_a_family_is_a_graph_of_links_and_a_list(ground: Ground, page: Page) -> None:
@@ -168,6 +171,18 @@ def test_a_retry_leads_to_the_new_job_and_both_name_each_other(ground: Ground, p
     expect(page.locator("#audit")).to_contain_text("otto (Flower)")
     page.locator("#audit").get_by_role("link", name=new[:8]).click()
     page.wait_for_url(f"**/job/{new}")
+
+
+def test_a_failed_job_is_discarded_once(ground: Ground, page: Page) -> None:
+    with producer(ground.environment):
+        id = fail.enqueue("given up").id
+    ground.await_end(id, State.FAILED)
+    page.goto(f"/job/{id}")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Discard").click()
+    expect(page.locator("#facts")).to_contain_text("discarded")
+    expect(page.get_by_role("button", name="Discard")).to_have_count(0)
+    assert [entry.action for entry in audit_of(ground, id)] == ["discard"]
 
 
 def test_edited_arguments_keep_the_secrets_that_nobody_touched(ground: Ground, page: Page, failed: str) -> None:
@@ -249,7 +264,7 @@ def test_a_viewer_sees_all_of_it_and_can_do_nothing(ground: Ground, flower: Flow
     seen = flower.visitor("vera").get(f"/job/{failed}")
     assert (seen.status, "no customer" in seen.text) == (200, True)
     assert 'name="deed"' not in seen.text
-    for deed in ("retry", "retry-edited", "cancel", "terminate"):
+    for deed in ("retry", "retry-edited", "discard", "cancel", "terminate"):
         fields = {"deed": deed, "args": "[]", "kwargs": "{}"}
         assert flower.visitor("vera").post(f"/job/{failed}", fields).status == 403
     assert len(audit_of(ground, failed)) == before
@@ -262,10 +277,14 @@ def test_an_id_that_nobody_knows_is_not_found_and_says_where_to_look(flower: Flo
     assert "Flower has seen no event of it" in text_of(reply.text)
 
 
-def test_an_id_cannot_become_part_of_the_page(flower: Flower) -> None:
-    reply = flower.visitor().get("/job/%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%27")
+@pytest.mark.parametrize(
+    "id", ["<script>alert(1)</script>\"'", "'; DROP TABLE jobs; --", "\0", "%", "\r\nSet-Cookie: a=b"]
+)
+def test_whatever_an_id_holds_it_is_not_found_and_does_nothing(flower: Flower, id: str) -> None:
+    reply = flower.visitor().get(f"/job/{quote(id, safe='')}")
     assert reply.status == 404
     assert "<script>alert" not in reply.text
+    assert "a=b" not in str(reply.headers)
 
 
 def test_only_a_retry_that_the_audit_knows_is_waited_for(flower: Flower, failed: str) -> None:

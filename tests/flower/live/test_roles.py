@@ -119,10 +119,13 @@ class Own:
 
 OPERATORS = Role.OPERATOR
 OURS = {
-    "history": Own("/history", dict.fromkeys(("retry", "cancel"), OPERATORS)),
+    "history": Own("/history", dict.fromkeys(("retry", "cancel", "discard"), OPERATORS)),
+    "audit": Own("/audit", {"look": OPERATORS, **dict.fromkeys(("fail-lost", "rebase"), Role.ADMIN)}),
     "errand": Own(f"/errand/{UNKNOWN}", {"stop": OPERATORS}, shown=404),
     "job": Own(
-        "/job/never-seen", dict.fromkeys(("retry", "retry-edited", "cancel", "terminate"), OPERATORS), shown=404
+        "/job/never-seen",
+        dict.fromkeys(("retry", "retry-edited", "discard", "cancel", "terminate"), OPERATORS),
+        shown=404,
     ),
     "failures": Own("/failures", dict.fromkeys(("replay", "discard", "replay-all", "discard-all"), OPERATORS)),
     "failure": Own(
