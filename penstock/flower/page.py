@@ -162,7 +162,7 @@ class Page(Guarded):
         """Whether the user may do a deed of this page: a button that is refused would be no help."""
         return deed in self.deeds and self.role >= self.deeds[deed].role
 
-    def link(self, name: str, *path: str, **query: Any) -> str:
+    def link(self, name: str, /, *path: str, **query: Any) -> str:
         """The address of a page by its name, with a query of what is not empty."""
         words = [(key, value) for key, value in query.items() if value not in (None, "", (), [])]
         address = str(self.reverse_url(name, *path))

@@ -10,14 +10,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from penstock.checks.schedules import OVERDUE as LATE
-from penstock.checks.schedules import is_at_work
+from penstock.checks.schedules import OVERDUE, is_at_work
 from penstock.errors import DeclarationError, LedgerOutdated, LedgerUnavailable, ScheduleNotFound, ScheduleRefused
 from penstock.ledger.schedules import FOREIGN, BeatRow, ScheduleRow
 from penstock.operations.wording import counted, distance, one_line
 from penstock.scheduler import At, Every, Schedule
 from penstock.scheduler.changes import Backfill, Known, Schedules
 
+LATE = OVERDUE
+"""How long after it was due a schedule is called late."""
 SHOWN_DAYS = 5
 """Excluded days of which each is named."""
 PATIENCE_SECONDS = 2.0

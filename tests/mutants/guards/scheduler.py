@@ -261,10 +261,37 @@ GUARDS = (
     Guard(
         name="backfills-leave-what-is-still-to-come",
         file=CHANGES,
-        text=" if undecided is None or planned < undecided]",
+        text=" if row.planned_at is None or planned < row.planned_at]",
         replacement="]",
         test=f"{ON_CHANGES}::test_what_is_still_to_be_decided_on_is_left_to_the_schedulers[sqlite]",
         why="A backfill decides on times whose rules nobody has asked.",
+    ),
+    Guard(
+        name="backfills-are-previewed-without-what-has-its-fire",
+        file=CHANGES,
+        text="[planned for planned in times if planned not in kept]",
+        replacement="times",
+        test=f"{ON_CHANGES}::test_a_preview_names_the_times_that_a_backfill_would_make_up_for_and_changes_nothing[sqlite]",
+        why="Somebody agrees to other jobs than those that start.",
+    ),
+    # -- what is looked at ------------------------------------------------------------------------------------------
+    Guard(
+        name="pages-of-schedules-agree-on-what-is-late",
+        file="penstock/ledger/schedule_search.py",
+        text="    late_before = after.late_before if after else late_before\n",
+        replacement="",
+        test="tests/ledger/test_schedule_search.py"
+        "::test_what_becomes_late_while_somebody_turns_pages_is_not_passed_over[sqlite]",
+        why="A schedule that becomes late between two pages is on neither.",
+    ),
+    Guard(
+        name="timetables-that-hang-are-asked-once",
+        file="penstock/operations/schedules.py",
+        text="if (answer := self._open.get(name)) is None:",
+        replacement="if True:",
+        test="tests/operations/test_schedules.py"
+        "::test_a_timetable_that_hangs_holds_up_a_page_for_moments_and_is_asked_once",
+        why="Each look at a page leaves another thread behind.",
     ),
     # -- timetables of somebody else's ------------------------------------------------------------------------------
     Guard(
