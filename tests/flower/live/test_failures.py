@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,8 +14,8 @@ from sqlalchemy import select
 
 from penstock.job import Reason, State
 from penstock.ledger import letters, queries
-from penstock.ledger.rows import JobRow
-from penstock.ledger.session import reading
+from penstock.ledger.rows import DeadLetter, Delivery, JobRow
+from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import Kind, Resolution, audit, jobs
 from tests.broker.messages import raw_message
 from tests.conftest import producer
@@ -192,10 +194,14 @@ def test_text_and_task_choose_errors(ground: Ground, page: Page) -> None:
     expect(page.get_by_text("No job has failed in this time")).to_be_visible()
 
 
-def test_history_leads_to_the_error(ground: Ground, page: Page) -> None:
+def test_history_and_the_job_lead_to_the_error(ground: Ground, page: Page) -> None:
     (id,) = failed(ground, "the goose is loose")
     page.goto(f"/history?id={id}")
     page.get_by_role("link", name="the goose is loose").click()
+    page.wait_for_url(f"**/failures/{fingerprint_of(ground, id)}")
+    page.get_by_role("link", name=id[:8]).first.click()
+    page.wait_for_url(f"**/job/{id}")
+    page.get_by_role("link", name="The failure").click()
     page.wait_for_url(f"**/failures/{fingerprint_of(ground, id)}")
 
 
@@ -260,6 +266,29 @@ def test_messages_of_an_unknown_task_are_shown_without_secrets_and_deleted(groun
     rows = [ground.await_end(f"unknown-{n}", State.CANCELLED) for n in range(7)]
     assert len(rows) == 7
     assert (OTTO, {"unknown task": task, "queue": "default", "messages": 7}) in noted(ground, "discard")
+
+
+def test_arguments_by_position_are_hidden_by_the_names_of_the_tasks_parameters(ground: Ground, page: Page) -> None:
+    message = json.loads(raw_message("kept", "shown", "hunter2", task=fail.name))
+    message["headers"]["argsrepr"] = "('shown', 'hunter2')"
+    letter = DeadLetter(
+        id="main@here/1a2b3c4d:7:0",
+        kind=Kind.BURIED,
+        queue="default",
+        step=0,
+        reason="its process died 3 times",
+        payload=json.dumps(message).encode(),
+        deliveries=3,
+        at=datetime.now(UTC),
+        job=Delivery(id="kept", task=fail.name, queue="default"),
+    )
+    with writing(ground.database_url) as connection:
+        letters.bury(connection, [letter])
+    page.goto(f"/failures/{letter.id}")
+    expect(page.get_by_label("Arguments")).to_contain_text("shown")
+    page.get_by_text("Headers and properties").click()
+    expect(page.get_by_label("Headers")).to_contain_text("kept")
+    expect(page.locator("main")).not_to_contain_text("hunter2")
 
 
 def test_whoever_looks_on_sees_no_button_and_may_do_nothing(ground: Ground, flower: Flower) -> None:

@@ -39,7 +39,7 @@ def test_an_error_that_was_never_seen_before_is_new() -> None:
 def test_an_hour_that_has_just_begun_makes_no_error_fall() -> None:
     begun = NOW.replace(minute=1)
     steady = {begun.replace(minute=0) - timedelta(hours=age): 10 for age in range(1, 25)}
-    assert change_of(steady, LONG_AGO, begun - timedelta(hours=24), begun) is Change.STEADY
+    assert change_of(steady, LONG_AGO, begun - timedelta(hours=4), begun) is Change.STEADY
 
 
 def test_hours_are_whole_ones_with_both_ends() -> None:
