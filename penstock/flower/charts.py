@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from tornado.escape import xhtml_escape
 
-WIDTH, HEIGHT = 640, 180
+WIDTH, HEIGHT = 480, 170
 LEFT, RIGHT, TOP, BOTTOM = 52, 8, 10, 22
 """Room around the plot for letters."""
 TIMES_SHOWN = 5

@@ -55,6 +55,12 @@ class Show:
         """1,204."""
         return MISSING if number is None else f"{number:,.0f}" if number == int(number) else f"{number:,.2f}"
 
+    def rate(self, per_second: float | None) -> str:
+        """So many a second, or a minute where that says more."""
+        if per_second is None:
+            return MISSING
+        return f"{per_second:,.3g}/s" if per_second >= 1 or not per_second else f"{per_second * 60:,.3g}/min"
+
     def text(self, value: object) -> str:
         """Somebody else's words, without what would turn or hide them."""
         return MISSING if value in (None, "") else xhtml_escape(printable(str(value)))

@@ -50,3 +50,10 @@ def succeed_at(attempt: int) -> int:
     if job.attempt < attempt:
         raise ConnectionError(f"attempt {job.attempt}, token=hidden-from-eyes")
     return job.attempt
+
+
+@task(queue="default")
+def charge(order: int, card_token: str) -> int:
+    """Is given a secret."""
+    del card_token
+    return order
