@@ -1,0 +1,35 @@
+"""Guards of what people do to one job, and of what its page asks."""
+
+from tests.mutants.guard import Guard
+
+ARGUMENTS, ON_ARGUMENTS = "penstock/operations/jobs/arguments.py", "tests/operations/jobs/test_arguments.py"
+WHY, ON_WHY = "penstock/operations/jobs/why.py", "tests/operations/jobs/test_why.py"
+
+GUARDS = (
+    Guard(
+        name="a-hidden-value-stays-in-its-place",
+        file=ARGUMENTS,
+        text="    if new == HIDDEN or (isinstance(new, str) and HIDDEN in new and not _is_same(old, own)):\n",
+        replacement="    if False:\n",
+        test=f"{ON_ARGUMENTS}::test_a_secret_that_was_moved_is_refused",
+        why="A job is retried with three stars for a password.",
+        red="Failed",
+    ),
+    Guard(
+        name="hidden-values-are-not-guessed-by-their-place",
+        file=ARGUMENTS,
+        text="    if len(new) != len(known):\n",
+        replacement="    known, mine = known[: len(new)], mine[: len(new)]\n    if False:\n",
+        test=f"{ON_ARGUMENTS}::test_in_a_list_of_another_length_nobody_guesses_which_secret_is_which",
+        why="Of a list that was shortened, one customer's job gets another's token.",
+        red="Failed",
+    ),
+    Guard(
+        name="a-whole-id-is-its-own-job",
+        file=WHY,
+        text="    found = row or find_waiting(app, id)\n",
+        replacement="    found = row\n",
+        test=f"{ON_WHY}::test_a_whole_id_is_not_the_beginning_of_another[sqlite]",
+        why="Who asks for a job that waits is told about another, whose id begins like it.",
+    ),
+)
