@@ -19,7 +19,8 @@ BATCH = 500
 """The fastest of 100, 200, 500 and 1,000."""
 COLUMNS = (
     *("id", "task", "queue", "worker", "token", "parent_id", "root_id", "group_id", "replay_of", "schedule"),
-    *("state", "reason", "retries", "deliveries", "attempts", "priority", "args", "kwargs", "result", "progress"),
+    *("state", "reason", "retries", "deliveries", "attempts", "priority", "tags"),
+    *("args", "kwargs", "result", "progress"),
     *("error_type", "error_message", "exception", "error_traceback", "error_fingerprint"),
     *("enqueued_at", "eta", "started_at", "finished_at", "updated_at"),
 )
@@ -56,7 +57,8 @@ def rows(messages: Sequence[bare.Message]) -> Iterator[Sequence[Any]]:
         id = headers["id"]
         yield (
             *(id, headers["task"], bare.QUEUE, worker, f"{worker}:{id}", None, headers["root_id"], None, None, None),
-            *("succeeded", None, 0, 0, 1, 0, json.dumps(args), json.dumps(kwargs), "null", None),
+            *("succeeded", None, 0, 0, 1, 0, None),
+            *(json.dumps(args), json.dumps(kwargs), "null", None),
             *(None, None, None, None, None),
             *(datetime.fromtimestamp(headers["sent"], UTC), None, now, now, now),
         )
