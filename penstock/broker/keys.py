@@ -73,7 +73,7 @@ class Keys:
         return self._ours(f"inflight:{claimer}:{queue}")
 
     def worker(self, worker: str) -> str:
-        """Hash of one incarnation: its claimers' last bases, the names of its in-flight hashes, and since when it ends."""
+        """Hash of one incarnation: its claimers' last bases, its in-flight hashes' names, and since when it ends."""
         return self._ours(f"worker:{worker}")
 
     @property

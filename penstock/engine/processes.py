@@ -41,12 +41,12 @@ def ending(status: int) -> str:
 
 def is_stopped(pid: int) -> bool:
     """Whether a process stands still by SIGSTOP or its like."""
-    return _state(pid) == "T"
+    return state_of(pid) == "T"
 
 
 def lives(pid: int) -> bool:
     """Whether a process still does something. One that has ended may wait for somebody to see it off."""
-    if state := _state(pid):
+    if state := state_of(pid):
         return state != "Z"
     try:
         os.kill(pid, 0)
@@ -109,7 +109,7 @@ def _most_resident_kib() -> int:
     return usage // 1024 if sys.platform == "darwin" else usage
 
 
-def _state(pid: int) -> str:
+def state_of(pid: int) -> str:
     """The letter of Linux' process states; empty where there is no such process, or no Linux."""
     fields = _fields(pid)
     return fields[0] if fields else ""

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 from celery.worker import state as celerys
 from celery.worker.control import control_command, inspect_command
 
 from penstock.engine.health import claims
 from penstock.engine.pool import Pool
-from penstock.engine.processes import footprint
+from penstock.engine.processes import Footprint, footprint, state_of
 from penstock.engine.slots import IN_BODY, Orders, Slot
 
 KEPT_SECONDS = 1.0
@@ -27,10 +27,11 @@ STOPPED = "penstock_stopped"
 
 
 class _Measured:
-    """What was measured last; of this process alone, which answers one question after the other."""
+    """What was measured lately; of this process alone, which answers one question after the other."""
 
     until = 0.0
-    processes: Sequence[dict[str, Any]] = ()
+    footprints: ClassVar[dict[int, Footprint]] = {}
+    """By process id."""
 
 
 @inspect_command()
@@ -58,13 +59,17 @@ def processes(state: Any, **_: Any) -> dict[str, Any]:
 
 
 def _measured(roles: Sequence[tuple[str, int]]) -> Sequence[dict[str, Any]]:
-    now = time.monotonic()
+    now, known = time.monotonic(), _Measured.footprints
     if now >= _Measured.until:
-        _Measured.processes = [
-            {"role": role, "pid": pid, **asdict(footprint(pid))} for role, pid in roles[:MOST_MEASURED]
-        ]
+        known.clear()
         _Measured.until = now + KEPT_SECONDS
-    return _Measured.processes
+    for _, pid in roles[:MOST_MEASURED]:
+        if pid not in known:
+            known[pid] = footprint(pid)
+    # Whether one stands still costs nothing to ask, and is what people look for.
+    return [
+        {"role": role, "pid": pid, **asdict(known[pid]), "state": state_of(pid)} for role, pid in roles if pid in known
+    ]
 
 
 # -- children ---------------------------------------------------------------------------------------------------

@@ -42,11 +42,11 @@ COMMAND = "import sys; sys.modules['penstock'] = None; from celery.__main__ impo
 
 
 @contextlib.contextmanager
-def stock_worker(folder: Path, redis_url: str, effects: Path) -> Iterator[subprocess.Popen[bytes]]:
+def stock_worker(folder: Path, redis_url: str, effects: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """`celery -A stock worker`, which writes [id, task, value] of each job to ``effects``."""
     (folder / "stock.py").write_text(APP)
     variables = {"PATH": "/usr/bin:/bin", "REDIS_URL": redis_url, "EFFECTS": str(effects), "PYTHONPATH": str(folder)}
-    command = [sys.executable, "-c", COMMAND, "-A", "stock", "worker", "-P", "solo", "-Q", "default"]
+    command = [sys.executable, "-c", COMMAND, "-A", "stock", "worker", "-P", "solo", "-Q", "default", *options]
     with (folder / "stock.log").open("wb") as log:
         process = subprocess.Popen(command, env=variables, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     try:

@@ -20,12 +20,13 @@ from penstock.cli.ledger import ledger as ledger_group
 from penstock.cli.queues import queues
 from penstock.cli.release import release
 from penstock.cli.schedules import schedules
+from penstock.cli.workers import workers
 from penstock.errors import PenstockError
 from tests.cli.conftest import Ledger, run_with
 from tests.conftest import deployment
 
 ROOT = Path(__file__).parent.parent.parent
-COMMANDS: tuple[click.Command, ...] = (audit, check, failures, jobs, ledger_group, queues, release, schedules)
+COMMANDS: tuple[click.Command, ...] = (audit, check, failures, jobs, ledger_group, queues, release, schedules, workers)
 HEAVY = {"celery", "kombu", "redis", "sqlalchemy", "alembic", "rich"}
 
 
@@ -54,7 +55,7 @@ def quick_deployment(quick_ledger: Ledger, redis_server: str, tmp_path: Path) ->
     return deployment(redis_server, quick_ledger.url, tmp_path)
 
 
-@pytest.mark.parametrize("module", ["audit", "check", "failures", "jobs", "ledger", "queues", "release"])
+@pytest.mark.parametrize("module", ["audit", "check", "failures", "jobs", "ledger", "queues", "release", "workers"])
 def test_importing_a_command_loads_nothing_heavy(module: str) -> None:
     code = f"import penstock.cli.{module}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -8,18 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery import Celery
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from penstock.broker import queues
 from penstock.broker.leases import Lease, leases
 from penstock.broker.scripts import Scripts
-from penstock.errors import BrokerUnavailable, LedgerOutdated, LedgerUnavailable, PenstockError
+from penstock.errors import LedgerOutdated, LedgerUnavailable, PenstockError
 from penstock.job import State
 from penstock.ledger.backend import ledger_url
 from penstock.ledger.search import JobFilter, list_jobs
 from penstock.ledger.session import reading
 from penstock.operations.broker import broker_of, lease_seconds
+from penstock.operations.workers.asking import ask
 from penstock.operations.workers.verdict import UNUSUAL_SECONDS, Surroundings, judge
 from penstock.operations.workers.view import Child, Told, Verdict, WorkerView
 
@@ -86,24 +85,6 @@ def require_worker(app: Celery, scripts: Scripts, name: str) -> None:
     if name not in held and not ask(app, "ping", [name], ANSWER_SECONDS):
         known = f"with a lease are {', '.join(sorted(held))}" if held else "no worker holds one"
         raise WorkerNotFound(f"there is no worker {name}: it holds no lease and does not answer; {known}")
-
-
-def ask(
-    app: Celery, command: str, names: Sequence[str] | None, timeout: float, **arguments: Any
-) -> dict[str, dict[str, Any]]:
-    """The answers to a command of remote control, by worker; with names, until all of them have answered.
-
-    Raises:
-        BrokerUnavailable: Redis did not pass it on.
-    """
-    if names is not None and not names:
-        return {}
-    wanted = {"destination": list(names), "limit": len(names)} if names else {}
-    try:
-        replies = app.control.broadcast(command, arguments=arguments, reply=True, timeout=timeout, **wanted)
-    except (OperationalError, RedisError, OSError) as error:
-        raise BrokerUnavailable(f"Redis did not pass the question on to workers ({error}); ask again") from error
-    return {name: answer for reply in replies or () for name, answer in reply.items()}
 
 
 def _processes(app: Celery, names: Sequence[str], timeout: float) -> dict[str, dict[str, Any]]:

@@ -49,7 +49,7 @@ def judge(lease: Lease | None, told: Told | None, around: Surroundings) -> tuple
     if told is None:
         return Verdict.STUCK, (_silence(lease, around.lease_seconds),)
     if not told.is_ours:
-        return Verdict.ANSWERS, ("answers; a worker of stock Celery, which tells only what Celery knows",)
+        return Verdict.ANSWERS, ("answers, and holds no lease: a worker of stock Celery, or one that has just started",)
     if problems := tuple(_problems(lease, told, around)):
         return Verdict.STUCK, problems
     if quiet := _quiet(told, around):
