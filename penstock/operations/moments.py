@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from penstock.errors import PenstockError
@@ -28,10 +28,16 @@ def moment_of(text: str, zone: str | None = None) -> datetime:
     age = re.fullmatch(r"(\d+)([smhdw])", text)
     try:
         if age:
-            return datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])})
-        moment = datetime.fromisoformat(text)
+            moment = datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])})
+        else:
+            moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise BadMoment(
-            f"{text!r} is neither an age such as 30m, 2h or 7d nor a time such as 2026-11-22T08:00"
-        ) from None
+        raise _bad(text) from None
+    # In the first and the last year, some other zone has no such time, and cannot show it.
+    if not MINYEAR < moment.year < MAXYEAR:
+        raise _bad(text)
     return moment.replace(tzinfo=ZoneInfo(zone)) if zone and moment.tzinfo is None else moment
+
+
+def _bad(text: str) -> BadMoment:
+    return BadMoment(f"{text!r} is neither an age such as 30m, 2h or 7d nor a time such as 2026-11-22T08:00")
