@@ -27,16 +27,17 @@ def moment_of(text: str, zone: str | None = None) -> datetime:
     text = text.strip()
     age = re.fullmatch(r"(\d+)([smhdw])", text)
     try:
-        if age:
-            moment = datetime.now(UTC) - timedelta(**{UNITS[age[2]]: int(age[1])})
-        else:
-            moment = datetime.fromisoformat(text)
+        moment = _ago(int(age[1]), UNITS[age[2]]) if age else datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise _bad(text) from None
     # In the first and the last year, some other zone has no such time, and cannot show it.
     if not MINYEAR < moment.year < MAXYEAR:
         raise _bad(text)
     return moment.replace(tzinfo=ZoneInfo(zone)) if zone and moment.tzinfo is None else moment
+
+
+def _ago(number: int, unit: str) -> datetime:
+    return datetime.now(UTC) - timedelta(**{unit: number})
 
 
 def _bad(text: str) -> BadMoment:
