@@ -136,6 +136,11 @@ OURS = {
         shown=404,
     ),
     "processes": Own("/processes"),
+    "schedules": Own("/schedules"),
+    "schedule": Own(
+        f"/schedules/{UNKNOWN}", dict.fromkeys(("pause", "resume", "trigger", "backfill"), OPERATORS), shown=404
+    ),
+    "unfired": Own("/unfired/missed"),
     "worker-processes": Own(
         f"/processes/{UNKNOWN}",
         {**dict.fromkeys(("grow", "shrink", "stop-claiming", "claim-again"), OPERATORS), "shut-down": Role.ADMIN},
