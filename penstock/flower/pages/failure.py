@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from penstock.errors import PenstockError
+from penstock.errors import BrokerUnavailable, PenstockError
 from penstock.flower.charts import bar_chart, sparkline
 from penstock.flower.errands import Errand
 from penstock.flower.mending import MendingPage
@@ -71,7 +72,7 @@ class FailurePage(MendingPage):
         bars = zip(*(trend(each, group.since, now, MOST_BARS) for each in group.groups), strict=True)
         return {
             "group": group,
-            "plan": failed.plan(self.app, group.fingerprint, LOOKED_AT),
+            "plan": self._plan_if_reachable(group.fingerprint),
             "counted_since": hour_of(group.since),
             "chart": bar_chart(
                 "Failed jobs per hour",
@@ -139,6 +140,12 @@ class FailurePage(MendingPage):
             return failed.discard(app, plan.fingerprint, actor=actor, rate=rate, advance=advance)
 
         return self.mend(f"Discarding {plan.text} of {plan.fingerprint}", "discarded", act, _total(plan))
+
+    def _plan_if_reachable(self, fingerprint: str) -> Plan | None:
+        """Without Redis nothing can be done about an error, and it is shown all the same."""
+        with suppress(BrokerUnavailable):
+            return failed.plan(self.app, fingerprint, LOOKED_AT)
+        return None
 
     def _plan(self) -> Plan:
         plan = failed.plan(self.app, self.id, LOOKED_AT)

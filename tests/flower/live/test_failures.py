@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from string import ascii_lowercase
 from typing import Any
 
 import pytest
@@ -19,6 +21,8 @@ from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import Kind, Resolution, audit, jobs
 from tests.broker.messages import raw_message
 from tests.conftest import producer
+from tests.faults.proxy import Proxy
+from tests.faults.servers import free_port
 from tests.flower.live.conftest import NewGround, NewView
 from tests.flower.live.ground import Flower, Ground, text_of
 from tests.flower.live.tasks import crash, fail
@@ -194,6 +198,20 @@ def test_text_and_task_choose_errors(ground: Ground, page: Page) -> None:
     expect(page.get_by_text("No job has failed in this time")).to_be_visible()
 
 
+def test_more_errors_than_a_page_has_are_a_click_away(ground: Ground, page: Page) -> None:
+    words = [f"{first}{second}" for first in ascii_lowercase[:8] for second in ascii_lowercase[:7]]
+    with producer(ground.environment):
+        ids = [fail.enqueue(f"the guest is called {word}").id for word in words]
+    for id in ids:
+        ground.await_end(id, State.FAILED)
+    page.goto("/failures?text=the guest is called")
+    rows = page.locator("#errors tbody tr")
+    expect(rows).to_have_count(50)
+    page.get_by_role("link", name="More").click()
+    expect(rows).to_have_count(56)
+    expect(page.get_by_role("heading", name="56 failed jobs with 56 errors")).to_be_visible()
+
+
 def test_history_and_the_job_lead_to_the_error(ground: Ground, page: Page) -> None:
     (id,) = failed(ground, "the goose is loose")
     page.goto(f"/history?id={id}")
@@ -253,6 +271,20 @@ def test_selected_and_all_fitting_entries_are_given_up(ground: Ground, page: Pag
     expect(page.get_by_text("No failure fits")).to_be_visible()
 
 
+def test_more_than_a_page_is_paged_and_given_up_as_an_errand(ground: Ground, page: Page) -> None:
+    push(ground, *(b"[%d" % number for number in range(51)))
+    wait_for(lambda: len(letters_of(ground, Kind.QUARANTINED)) == 51, "all are put aside")
+    page.goto("/failures?view=quarantined")
+    rows = page.locator("#entries tbody tr")
+    expect(rows).to_have_count(50)
+    page.get_by_role("link", name="Older").click()
+    expect(rows).to_have_count(1)
+    page.get_by_label("Speed limit").fill("")
+    page.get_by_role("button", name="Discard all 51").click()
+    expect(page.locator("#outcome")).to_contain_text("51 discarded")
+    assert letters_of(ground, Kind.QUARANTINED) == []
+
+
 def test_messages_of_an_unknown_task_are_shown_without_secrets_and_deleted(ground: Ground, page: Page) -> None:
     task = "tests.flower.removed"
     push(ground, *(raw_message(f"unknown-{n}", {"password": "hunter2"}, task=task) for n in range(7)))
@@ -309,17 +341,35 @@ def test_whoever_looks_on_sees_no_button_and_may_do_nothing(ground: Ground, flow
     assert len(letters_of(ground, Kind.QUARANTINED)) == 1
 
 
+def test_without_redis_errors_are_shown_all_the_same(ground: Ground) -> None:
+    (id,) = failed(ground, "the bridge is down")
+    with (
+        Proxy(redis.connection.parse_url(ground.broker_url)["port"]) as proxy,
+        replace(ground, broker_url=proxy.url).flower(FLOWER_INSPECT_TIMEOUT="100") as flower,
+    ):
+        proxy.retarget(free_port())
+        visitor = flower.visitor()
+        assert "the bridge is down" in text_of(visitor.get("/failures").text)
+        shown = visitor.get(f"/failures/{fingerprint_of(ground, id)}")
+        assert "raise ValueError(message)" in text_of(shown.text)
+        assert "Replay all" not in text_of(shown.text)
+        assert visitor.get("/failures?view=buried").status == 503
+
+
 @pytest.mark.parametrize(
     ("path", "status", "reason"),
     [
         ("/failures?view=lost", 400, "there are errors, buried"),
         ("/failures?since=soon", 400, "neither an age"),
+        ("/failures?since=0001-01-01", 400, "neither an age"),
+        ("/failures?since=1492-10-12", 200, "in whole hours since 1492-10-12"),
+        ("/failures?shown=-7&since=1h", 200, "in whole hours since"),
         ("/failures?view=buried&after=never", 404, "begin with the first page"),
         ("/failures/0123456789ab", 404, "there is no failure 0123456789ab"),
         ("/failures/unknown:default:0:no/such:task", 404, "there is no failure unknown:default:0:no/such:task"),
     ],
 )
-def test_what_is_not_there_is_told(flower: Flower, path: str, status: int, reason: str) -> None:
+def test_what_cannot_be_is_told(flower: Flower, path: str, status: int, reason: str) -> None:
     shown = flower.visitor().get(path)
     assert shown.status == status
     assert reason in text_of(shown.text)
