@@ -89,13 +89,17 @@ class Page(Guarded):
         try:
             done = await self.ask(deed.act, self)
         except PenstockError as error:
-            self._remember(Notice(str(error), is_error=True))
-            self.redirect(self.back, status=303)
+            await self.refuse(Notice(str(error), is_error=True))
             return
         if isinstance(done, Errand):
             self.redirect(self.reverse_url("errand", done.id), status=303)
             return
         self._remember(Notice(done))
+        self.redirect(self.back, status=303)
+
+    async def refuse(self, reason: Notice) -> None:
+        """After a deed that cannot be done: shows the page anew, and the reason on it."""
+        self._remember(reason)
         self.redirect(self.back, status=303)
 
     def needed_role(self) -> Role:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from tornado.web import authenticated
 from penstock.errors import JobNotFound, NotCancellable, PenstockError
 from penstock.flower.family_chart import family_chart
 from penstock.flower.life_chart import MOST_ROWS, life_chart
-from penstock.flower.page import Deed, Page
+from penstock.flower.page import Deed, Notice, Page
 from penstock.flower.roles import Role
 from penstock.job import Reason, State
 from penstock.ledger import queries
@@ -59,6 +59,8 @@ class JobPage(Page):
     tab = "history"
     new: str | None = None
     """The job that a deed has made."""
+    refused: Notice | None = None
+    """Why the arguments of the form are none."""
 
     @property
     def given(self) -> str:
@@ -79,6 +81,14 @@ class JobPage(Page):
             if whole is not None:
                 self.redirect(self.link("job", whole))
                 return
+        await self.show_page()
+
+    async def refuse(self, reason: Notice) -> None:
+        """Keeps what somebody has typed on the page, to be corrected."""
+        if "args" not in self.request.body_arguments:
+            await super().refuse(reason)
+            return
+        self.refused = reason
         await self.show_page()
 
     def whole_id(self) -> str | None:
@@ -106,7 +116,7 @@ class JobPage(Page):
         return found | {
             "job": life.job,
             "family": family,
-            "relatives": list(_tree(family)),
+            "relatives": list(_nested(list(_tree(family)))),
             "family_chart": family_chart(family, lambda id: self.link("job", id)),
             "life_chart": life_chart(life.phases, life.beginning, life.now, life.job.eta),
             "hidden": max(len(life.attempts) - MOST_ROWS, 0),
@@ -114,6 +124,7 @@ class JobPage(Page):
             "arguments": self._arguments(life.job),
             "form": self._form(life.job),
             "is_open_failure": _is_open_failure(life),
+            **({"notice": self.refused} if self.refused else {}),
         }
 
     def _why(self, state: State) -> Why | None:
@@ -165,7 +176,12 @@ class JobPage(Page):
         if len(args) + len(kwargs) > MOST_EDITABLE:
             return None
         is_redacted = (args, kwargs) != (as_text(job.args or []), as_text(job.kwargs or {}))
-        return Form(args, kwargs, is_redacted)
+        return Form(*(self._typed() if self.refused else (args, kwargs)), is_redacted)
+
+    def _typed(self) -> tuple[str, str]:
+        """The positional and the named arguments as they are in the form."""
+        args, kwargs = (self.get_body_argument(name, "", strip=False) for name in ("args", "kwargs"))
+        return args, kwargs
 
     def retry(self) -> str:
         """Submits the job anew as it was."""
@@ -175,8 +191,7 @@ class JobPage(Page):
         """Submits it with the arguments of the form."""
         with reading(self.database_url) as connection:
             row = find_job(connection, self.given)
-        texts = (self.get_body_argument(name, "", strip=False) for name in ("args", "kwargs"))
-        return self._retry(edited(self.app, row, self.application.redaction, *texts))
+        return self._retry(edited(self.app, row, self.application.redaction, *self._typed()))
 
     def _retry(self, changes: Edited) -> str:
         done = retry_edited(self.app, self.given, changes, actor=self.actor)
@@ -221,8 +236,14 @@ def _is_open_failure(life: Life) -> bool:
     return all(entry.action != RETRY for entry in life.audit)
 
 
-def _tree(family: Family, of: str | None = None, depth: int = 0) -> Iterator[tuple[int, Member]]:
+def _tree(family: Family, of: str | None = None, depth: int = 0) -> Iterator[tuple[Member, int]]:
     """Each after the one that it comes from, with how deep it is; generations follow each other, so this ends."""
     for member in family.children_of(of):
-        yield depth, member
+        yield member, depth
         yield from _tree(family, member.job.id, depth + 1)
+
+
+def _nested(tree: Sequence[tuple[Member, int]]) -> Iterator[tuple[Member, int]]:
+    """Each with how many lists its line opens, or closes as a negative number."""
+    for place, (member, depth) in enumerate(tree):
+        yield member, (tree[place + 1][1] if place + 1 < len(tree) else 0) - depth

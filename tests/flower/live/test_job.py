@@ -150,7 +150,9 @@ def test_a_family_is_a_graph_of_links_and_a_list(ground: Ground, page: Page) -> 
     expect(graph.locator("[aria-current=page]")).to_have_count(1)
     page.get_by_text("As a list").click()
     expect(page.locator("#relatives li")).to_have_count(2 + len(children))
-    expect(page.locator("#relatives li").first).to_contain_text("parent")
+    expect(page.locator("#relatives > li > a")).to_contain_text("add")
+    expect(page.locator("#relatives > li > ul > li > a[aria-current=page]")).to_contain_text("spawn")
+    expect(page.locator("#relatives > li > ul > li > ul > li")).to_have_count(len(children))
     graph.get_by_role("link", name=children[0]).focus()
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/job/{children[0]}")
@@ -203,12 +205,15 @@ def test_edited_arguments_keep_the_secrets_that_nobody_touched(ground: Ground, p
     [("[1,", "are not JSON"), ("[]", "do not fit its task"), ('["***"]', "holds ***")],
     ids=["no JSON", "too few", "stars"],
 )
-def test_arguments_that_cannot_be_are_refused(ground: Ground, page: Page, failed: str, args: str, told: str) -> None:
+def test_arguments_that_cannot_be_are_refused_and_stay_in_the_form(
+    ground: Ground, page: Page, failed: str, args: str, told: str
+) -> None:
     before = len(audit_of(ground, failed))
     page.goto(f"/job/{failed}#edit-args")
     page.get_by_label("Positional, a JSON array").fill(args)
     page.get_by_role("button", name="Retry with these").click()
     expect(page.locator("#notice")).to_contain_text(told)
+    expect(page.get_by_label("Positional, a JSON array")).to_have_value(args)
     assert len(audit_of(ground, failed)) == before
 
 
