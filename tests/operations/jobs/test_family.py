@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert
+from sqlalchemy import Connection, event, insert, text
 
 from penstock.ledger import groups, queries
 from penstock.ledger.rows import Delivery
@@ -150,3 +150,38 @@ def test_however_large_a_family_is_it_takes_few_questions(database_url: str) -> 
         found = find_family(connection, job)
     assert len(asked) <= 16
     assert found.is_cut
+
+
+MANY = (
+    "INSERT INTO jobs (id, task, queue, state, finished_at, updated_at, enqueued_at, parent_id, root_id, group_id) "
+    "SELECT n::text, 't', 'default', 'succeeded', now(), now(), now(), CASE WHEN n > 1 THEN (n % 3 + 1)::text END, "
+    "'1', 'g' FROM generate_series(1, 30000) AS n"
+)
+
+
+@pytest.mark.parametrize("statistics", ["old", "new"])
+def test_of_ten_thousand_children_no_more_are_read_than_are_told(postgresql_url: str, statistics: str) -> None:
+    with writing(postgresql_url) as connection:
+        add(connection, "first", parent_id="nobody")
+        connection.execute(text("ALTER TABLE jobs SET (autovacuum_enabled = off)"))
+        connection.execute(text("ANALYZE jobs"))
+        connection.execute(text(MANY))
+        if statistics == "new":
+            connection.execute(text("ANALYZE jobs"))
+    with reading(postgresql_url) as connection:
+        job = queries.find_job(connection, "2")
+        assert job is not None
+        asked: list[tuple[str, Any]] = []
+        event.listen(connection, "before_cursor_execute", lambda *told: asked.append(told[2:4]))
+        assert find_family(connection, job).is_cut
+        cursor = connection.connection.cursor()
+        for statement, parameters in list(asked):
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+            (plan,) = cursor.fetchone() or (None,)
+            assert rows_read(plan[0]["Plan"]) <= 600, plan
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """Of tables and indexes, by all parts of a plan."""
+    here = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+    return int(here if "Relation Name" in plan else 0) + sum(rows_read(part) for part in plan.get("Plans", ()))
