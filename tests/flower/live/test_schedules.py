@@ -365,6 +365,21 @@ def test_the_pages_fit_a_phone_and_have_no_serious_barrier(
         assert not grave
 
 
+def test_a_schedule_that_another_version_has_written_is_shown_as_far_as_it_can_be(
+    ground: Ground, flower: Flower
+) -> None:
+    with writing(ground.database_url) as connection:
+        now = schedules.clock(connection)
+        made = new_row(Schedule(name="tomorrow's", task=add.name, args=(1,), when=At(NEVER_YET)), None, now)
+        schedules.add(connection, [{**made, "definition": {"task": add.name, "when": {"kind": "moon"}}}])
+    otto = flower.visitor()
+    for path in ("/schedules?name=tomorrow", "/schedules/tomorrow%27s?since=1h"):
+        answer = otto.get(path)
+        assert answer.status == 200
+        assert "written by another version" in answer.text
+    assert "cannot be read by this version" in otto.post("/schedules/tomorrow%27s", {"deed": "trigger"}).text
+
+
 def test_hundreds_of_schedules_are_paged(ground: Ground, page: Page) -> None:
     made = [Schedule(name=f"tenant {n:03}", task=add.name, args=(1,), when=At(NEVER_YET)) for n in range(205)]
     with writing(ground.database_url) as connection:
