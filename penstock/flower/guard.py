@@ -50,6 +50,8 @@ class Guarded(BaseHandler):
     async def prepare(self) -> None:
         """Refuses what this user may not do, before anything is read or done."""
         self._require_own_host()
+        if any("\x00" in part for part in self.path_args if part):
+            raise HTTPError(404, "Nothing has such a name")  # PostgreSQL takes no NUL.
         # Whatever else has made an app in this thread, as Flower's report of an error does: results are ours.
         self.application.capp.set_current()
         if self.request.method not in SAFE_METHODS:

@@ -8,6 +8,7 @@ from tests.mutants.guards import (
     client,
     engine,
     failures,
+    flower,
     history,
     jobs,
     keeper,
@@ -45,4 +46,5 @@ GUARDS: tuple[Guard, ...] = (
     *waiting.GUARDS,
     *scheduler.GUARDS,
     *tasks.GUARDS,
+    *flower.GUARDS,
 )

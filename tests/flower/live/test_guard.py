@@ -13,6 +13,7 @@ import pytest
 from penstock.flower.routes import ROUTES
 from penstock.job import State
 from tests.conftest import producer
+from tests.faults.servers import free_port
 from tests.flower.live.asking import OWN_FORM, TOKEN, Answer, ask, by_password
 from tests.flower.live.conftest import NewGround
 from tests.flower.live.ground import APP, Flower, Ground
@@ -65,11 +66,11 @@ def failed_start(environment: dict[str, str], *options: str) -> str:
     """What a Flower says that does not start."""
     done = subprocess.run(
         [sys.executable, "-m", "celery", "-A", APP, "flower", *options],
-        env=environment,
+        env=environment | {"FLOWER_PORT": str(free_port())},
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=20,
         check=False,
     )
     assert done.returncode == 1, done.stderr
