@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, func, literal, select, tuple_, update
 
 from penstock.job import Reason, State
 from penstock.ledger.search import Place
@@ -28,6 +28,17 @@ class Stretch:
     """Of those that are open."""
     after: Place | None
     """Where the next one begins; None: there is none."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What has become of a job."""
+
+    state: State
+    reason: str | None
+    is_letter: bool
+    """Whether its message is a dead letter."""
+    is_retried: bool
 
 
 def open_stretch(
@@ -75,12 +86,26 @@ def discard(connection: Connection, ids: Sequence[str]) -> int:
     return len(still)
 
 
+def standings(connection: Connection, ids: Sequence[str]) -> dict[str, Standing]:
+    """What has become of these jobs, some hundred at most; of those that the ledger knows."""
+    statement = select(
+        jobs.c.id, jobs.c.state, jobs.c.reason, _letter(jobs.c).is_not(None), _retry(jobs.c).is_not(None)
+    ).where(jobs.c.id.in_(ids))
+    return {
+        id: Standing(State(state), reason, bool(is_letter), bool(is_retried))
+        for id, state, reason, is_letter, is_retried in connection.execute(statement)
+    }
+
+
 def _is_open(row: Any) -> ColumnElement[bool]:
+    return and_(func.coalesce(row.reason, "") != Reason.DISCARDED.value, _letter(row).is_(None), _retry(row).is_(None))
+
+
+def _letter(row: Any) -> ScalarSelect[int]:
     """A look at an index for each row. EXISTS might be answered from a list of all that the other table has."""
-    letter = select(literal(1)).where(dead_letters.c.job_id == row.id).limit(1)
-    retry = select(literal(1)).where(audit.c.job_id == row.id, audit.c.action == RETRY).limit(1)
-    return and_(
-        func.coalesce(row.reason, "") != Reason.DISCARDED.value,
-        letter.scalar_subquery().is_(None),
-        retry.scalar_subquery().is_(None),
-    )
+    return select(literal(1)).where(dead_letters.c.job_id == row.id).limit(1).scalar_subquery()
+
+
+def _retry(row: Any) -> ScalarSelect[int]:
+    """Likewise."""
+    return select(literal(1)).where(audit.c.job_id == row.id, audit.c.action == RETRY).limit(1).scalar_subquery()

@@ -161,7 +161,7 @@ class FailurePage(MendingPage):
     def discard_selected(self) -> str:
         """Gives the selected jobs up."""
         ids = self._selected()
-        gone = failed.discard_jobs(self.app, ids, actor=self.actor)
+        gone = len(failed.discard_jobs(self.app, ids, actor=self.actor))
         left = f"; {counted(len(ids) - gone, 'job')} had been dealt with already" if gone < len(ids) else ""
         return f"{counted(gone, 'job')} discarded{left}"
 

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 
 from penstock.app import PenstockApp
 from penstock.checks import require_redis
+from penstock.job import Reason, State
 from penstock.ledger import failed, queries
-from penstock.ledger.failed import Stretch
+from penstock.ledger.failed import Standing, Stretch
 from penstock.ledger.rows import JobRow
 from penstock.ledger.session import reading, writing
 from penstock.operations.broker import broker_of, note
@@ -142,8 +143,8 @@ def discard(
         yield Done(fingerprint, False, "has no open failed jobs", messages=0)
 
 
-def discard_jobs(app: PenstockApp, ids: Sequence[str], *, actor: str) -> int:
-    """Gives some failed jobs up, notes it in the audit of each, and says how many were still open.
+def discard_jobs(app: PenstockApp, ids: Sequence[str], *, actor: str) -> list[str]:
+    """Gives some failed jobs up, notes it in the audit of each, and says which ones were still open.
 
     Args:
         ids: in full, some hundred at most; what has not failed, or was dealt with already, is left alone.
@@ -153,7 +154,26 @@ def discard_jobs(app: PenstockApp, ids: Sequence[str], *, actor: str) -> int:
         failed.discard(connection, still)
         for id in still:
             queries.add_audit(connection, actor=actor, action="discard", job_id=id)
-    return len(still)
+    return still
+
+
+def why_not_open(app: PenstockApp, ids: Sequence[str]) -> dict[str, str]:
+    """Why :func:`discard_jobs` has left these alone, for people."""
+    with reading(app.settings.database_url) as connection:
+        known = failed.standings(connection, ids)
+    return {id: _why_not_open(known.get(id)) for id in ids}
+
+
+def _why_not_open(job: Standing | None) -> str:
+    if job is None:
+        return "is not in the ledger"
+    if job.state is not State.FAILED:
+        return f"has not failed, it is {job.state}"
+    if job.reason == Reason.DISCARDED:
+        return "was discarded already"
+    if job.is_letter:
+        return "has a message that is kept among the failures; discard that one"
+    return "was retried already"
 
 
 def _open_jobs(url: str, fingerprint: str) -> Iterator[JobRow]:

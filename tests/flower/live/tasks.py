@@ -57,3 +57,9 @@ def charge(order: int, card_token: str) -> int:
     """Is given a secret."""
     del card_token
     return order
+
+
+@task(queue="default", retry=Retry(attempts=2, base=5))
+def try_again_later() -> None:
+    """Fails, and waits some seconds for its next attempt."""
+    raise ConnectionError("nobody answers yet")
