@@ -109,6 +109,17 @@ def test_a_worker_that_is_not_there_is_refused_with_those_that_are(live: Live) -
     assert f"with a lease are {ours(live)['name']}" in result.stderr
 
 
+def test_a_worker_that_was_told_twice_to_stop_claiming_still_knows_from_what(live: Live) -> None:
+    name = ours(live)["name"]
+    served = ours(live)["told"]["queues"]
+    for _ in range(2):
+        deeds.stop_claiming(live.app, name, actor="ada")
+        wait_for(lambda: ours(live)["verdict"] == "paused", "it claims nothing")
+    deeds.claim_again(live.app, name, actor="ada")
+    wait_for(lambda: ours(live)["told"]["queues"] == served, "it claims as before")
+    assert ours(live)["told"]["stopped"] == []
+
+
 def test_asking_leaves_nothing_behind_in_redis(live: Live) -> None:
     with redis.Redis.from_url(live.environment["REDIS_URL"]) as client:
         ours(live)

@@ -12,6 +12,7 @@ ON_CHILDREN, ON_RING, ON_SLOTS = (
     "tests/engine/test_ring.py",
     "tests/engine/test_slots.py",
 )
+ON_VERDICT = "tests/operations/workers/test_verdict.py"
 ON_TRACING = "tests/engine/running/test_tracing.py"
 ON_OPENING, ON_LIMITS = "tests/engine/running/test_opening.py", "tests/engine/running/test_limits.py"
 
@@ -178,5 +179,21 @@ GUARDS = (
         replacement="        ",
         test=f"{ON_TRACING}::test_a_tracer_of_somebody_elses_is_used",
         why="Sentry sees no task.",
+    ),
+    Guard(
+        name="stopped-queues-are-remembered",
+        file="penstock/engine/remote.py",
+        text="(*getattr(consumer, STOPPED, ()), *queues)",
+        replacement="(*queues,)",
+        test="tests/cli/test_workers.py::test_a_worker_that_was_told_twice_to_stop_claiming_still_knows_from_what[sqlite]",
+        why="Whoever presses the button twice has a worker that never claims again.",
+    ),
+    Guard(
+        name="jobs-that-have-just-come-are-no-reason",
+        file="penstock/operations/workers/verdict.py",
+        text="(status.oldest_seconds is None or status.oldest_seconds > STALLED_SECONDS)",
+        replacement="True",
+        test=f"{ON_VERDICT}::test_a_worker_that_has_no_reason_to_claim_is_well[they have just come]",
+        why="An idle worker is called stuck in the moment in which a job comes.",
     ),
 )

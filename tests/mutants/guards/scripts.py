@@ -299,6 +299,14 @@ SETTLE = (
 
 LEASES = (
     Guard(
+        name="draining-ends-with-the-lease",
+        file=f"{LUA}/drain.lua",
+        text="if not redis.call('ZSCORE', ours .. 'leases', ARGV[2]) then return 0 end\n",
+        replacement="",
+        test="tests/broker/test_leases.py::test_a_worker_without_a_lease_leaves_no_word_that_nobody_clears_away[valkey]",
+        why="Each worker that ends after its lease was taken away leaves a key in Redis for ever.",
+    ),
+    Guard(
         name="lost-lease-is-not-renewed",
         file=f"{LUA}/renew.lua",
         text="if ARGV[3] == '0' and not redis.call('ZSCORE', ours .. 'leases', ARGV[2]) then return 0 end\n",
