@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from penstock.job import State
 from penstock.ledger import queries
 from penstock.ledger.rows import AuditRow
-from penstock.ledger.session import reading
+from penstock.ledger.session import reading, writing
 from penstock.operations.queues import pause, resume
 from tests.conftest import producer
 from tests.flower.live.conftest import NewGround, NewView
@@ -290,6 +290,15 @@ def test_whatever_an_id_holds_it_is_not_found_and_does_nothing(flower: Flower, i
     assert reply.status == 404
     assert "<script>alert" not in reply.text
     assert "a=b" not in str(reply.headers)
+
+
+def test_a_retry_that_was_claimed_and_has_no_row_yet_is_waited_for(ground: Ground, flower: Flower, failed: str) -> None:
+    new = "00000000-0000-4000-8000-000000000001"
+    with writing(ground.database_url) as connection:
+        queries.add_audit(connection, actor="otto", action="retry", job_id=failed, details={"new": new})
+    reply = flower.visitor().get(f"/job/{new}?of={failed}")
+    assert (reply.status, "A worker has just claimed this job" in text_of(reply.text)) == (200, True)
+    assert flower.visitor().get(f"/job/{new}").status == 404
 
 
 def test_only_a_retry_that_the_audit_knows_is_waited_for(flower: Flower, failed: str) -> None:
