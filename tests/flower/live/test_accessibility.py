@@ -17,12 +17,13 @@ from tests.flower.live.tasks import add, fail
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 WIDTHS = {"desk": (1280, 900), "phone": (390, 844)}
+WORKER = "cpu@host"
 GRAVE = ("serious", "critical")
 
 
 @pytest.fixture(scope="module")
 def ground(new_ground: NewGround) -> Iterator[Ground]:
-    with new_ground() as made, made.worker():
+    with new_ground() as made, made.worker("-n", WORKER):
         yield made
 
 
@@ -39,7 +40,12 @@ def paths(ground: Ground) -> dict[str, str]:
         good, bad = add.enqueue(1).id, fail.enqueue("no such customer").id
     ground.await_end(good, State.SUCCEEDED)
     fingerprint = ground.await_end(bad, State.FAILED).error_fingerprint
-    examples = {"job": f"/job/{bad}", "failure": f"/failures/{fingerprint}", "unfired": "/unfired/missed"}
+    examples = {
+        "job": f"/job/{bad}",
+        "failure": f"/failures/{fingerprint}",
+        "unfired": "/unfired/missed",
+        "worker-processes": f"/processes/{WORKER}",
+    }
     known = {name: pattern for pattern, _, name in ROUTES}
     plain = {name: pattern for name, pattern in known.items() if "(" not in pattern}
     return plain | {name: path for name, path in examples.items() if name in known}
