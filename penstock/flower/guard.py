@@ -14,7 +14,7 @@ from tornado.web import HTTPError
 from penstock.flower.access import is_loopback
 from penstock.flower.auditing import Action, arguments_of, name_of, note, whom_of
 from penstock.flower.masking import MaskedResult
-from penstock.flower.roles import SAFE_METHODS, Role, needed, runs_any_task
+from penstock.flower.roles import READ_BY_POST, SAFE_METHODS, Role, needed, runs_any_task
 
 if TYPE_CHECKING:
     from penstock.flower.site import Site
@@ -60,7 +60,7 @@ class Guarded(BaseHandler):
             path = self.route_path
             if runs_any_task(path) and not self.application.roles.may_run_tasks:
                 raise HTTPError(403, reason_of("starting any task is switched off; set FLOWER_RUN_TASKS=true"))
-            self.acts = True
+            self.acts = path != READ_BY_POST
         if (ready := super().prepare()) is not None:
             await ready
 

@@ -16,6 +16,8 @@ ROLES_VARIABLE = "FLOWER_ROLES"
 RUN_TASKS_VARIABLE = "FLOWER_RUN_TASKS"
 TRUE_WORDS, FALSE_WORDS = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+READ_BY_POST = "/tasks/datatable"
+"""The rows of Flower's page of tasks, whose query is too long for an address."""
 
 
 class Role(IntEnum):
@@ -102,6 +104,6 @@ def needed(method: str, path: str) -> Role:
 
     What is not known to be an operator's is an admin's, so that a route of a later Flower is not open by accident.
     """
-    if method in SAFE_METHODS:
+    if method in SAFE_METHODS or path == READ_BY_POST:
         return Role.VIEWER
     return Role.OPERATOR if _OPERATORS.match(path) else Role.ADMIN
