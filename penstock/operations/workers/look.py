@@ -103,7 +103,7 @@ def _views(app: Celery, scripts: Scripts, held: Mapping[str, Lease], told: Mappi
     served = sorted({queue for each in told.values() for queue in each.queues})
     around = Surroundings(
         {status.queue: status for status in queues.status(scripts, served)},
-        _usual(app, list(told.values())),
+        usual_seconds(app, list(told.values())),
         lease_seconds(app),
     )
     for name in {**held, **told}:
@@ -111,7 +111,7 @@ def _views(app: Celery, scripts: Scripts, held: Mapping[str, Lease], told: Mappi
         yield WorkerView(name, *judge(lease, answer, around), lease, answer, around.paused(answer))
 
 
-def _usual(app: Celery, told: Sequence[Told]) -> dict[str, float]:
+def usual_seconds(app: Celery, told: Sequence[Told]) -> dict[str, float]:
     """How long tasks take at most as a rule, of those whose jobs run for long; nothing while the ledger is away."""
     tasks = {
         child.task
