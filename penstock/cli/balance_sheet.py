@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
@@ -16,7 +16,8 @@ from penstock.operations.books.account import Account, Verdict
 from penstock.operations.books.auditing import Report
 from penstock.operations.books.examination import FAULTS, Kind, Problem
 from penstock.operations.books.lines import BESIDE, Line, lines_of
-from penstock.operations.wording import counted, one_line
+from penstock.operations.books.remarks import remarks_on
+from penstock.operations.wording import one_line
 
 NAME_WIDTH = 16
 """Columns of a terminal that a queue's name may take."""
@@ -47,7 +48,7 @@ def print_report(console: Console, report: Report) -> None:
         _print_sheet(console, report.sheet.accounts)
         _print_problems(console, report)
         console.print(Text(report.sentence, style=VERDICT_COLOURS[report.verdict]), soft_wrap=False)
-        for remark in _remarks(report):
+        for remark in remarks_on(report):
             console.print(Text(remark, style="dim"))
         return
     for account in report.sheet.accounts:
@@ -143,22 +144,6 @@ def _print_problem(console: Console, problem: Problem) -> None:
     console.print(head)
     console.print(Padding(Text(one_line(problem.text)), (0, 0, 0, 2)))
     console.print(Padding(Text(f"→ {one_line(problem.remedy)}", style="dim"), (0, 0, 0, 2)))
-
-
-def _remarks(report: Report) -> Iterator[str]:
-    sheet = report.sheet
-    if sheet.census.rebased:
-        yield f"counted from a new beginning at {sheet.census.rebased:%Y-%m-%d %H:%M:%S} UTC"
-    elif sheet.census.since:
-        yield f"counted since {sheet.census.since:%Y-%m-%d %H:%M:%S} UTC"
-    if report.held_by_stock:
-        yield f"stock workers hold {counted(report.held_by_stock, 'message')}; of which queue, only they know"
-    if any(account.held.elsewhere for account in sheet.accounts):
-        yield "what became of jobs that stock workers took is not on these books; nor if somebody deleted them by hand"
-    if sheet.books.is_cut:
-        yield "of open rows the first 2,000 of each state are counted"
-    if sheet.census.unseen:
-        yield f"{counted(sheet.census.unseen, 'dead letter')} more wait for the ledger and are not in these sums"
 
 
 def columns_of(account: Account) -> list[str]:

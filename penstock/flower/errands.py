@@ -41,6 +41,7 @@ class Errand:
         total: of how much; None: nobody knows.
         sentence: how it ended; empty while it goes on.
         has_failed: whether it ended before all was done.
+        found: what it was to find out, for the page to go on at.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Errand:
     total: int | None = None
     sentence: str = ""
     has_failed: bool = False
+    found: object = None
     _stop: threading.Event = field(default_factory=threading.Event)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from penstock.flower.page import Page
+from penstock.flower.pages.audit import AuditPage
 from penstock.flower.pages.errand import ErrandPage
 from penstock.flower.pages.failure import FailurePage
 from penstock.flower.pages.failures import FailuresPage
@@ -26,6 +27,7 @@ ROUTES: tuple[tuple[str, type[Page], str], ...] = (
     (r"/unfired/(\w+)", UnfiredPage, "unfired"),
     (r"/processes", ProcessesPage, "processes"),
     (r"/processes/([^/]+)", WorkerProcessesPage, "worker-processes"),
+    (r"/audit", AuditPage, "audit"),
     (r"/errand/([\w-]+)", ErrandPage, "errand"),
 )
 """Pattern, page and name of each; a page is named to be linked to."""

@@ -21,6 +21,7 @@ from penstock.ledger.recording import record
 from penstock.ledger.records import Record, Step
 from penstock.ledger.rows import Delivery, JobRow, Outcome
 from penstock.ledger.session import reading, writing
+from penstock.operations.books.account import Sheet
 from penstock.operations.books.auditing import PAUSE_SECONDS, audit, examined, steady
 from penstock.operations.broker import broker_of, note
 from penstock.operations.wording import counted
@@ -63,6 +64,11 @@ def rebase(app: PenstockApp, differences: dict[str, int], *, actor: str) -> None
 def _differences(app: PenstockApp, scripts: Scripts, connection: Connection) -> dict[str, int]:
     sheet = steady(app, scripts, connection)
     examined(scripts, connection, sheet, limit=0)
+    return corrections(sheet)
+
+
+def corrections(sheet: Sheet) -> dict[str, int]:
+    """What :func:`rebase` would add to what each queue has accepted, by a sheet that was examined."""
     return {account.queue: account.difference + account.found.lost for account in sheet.accounts}
 
 
@@ -70,8 +76,13 @@ def lost_jobs(app: PenstockApp) -> list[OpenJob]:
     """Jobs of which there is nothing but a row that has been silent for a minute."""
     report = audit(app, (), deep=True, limit=0)
     assert report.examination is not None
+    return silent(report.examination.lost)
+
+
+def silent(lost: Sequence[OpenJob]) -> list[OpenJob]:
+    """Those of lost jobs that can be given up by now."""
     now = datetime.now(UTC)
-    return [job for job in report.examination.lost if job.updated_at < now - SILENT]
+    return [job for job in lost if job.updated_at < now - SILENT]
 
 
 def fail_lost(app: PenstockApp, lost: Sequence[OpenJob], *, actor: str) -> int:
