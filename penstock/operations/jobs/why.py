@@ -184,7 +184,7 @@ def _unclaimed(job: _Subject, seen: _Seen, serving: Serving) -> Iterator[Why]:
     if serving.silent:
         facts["Workers that do not answer"] = ", ".join(serving.silent)
     if not serving.serve:
-        silent = f", and {counted(len(serving.silent), 'worker')} does not answer" if serving.silent else ""
+        silent = f"; without an answer: {', '.join(serving.silent)}" if serving.silent else ""
         yield Why(f"none of the workers that answer serves its queue {job.queue}{silent}", facts)
     elif seen.before:
         yield Why(f"{counted(seen.before, 'job')} came before it on {job.queue}{_busy(serving)}", facts)
@@ -195,6 +195,4 @@ def _unclaimed(job: _Subject, seen: _Seen, serving: Serving) -> Iterator[Why]:
 
 
 def _busy(serving: Serving) -> str:
-    if serving.free:
-        return ""
-    return f", and {counted(len(serving.serve), 'worker')} of it {'is' if len(serving.serve) == 1 else 'are'} busy"
+    return "" if serving.free else f", and all that serve it are busy: {', '.join(serving.serve)}"
