@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,15 +14,16 @@ import redis
 from penstock.job import State
 from penstock.ledger import session
 from tests.conftest import producer
-from tests.faults.postgres import OURS, Postgres, make_template
+from tests.faults.postgres import OURS, OWNER, Postgres, make_template
 from tests.faults.proxy import Proxy
 from tests.faults.servers import free_port
 from tests.flower.live.asking import OWN_FORM, ask, by_password
 from tests.flower.live.ground import Flower, Ground, text_of
-from tests.flower.live.tasks import add
+from tests.flower.live.tasks import add, fail
 from tests.live import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+LEDGERS_PASSWORD = "the-ledgers-own"
 PAGES = ("/history", "/failures")
 """Two of those that read the ledger; the others ask through the same function."""
 JOB_LINK = re.compile(r"Select job ([\w-]+)")
@@ -55,7 +57,9 @@ def ground(
     with redis.Redis.from_url(redis_server) as client:
         client.flushdb()
         variables = {"FLOWER_INSPECT_TIMEOUT": "100"}
-        yield Ground(tmp_path_factory.mktemp("flower"), proxy.url, server.url(OURS), variables)
+        # This server asks nobody for a password, so any will do.
+        url = server.url(OURS).replace(f"{OWNER}@", f"{OWNER}:{LEDGERS_PASSWORD}@")
+        yield Ground(tmp_path_factory.mktemp("flower"), proxy.url, url, variables)
         client.flushdb()
 
 
@@ -80,6 +84,14 @@ def look(flower: Flower, path: str) -> tuple[int, str]:
     return answer.status, text_of(answer.text)
 
 
+def print_of(ground: Ground, job: str) -> str:
+    """The fingerprint of the error of a job."""
+    row = ground.row_of(job)
+    assert row is not None
+    assert row.error_fingerprint is not None
+    return row.error_fingerprint
+
+
 def test_without_the_ledger_its_pages_say_so_and_flowers_own_go_on(
     server: Postgres, flower: Flower, ground: Ground, job: str
 ) -> None:
@@ -90,12 +102,14 @@ def test_without_the_ledger_its_pages_say_so_and_flowers_own_go_on(
             assert status == 503, path
             assert "A server does not answer" in words
             assert "the ledger at" in words
+            assert LEDGERS_PASSWORD not in words
         assert {path: look(flower, path)[0] for path in LIVE} == dict.fromkeys(LIVE, 200)
         # What is done meanwhile is done, and the log has what the audit could not be told.
         revoked = ask(flower.url, "/api/task/revoke/in-the-dark", "POST", headers=by_password("otto") | OWN_FORM)
         assert revoked.status == 200
         wait_for(lambda: "otto (Flower) has done 'task revoke'" in flower.log, "the log says who did what")
         assert "in-the-dark" in flower.log
+        assert LEDGERS_PASSWORD not in flower.log
     finally:
         server.start()
     for path in PAGES:
@@ -157,7 +171,22 @@ def test_a_flower_that_is_started_anew_has_forgotten_nothing(ground: Ground, job
     assert [entry.actor for entry in ground.audit_of("of-before")] == ["otto (Flower)"]
 
 
-def test_an_errand_that_was_cut_says_so(flower: Flower) -> None:
-    status, words = look(flower, "/errand/of-an-earlier-flower")
-    assert status == 404
-    assert "Flower was started anew and it has ended with that; the page Audit says how far it came" in words
+def test_an_errand_that_was_cut_says_so_and_what_it_did_is_done(ground: Ground) -> None:
+    with ground.worker(), producer(ground.environment):
+        failed = [fail.enqueue("all at once").id for _ in range(5)]
+        for id in failed:
+            ground.await_end(id, State.FAILED)
+    with ground.flower() as before:
+        fields = {"deed": "replay-all", "rate": "1/m"}
+        path = f"/failures/{print_of(ground, failed[0])}"
+        begun = ask(before.url, path, "POST", fields=fields, headers=by_password("otto") | OWN_FORM)
+        errand = begun.headers["Location"]
+        assert errand.startswith("/errand/")
+        wait_for(lambda: re.search(r"\b1 of", look(before, errand)[1]), "it has done one of them")
+        before.stop(signal.SIGKILL)
+    with ground.flower() as after:
+        status, words = look(after, errand)
+        assert status == 404
+        assert "Flower was started anew and it has ended with that; the page Audit says how far it came" in words
+    replayed = [id for id in failed if ground.audit_of(id)]
+    assert 1 <= len(replayed) < len(failed)
