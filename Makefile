@@ -12,7 +12,7 @@ DEVELOPMENT := $(PRODUCTION) $(BUILD) --extra embedded --group test --group chec
 RERUNS := $(if $(CI),--reruns 2 --max-suite-reruns 10 --rerun-show-tracebacks)
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo duel duel-picture test promises check fresh faults mutants bench format lock clean
+.PHONY: help up demo duel operations duel-picture test promises check fresh faults mutants bench format lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ demo: $(STAMP)  ## The whole system, a few hundred jobs, and a reconciliation of
 
 duel: $(STAMP)  ## Stock Celery and Penstock side by side: the same jobs, the same faults, one minute
 	@$(BIN)/python -m demo.duel $(ARGS)
+
+operations: $(STAMP)  ## A shop on a bad day: six questions of an operator, answered by Flower's pages; writes their pictures
+	@$(BIN)/python -m demo.operations --pictures docs/pictures/operations $(ARGS)
 
 duel-picture: $(STAMP)
 	@$(BIN)/python -m demo.duel --picture docs/pictures/duel.svg $(ARGS)

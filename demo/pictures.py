@@ -47,7 +47,7 @@ def make_ready(folder: Path) -> None:
     Raises:
         Unpictured: there is no browser, or nothing to drive it with.
     """
-    _browser()
+    browser_path()
     if importlib.util.find_spec("playwright") is None:
         raise Unpictured("no Playwright found; install it (pip install playwright) or unset DEMO_PICTURES")
     try:
@@ -69,7 +69,7 @@ def take(stage: Stage, accepted: Sequence[Accepted], folder: Path) -> None:
     user, _, password = Access.load(stage.settings).basic_auth[0].partition(":")
     try:
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=_browser(), args=[*QUIET, *QUIET_TOO])
+            browser = playwright.chromium.launch(executable_path=browser_path(), args=[*QUIET, *QUIET_TOO])
             context = browser.new_context(viewport=SIZE, http_credentials={"username": user, "password": password})  # type: ignore[arg-type]
             view = context.new_page()
             for page in _pages(accepted):
@@ -102,7 +102,12 @@ def _first(accepted: Sequence[Accepted], ends: State, effect: Effect) -> Accepte
     return next(job for job in accepted if job.ends is ends and job.effect is effect)
 
 
-def _browser() -> str:
+def browser_path() -> str:
+    """The Chromium of this machine.
+
+    Raises:
+        Unpictured: there is none.
+    """
     for name in BROWSERS:
         if path := shutil.which(name):
             return path
