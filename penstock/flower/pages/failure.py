@@ -27,7 +27,7 @@ from penstock.operations.payload import Payload, shown_bytes
 from penstock.operations.wording import counted
 
 MOST_BARS = 200
-LOOKED_AT = 10_000
+LOOKED_AT = 2_000
 """Failed jobs among which open ones are counted."""
 REPEATED_HEADERS = ("argsrepr", "kwargsrepr")
 """Arguments once more, as text in which no secret could be told by its name."""
