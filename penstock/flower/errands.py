@@ -41,6 +41,7 @@ class Errand:
         total: of how much; None: nobody knows.
         sentence: how it ended; empty while it goes on.
         has_failed: whether it ended before all was done.
+        is_bad_news: whether what it says at its end is to worry people.
         found: what it was to find out, for the page to go on at.
     """
 
@@ -53,6 +54,7 @@ class Errand:
     total: int | None = None
     sentence: str = ""
     has_failed: bool = False
+    is_bad_news: bool = False
     found: object = None
     _stop: threading.Event = field(default_factory=threading.Event)
 

@@ -65,6 +65,11 @@ class Show:
         """Somebody else's words, without what would turn or hide them."""
         return MISSING if value in (None, "") else xhtml_escape(printable(str(value)))
 
+    def words(self, text: str) -> str:
+        """Our own words, in which commands stand between backticks."""
+        parts = [self.text(part) if part else "" for part in text.split("`")]
+        return "".join(f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(parts))
+
     def id(self, id: str) -> str:
         """An id, short."""
         return xhtml_escape(printable(short_id(id)))

@@ -77,6 +77,7 @@ class AuditPage(Page):
             "sentence": report.sentence.partition(": ")[2],
             "kind": report.verdict.words.replace(" ", "-"),
             "looked_at": look.started_at if look else None,
+            "is_unexplained": report.verdict is not Verdict.BALANCED and report.examination is None,
             "tables": [
                 ("Accepted, and where all of it is", "sheet", [line for line in lines if line not in BESIDE]),
                 ("On neither side", "beside", [line for line in lines if line in BESIDE]),
@@ -110,7 +111,7 @@ class AuditPage(Page):
             errand.back = books
             report = audit(app, (), deep=True, limit=NAMED)
             errand.found, errand.back = report, f"{books}?look={errand.id}"
-            errand.done = report.sheet.weight
+            errand.done, errand.is_bad_news = report.sheet.weight, report.verdict is not Verdict.BALANCED
             return _told(report)
 
         return self.begin("Looking at every message and every open job", work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from penstock.ledger.rows import AuditRow
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import audit, jobs, outbox
 from penstock.operations import queues
+from penstock.operations.books.auditing import AFFORDABLE
 from tests.conftest import producer
 from tests.flower.live.conftest import NewGround, NewView
 from tests.flower.live.ground import Flower, Ground, Visitor, text_of
@@ -109,6 +111,12 @@ def outcome(visitor: Visitor, errand: str) -> str:
     return text_of(shown) if 'id="outcome"' in shown else ""
 
 
+def message_of_others(number: int) -> bytes:
+    """As a stock producer sends it."""
+    headers = {"id": f"stock-{number}", "task": "tests.of.others"}
+    return json.dumps({"body": "W10=", "headers": headers, "properties": {"body_encoding": "base64"}}).encode()
+
+
 def cell(page: Page, label: str, table: str = "sheet") -> str:
     """An amount of the queue."""
     return page.locator(f"#{table} tbody tr").first.locator(f"td[data-label='{label}']").inner_text()
@@ -185,6 +193,23 @@ def test_an_admin_takes_the_present_as_a_new_beginning(ground: Ground, page: Pag
     admins.get_by_role("link", name="Go back").click()
     expect(admins.locator("#verdict")).to_contain_text("Balanced: all")
     expect(admins.get_by_text("Counted from a new beginning at")).to_be_visible()
+
+
+def test_a_page_looks_at_no_more_than_it_can_and_an_errand_at_all(ground: Ground, page: Page) -> None:
+    with producer(ground.environment):
+        ground.await_end(add.enqueue(1).id, State.SUCCEEDED)
+    stock = [message_of_others(number) for number in range(AFFORDABLE + 1)]
+    with paused(ground), redis.Redis.from_url(ground.broker_url) as client:
+        client.lpush("default", *stock)
+        page.goto("/audit")
+        expect(page.locator("#verdict")).to_contain_text("Cannot tell: 1,001 messages more than jobs of ours")
+        expect(page.locator("#verdict")).to_contain_text("a look at every message says which")
+        page.get_by_role("button", name="Look at every message").click()
+        expect(page.locator("#outcome")).to_contain_text("balanced: all")
+        page.get_by_role("link", name="Go back").click()
+        expect(page.locator("#verdict")).to_contain_text("Balanced: all")
+        assert (cell(page, "+ ready"), cell(page, "- of stock producers")) == ("1,001", "-1,001")
+        delete(ground, Keys().ready("default", 0))
 
 
 def test_deeds_of_other_pages_are_told_with_who_has_done_them(ground: Ground, flower: Flower, page: Page) -> None:

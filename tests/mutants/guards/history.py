@@ -5,6 +5,7 @@ from tests.mutants.guard import Guard
 SEARCH, ON_SEARCH = "penstock/ledger/search.py", "tests/ledger/test_search.py"
 MATCHING = "penstock/ledger/matching.py"
 AUDIT, ON_AUDIT = "penstock/ledger/audit.py", "tests/ledger/test_audit.py"
+PAGE, ON_PAGE = "penstock/flower/pages/audit.py", "tests/flower/live/test_audit.py"
 REDACTION, ON_REDACTION = "penstock/redaction.py", "tests/test_redaction.py"
 
 GUARDS = (
@@ -67,6 +68,22 @@ GUARDS = (
         replacement="    return AuditPage(found, None)\n",
         test=f"{ON_AUDIT}::test_a_second_condition_is_looked_for_so_far_and_the_page_says_so[sqlite]",
         why="Whoever looks for a deed is told that there was none, though nobody has looked.",
+    ),
+    Guard(
+        name="secrets-in-details-of-deeds",
+        file=PAGE,
+        text="in_brief(self.application.redaction.value(None, row.details))",
+        replacement="in_brief(row.details)",
+        test=f"{ON_PAGE}::test_long_details_open_and_hold_no_secret",
+        why="A token that a deed was done with is shown to everybody who looks on.",
+    ),
+    Guard(
+        name="books-closed-as-agreed",
+        file=PAGE,
+        text="    if count != agreed:\n",
+        replacement="    if False:\n",
+        test=f"{ON_PAGE}::test_what_was_not_agreed_to_is_not_done",
+        why="An admin who has agreed to give two jobs up gives up thousands that were lost since.",
     ),
     Guard(
         name="secrets-of-values-are-hidden",
