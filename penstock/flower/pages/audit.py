@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from penstock.errors import PenstockError
@@ -45,6 +46,22 @@ class NotAsConfirmed(PenstockError):
     """What would be done is not what somebody has agreed to; the message says what it is."""
 
 
+@dataclass(frozen=True)
+class Balance:
+    """A report, and how many jobs could be given up when it was made."""
+
+    report: Report
+    lost: int
+
+    @classmethod
+    def of(cls, report: Report) -> Balance:
+        """Without the rows of the lost jobs: one that is remembered must not hold a million of them."""
+        examination = report.examination
+        if examination is None:
+            return cls(report, 0)
+        return cls(replace(report, examination=replace(examination, lost=[])), len(closing.silent(examination.lost)))
+
+
 class AuditPage(Page):
     """The balance sheet, and the log of deeds. Two views, so that nobody who turns a page weighs the books again."""
 
@@ -69,8 +86,9 @@ class AuditPage(Page):
 
     def _books(self) -> dict[str, Any]:
         look = self._look()
-        report = look.found if look else audit(self.app, (), deep=False, limit=NAMED)
-        assert isinstance(report, Report)
+        balance = look.found if look else Balance.of(audit(self.app, (), deep=False, limit=NAMED))
+        assert isinstance(balance, Balance)
+        report = balance.report
         lines = lines_of(report.sheet.accounts)
         return {
             "report": report,
@@ -86,7 +104,8 @@ class AuditPage(Page):
             "faults": FAULTS,
             "more": list(_more(report)),
             "remarks": list(remarks_on(report)),
-            **_closings(report),
+            "lost": balance.lost,
+            **_corrections(report),
         }
 
     def _look(self) -> Errand | None:
@@ -97,7 +116,7 @@ class AuditPage(Page):
         """
         id = self.text("look")
         found = self.application.errands.find(id) if id else None
-        if id and not (found and isinstance(found.found, Report)):
+        if id and not (found and isinstance(found.found, Balance)):
             raise LookNotFound(
                 "this look at every message is not kept any more; open the page Audit, and look at them anew"
             )
@@ -110,7 +129,7 @@ class AuditPage(Page):
         def work(errand: Errand) -> str:
             errand.back = books
             report = audit(app, (), deep=True, limit=NAMED)
-            errand.found, errand.back = report, f"{books}?look={errand.id}"
+            errand.found, errand.back = Balance.of(report), f"{books}?look={errand.id}"
             errand.done, errand.is_bad_news = report.sheet.weight, report.verdict is not Verdict.BALANCED
             return _told(report)
 
@@ -218,16 +237,11 @@ def _more(report: Report) -> Iterator[str]:
             yield f"{more:,} more: {kind}"
 
 
-def _closings(report: Report) -> dict[str, Any]:
-    """How many jobs can be given up, and by how much what was accepted can be corrected, as far as that is known."""
-    examination = report.examination
-    is_off = report.verdict is not Verdict.BALANCED
-    differences = closing.corrections(report.sheet) if examination and is_off else {}
-    return {
-        "lost": len(closing.silent(examination.lost)) if examination else 0,
-        "corrected": _sum(differences),
-        "corrections": _shown(differences),
-    }
+def _corrections(report: Report) -> dict[str, Any]:
+    """By how much what was accepted would be corrected, as far as that is known."""
+    is_known = report.sheet.is_examined and report.verdict is not Verdict.BALANCED
+    differences = closing.corrections(report.sheet) if is_known else {}
+    return {"corrected": _sum(differences), "corrections": _shown(differences)}
 
 
 def _sum(differences: dict[str, int]) -> int:
