@@ -85,14 +85,19 @@ def status(scripts: Scripts, queues: Sequence[str]) -> list[QueueStatus]:
     seconds, micros = scripts.client.time()
     now_ms = int(seconds) * 1000 + int(micros) // 1000
     pipe = scripts.client.pipeline(transaction=False)
-    for queue in queues:
-        _ask(pipe, scripts, queue)
-    answers = pipe.execute()
-    size = len(answers) // len(queues) if queues else 0
-    return [
-        _status(queue, answers[place * size : (place + 1) * size], now_ms, in_flight, blocked)
-        for place, queue in enumerate(queues)
-    ]
+    found: list[QueueStatus] = []
+    # In slices: the answers hold the next message of each list, whatever its size.
+    for begin in range(0, len(queues), SLICE):
+        some = queues[begin : begin + SLICE]
+        for queue in some:
+            _ask(pipe, scripts, queue)
+        answers = pipe.execute()
+        size = len(answers) // len(some)
+        found += [
+            _status(queue, answers[place * size : (place + 1) * size], now_ms, in_flight, blocked)
+            for place, queue in enumerate(some)
+        ]
+    return found
 
 
 def _ask(pipe: Any, scripts: Scripts, queue: str) -> None:
@@ -196,6 +201,17 @@ def unknown_tasks(scripts: Scripts) -> list[UnknownTask]:
         if length
     ]
     return sorted(found, key=lambda unknown: (unknown.task, unknown.queue, unknown.step))
+
+
+def ends_of(scripts: Scripts, unknown: Sequence[UnknownTask]) -> list[tuple[int | None, int | None]]:
+    """When the oldest and the newest message of each was enqueued, in milliseconds since 1970 and in one trip; None:
+    it does not say, or there is none any more.
+    """
+    pipe = scripts.client.pipeline(transaction=False)
+    for each in unknown:
+        pipe.lindex(each.list_key, -1).lindex(each.list_key, 0)
+    times = [enqueued_ms(raw) if raw else None for raw in pipe.execute()]
+    return list(zip(times[::2], times[1::2], strict=True))
 
 
 def _unknown_place(value: bytes) -> tuple[str, str, int]:

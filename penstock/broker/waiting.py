@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from redis import Redis
 
 from penstock.broker.keys import Keys
 from penstock.job import State
+
+
+class Note(NamedTuple):
+    """What is noted of a job that nobody has claimed."""
+
+    state: State
+    """QUEUED, SCHEDULED or BLOCKED."""
+    queue: str | None
+    """None: it is blocked, and was claimed once."""
+    since_ms: float | None
+    """When it was enqueued, or is due; of the waiting index, in milliseconds since 1970."""
 
 
 def waiting_state(client: Redis, keys: Keys, id: str, queue: str | None = None) -> State | None:
@@ -16,19 +28,26 @@ def waiting_state(client: Redis, keys: Keys, id: str, queue: str | None = None) 
     Args:
         queue: where it was put; None looks on every queue.
     """
-    queues = [queue] if queue else _queues(client, keys)
+    note = find_note(client, keys, id, [queue] if queue else _queues(client, keys))
+    return note.state if note else None
+
+
+def find_note(client: Redis, keys: Keys, id: str, queues: Sequence[str]) -> Note | None:
+    """What is noted of a job on these queues, in one trip whatever their number; None like :func:`waiting_state`."""
     with client.pipeline(transaction=False) as pipeline:
         pipeline.hexists(keys.blocked, id)
         pipeline.time()
         for name in queues:
             pipeline.zscore(keys.waiting(name), id)
         is_blocked, (seconds, microseconds), *scores = pipeline.execute()
-    found = [score for score in scores if score is not None]
+    found = [(score, queue) for score, queue in zip(scores, queues, strict=True) if score is not None]
+    since, place = min(found) if found else (None, None)
     if is_blocked:
-        return State.BLOCKED
-    if not found:
+        return Note(State.BLOCKED, place, since)
+    if since is None:
         return None
-    return State.SCHEDULED if min(found) > seconds * 1000 + microseconds / 1000 else State.QUEUED
+    is_due = since <= seconds * 1000 + microseconds / 1000
+    return Note(State.QUEUED if is_due else State.SCHEDULED, place, since)
 
 
 def _queues(client: Redis, keys: Keys) -> list[str]:

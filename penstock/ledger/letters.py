@@ -33,6 +33,8 @@ class LetterFilter:
     job_id: str | None = None
     reason: str | None = None
     """Text that the reason contains."""
+    id_end: str | None = None
+    """Text that the id ends with; every letter is looked at."""
     since: datetime | None = None
     is_open: bool | None = None
     """Whether nobody has replayed or discarded it yet."""
@@ -136,6 +138,8 @@ def _conditions(chosen: LetterFilter) -> Iterator[ColumnElement[bool]]:
     ):
         if value is not None:
             yield column == value
+    if chosen.id_end is not None:
+        yield dead_letters.c.id.endswith(chosen.id_end, autoescape=True)
     if chosen.reason is not None:
         yield dead_letters.c.reason.contains(chosen.reason, autoescape=True)
     if chosen.since is not None:

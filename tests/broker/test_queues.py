@@ -72,6 +72,14 @@ def test_several_queues_are_told_in_the_order_that_is_asked_for(bench: Bench) ->
     assert [(status.queue, status.ready) for status in found] == [("two", 2), ("one", 1), ("three", 0)]
 
 
+def test_more_queues_than_are_asked_for_at_once_are_told_alike(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "SLICE", 2)
+    for name in "abcde":
+        bench.push(name.encode(), queue=name)
+    found = queues.status(bench.scripts, list("abcdef"))
+    assert [(status.queue, status.ready) for status in found] == [*((name, 1) for name in "abcde"), ("f", 0)]
+
+
 def test_known_are_queues_that_were_published_to_or_paused_or_hold_something_aside(bench: Bench) -> None:
     bench.publish(b"a", queue="published")
     queues.pause(bench.scripts, "paused", "ada@host")
@@ -195,3 +203,17 @@ def test_peeking_shows_no_more_than_it_is_asked_for(bench: Bench) -> None:
     bench.push(b"a", b"b", b"c")
     bench.push(b"d", step=9)
     assert [message.raw for message in queues.peek(bench.scripts, QUEUE, 2)] == [b"a", b"b"]
+
+
+def test_the_oldest_and_the_newest_message_of_an_unknown_task_tell_their_times(bench: Bench) -> None:
+    bench.scripts.join(WORKER)
+    bench.push(raw_message("1", age=500), raw_message("2", age=50), b"not json")
+    first, second, third = bench.claim().messages
+    bench.settle("block", "none.such", "1", token=first.token)
+    bench.settle("block", "none.such", "2", token=second.token)
+    bench.settle("block", "other", "3", token=third.token)
+    (known, other) = queues.ends_of(bench.scripts, queues.unknown_tasks(bench.scripts))
+    assert known[0] is not None
+    assert known[1] is not None
+    assert (known[1] - known[0]) / 1000 == pytest.approx(450, abs=10)
+    assert other == (None, None)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from penstock.app import PenstockApp
 from penstock.broker import queues
-from penstock.broker.queues import UnknownTask, enqueued_ms
+from penstock.broker.queues import UnknownTask
 from penstock.broker.scripts import Scripts
 from penstock.engine.keeping.burial import bury_slice
 from penstock.errors import PenstockError
@@ -24,7 +24,7 @@ from penstock.ledger.tables import Kind, Resolution
 from penstock.operations.broker import broker_of
 from penstock.operations.payload import Payload, decode
 
-UNKNOWN = "unknown"
+UNKNOWN, UNKNOWN_REASON = "unknown", "no worker that claimed them knew the task"
 PAGE = 500
 SHOWN_MESSAGES = 5
 CANDIDATES = 5
@@ -147,36 +147,35 @@ def unknown_entries(scripts: Scripts, chosen: EntryFilter) -> list[tuple[Entry, 
     """The lists of unknown tasks that the filter chooses."""
     if chosen.kind not in (None, UNKNOWN) or chosen.is_open is False:
         return []
-    return [
-        (entry, unknown)
+    fitting = [
+        unknown
         for unknown in queues.unknown_tasks(scripts)
-        if (chosen.task in (None, unknown.task) and chosen.queue in (None, unknown.queue))
-        and (entry := _unknown_entry(scripts, unknown))
-        and (chosen.reason is None or chosen.reason in entry.reason)
-        and (chosen.since is None or _newest(scripts, unknown) >= chosen.since)
+        if chosen.task in (None, unknown.task) and chosen.queue in (None, unknown.queue)
+    ]
+    return [
+        (_unknown_entry(unknown, oldest), unknown)
+        for unknown, (oldest, newest) in zip(fitting, queues.ends_of(scripts, fitting), strict=True)
+        if (chosen.reason is None or chosen.reason in UNKNOWN_REASON)
+        # A message that does not say may be of this moment.
+        and (chosen.since is None or newest is None or _time(newest) >= chosen.since)
     ]
 
 
-def _unknown_entry(scripts: Scripts, unknown: UnknownTask) -> Entry:
-    oldest = scripts.client.lindex(unknown.list_key, -1)
-    ms = enqueued_ms(oldest) if oldest else None
+def _unknown_entry(unknown: UnknownTask, oldest_ms: int | None) -> Entry:
     return Entry(
         id=f"{UNKNOWN}:{unknown.queue}:{unknown.step}:{unknown.task}",
         kind=UNKNOWN,
         task=unknown.task,
         queue=unknown.queue,
         step=unknown.step,
-        reason="no worker that claimed them knew the task",
-        at=datetime.fromtimestamp(ms / 1000, UTC) if ms is not None else None,
+        reason=UNKNOWN_REASON,
+        at=_time(oldest_ms) if oldest_ms is not None else None,
         messages=unknown.messages,
     )
 
 
-def _newest(scripts: Scripts, unknown: UnknownTask) -> datetime:
-    """When the last message was enqueued; one that does not say may be of this moment."""
-    newest = scripts.client.lindex(unknown.list_key, 0)
-    ms = enqueued_ms(newest) if newest else None
-    return datetime.fromtimestamp(ms / 1000, UTC) if ms is not None else datetime.now(UTC)
+def _time(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def _entry(row: LetterRow) -> Entry:
@@ -211,7 +210,7 @@ def find_entry(connection: Connection, scripts: Scripts, given: str) -> tuple[En
     if row is not None:
         return _entry(row), None
     rows = letters.list_letters(connection, letters.LetterFilter(job_id=given), CANDIDATES)
-    rows = rows or [row for row in _all_letters(connection, letters.LetterFilter()) if row.id.endswith(f"/{given}")]
+    rows = rows or letters.list_letters(connection, letters.LetterFilter(id_end=f"/{given}"), CANDIDATES)
     if len(rows) == 1:
         return _entry(rows[0]), None
     if not rows:

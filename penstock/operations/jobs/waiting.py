@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from penstock.app import PenstockApp
-from penstock.broker.waiting import waiting_state
+from penstock.broker.waiting import find_note
 from penstock.errors import BrokerUnavailable
 from penstock.job import State
 from penstock.ledger import fires, outbox, queries
@@ -64,12 +64,10 @@ def find_waiting(app: PenstockApp, id: str) -> Waiting | None:
         audit = queries.audit_of(connection, id)
         fire = fires.fire_of_job(connection, id)
     with suppress(BrokerUnavailable), broker_of(app) as scripts:
-        for queue in known_queues(app, scripts):
-            state = waiting_state(scripts.client, scripts.keys, id, queue)
-            if state is not None:
-                score = scripts.client.zscore(scripts.keys.waiting(queue), id)
-                since = datetime.fromtimestamp(score / 1000, UTC) if score is not None else None
-                return Waiting(id, state, queue if score is not None else None, since, Place.REDIS, row, audit, fire)
+        note = find_note(scripts.client, scripts.keys, id, known_queues(app, scripts))
+        if note is not None:
+            since = datetime.fromtimestamp(note.since_ms / 1000, UTC) if note.since_ms is not None else None
+            return Waiting(id, note.state, note.queue, since, Place.REDIS, row, audit, fire)
     if row is None:
         return None
     return Waiting(id, row.state, row.queue, row.due or row.created_at, Place.OUTBOX, row, audit, fire)
