@@ -78,7 +78,7 @@ class Show:
         """A state as a badge (a class for it is in the style sheet), and why it is so."""
         word = xhtml_escape(str(state))
         why = f' <span class="state-reason">{xhtml_escape(str(reason))}</span>' if reason else ""
-        return f'<span class="state state-{word}">{word}</span>{why}'
+        return f'<span class="state state-{word.replace(" ", "-")}">{word}</span>{why}'
 
     def error(self, row: Any) -> str:
         """Type and message of a job's error in one line, without secrets."""
