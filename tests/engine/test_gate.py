@@ -12,7 +12,7 @@ from penstock.broker.scripts import Claimed, ClaimReply, Settlement
 from penstock.engine.comeback import Comebacks
 from penstock.engine.gate import Gate
 from penstock.ledger.records import Record, Step, Verdict
-from penstock.message import ENQUEUED_AT, OUTBOX
+from penstock.message import ENQUEUED_AT, OUTBOX, REPLAY_OF
 
 WORKER = "ant@host/0000abcd"
 
@@ -81,8 +81,8 @@ def test_a_first_delivery_starts_at_once(place: Place) -> None:
 
 @pytest.mark.parametrize(
     ("info", "headers"),
-    [({"deliveries": 1}, {}), ({}, {"retries": 1}), ({}, {OUTBOX: "j1"})],
-    ids=["delivered before", "a retry", "of the outbox"],
+    [({"deliveries": 1}, {}), ({}, {"retries": 1}), ({}, {OUTBOX: "j1"}), ({}, {REPLAY_OF: "j0"})],
+    ids=["delivered before", "a retry", "of the outbox", "a replay"],
 )
 def test_a_delivery_that_may_not_be_the_only_one_asks_first(
     place: Place, info: dict[str, Any], headers: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Who notices that Redis was restarted or replaced, and when."""
+"""Who notices that Redis was restarted or replaced, and when; and what else comes twice and runs once."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ import redis
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts
 from penstock.engine.keeping.identity import last_change
+from penstock.message import REPLAY_OF
 from tests.engine.station import POOLS, QUEUE, Station
 from tests.live import wait_for
 
@@ -41,3 +42,13 @@ def test_a_worker_does_not_run_again_what_a_changed_server_brings_back(booked: S
         booked.ended(booked.send("touch"))
         wait_for(booked.quiet, "everything is settled")
     assert len(booked.starts(settled)) == 1
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_replay_that_was_sent_twice_because_nobody_had_noted_it_runs_once(booked: Station, pool: str) -> None:
+    replay = {"task_id": f"replay-{pool}", "headers": {REPLAY_OF: f"old-{pool}"}}
+    with booked.worker("-P", pool):
+        for _ in range(2):
+            booked.ended(booked.send("touch", **replay))
+            wait_for(booked.quiet, "its message is done with")
+    assert len(booked.starts(f"replay-{pool}")) == 1

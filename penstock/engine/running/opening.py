@@ -15,13 +15,13 @@ from celery.worker import state
 from penstock.broker import envelope
 from penstock.broker.scripts import Claimed
 from penstock.engine.running.duties import TaskDuties
-from penstock.message import OUTBOX
+from penstock.message import OUTBOX, REPLAY_OF
 
 decode = msgspec.json.Decoder().decode
 KOMBU_TYPES_TEXT = envelope.KOMBU_TYPES.decode()
 ENCODINGS = (None, "", "utf-8", "base64")
 JSON, UTF8 = "application/json", "utf-8"
-NEVER_PLAIN = frozenset({"retries", "expires", "eta", OUTBOX, "stamped_headers", "replaced_task_nesting"})
+NEVER_PLAIN = frozenset({"retries", "expires", "eta", OUTBOX, REPLAY_OF, "stamped_headers", "replaced_task_nesting"})
 """Headers with which a message is not plain, when they say something."""
 
 

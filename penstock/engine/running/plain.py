@@ -27,7 +27,7 @@ from penstock.engine.slots import Slot
 from penstock.ledger import collecting
 from penstock.ledger.delivery import claim_token
 from penstock.ledger.recording.plain import told_of
-from penstock.message import ENQUEUED_AT, REPLAY_OF, SCHEDULE, TAGS, encoder
+from penstock.message import ENQUEUED_AT, SCHEDULE, TAGS, encoder
 
 to_json = encoder(JSONEncoder, allow_nan=False)
 SILENT = (states.IGNORED, states.REJECTED)
@@ -163,7 +163,7 @@ class PlainRunner:
                 parent,
                 root,
                 get("group"),
-                get(REPLAY_OF),
+                None,  # A replay is never plain.
                 get(SCHEDULE),
                 properties.get("priority"),
                 tags.to_text(tags.of_header(told)) if (told := get(TAGS)) else None,

@@ -77,6 +77,15 @@ GUARDS = (
         why="A job that has ended runs again when its message comes again.",
     ),
     Guard(
+        name="a-replay-is-not-plain",
+        file=OPENING,
+        text='OUTBOX, REPLAY_OF, "stamped_headers"',
+        replacement='OUTBOX, "stamped_headers"',
+        test="tests/engine/test_identity.py::"
+        "test_a_replay_that_was_sent_twice_because_nobody_had_noted_it_runs_once[prefork]",
+        why="Whoever repeats a replay that was cut off has jobs that run twice.",
+    ),
+    Guard(
         name="odd-texts-are-no-lines",
         file=PLAIN,
         text=' or "\\\\" in together',

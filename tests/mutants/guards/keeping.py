@@ -13,7 +13,7 @@ GUARDS = (
     Guard(
         name="repeated-deliveries-ask-first",
         file=GATE,
-        text='    return bool(info.get("deliveries") or headers.get("retries") or headers.get(OUTBOX))\n',
+        text='    return bool(info.get("deliveries") or any(map(headers.get, ("retries", OUTBOX, REPLAY_OF))))\n',
         replacement="    return False\n",
         test=f"{ON_GATE}::test_a_delivery_that_may_not_be_the_only_one_asks_first",
         why="A job that has ended runs again when its message comes again.",
