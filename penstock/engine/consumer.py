@@ -127,6 +127,8 @@ class Consumer(PutsAway, CeleryConsumer):
         if self.claims is not None:
             self._link.flushes_itself = True
             self._send_events()
+            # From here on the worker waits for its jobs, and answers nobody who asks.
+            self._link.tell(draining=True)
         super().stop()
 
     def shutdown(self) -> None:

@@ -80,6 +80,7 @@ class Keeper:
         self._orphaned: float | None = None
         self._ended = False
         self._said_goodbye = False
+        self._is_draining = False
         self._served: set[str] = set()
         """Queues that the worker has ever claimed from."""
         self._selector = selectors.DefaultSelector()
@@ -208,8 +209,17 @@ class Keeper:
             self._served.update(words["queues"])
         if "retire" in words:
             self._settle.retire(words["retire"])
+        if words.get("draining"):
+            self._is_draining = True
+            self._note_draining()
         if words.get("bye"):
             self._said_goodbye = self._ended = True
+
+    def _note_draining(self) -> None:
+        """Only for those who look: the worker ends whether it could be noted or not."""
+        with contextlib.suppress(RedisError, OSError):
+            for worker in self._ward.workers:
+                self._ward.scripts.drain(worker)
 
     def _tell(self, **news: Any) -> None:
         """Tells the worker, now or when it listens again. Whoever is stopped must not stop its keeper as well."""

@@ -186,7 +186,7 @@ class KeeperLink:
             self._send({"retire": worker})
 
     def tell(self, **facts: Any) -> None:
-        """Tells what holds from now on, also for a keeper that comes later: ``workers``, ``queues``."""
+        """Tells what holds from now on, also for a keeper that comes later: ``workers``, ``queues``, ``draining``."""
         with self._lock:
             self._facts.update(facts)
             if self._process is not None:

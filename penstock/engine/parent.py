@@ -84,7 +84,7 @@ class Parent(CeleryConsumer):
         """Ends consuming: the children claim no more from now on."""
         self.pool.on_close()
         # From here on the worker waits for its jobs, and answers nobody who asks.
-        self._link.say(draining=True)
+        self._link.tell(draining=True)
         super().stop()
 
     def shutdown(self) -> None:

@@ -18,8 +18,6 @@ from collections.abc import Iterable
 from multiprocessing import process as processes
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from penstock.broker.claims import new_incarnation
 from penstock.engine.child import Plan
 from penstock.engine.keeper import READ_BYTES, Keeper, ignore_signals
@@ -174,11 +172,6 @@ class PoolKeeper(Keeper):
         if "limits" in words:
             self._known["limits"] = {**self._known.get("limits", {}), **words["limits"]}
             self._tell_children(limits=words["limits"])
-        if "draining" in words:
-            # Only for those who look: the worker ends whether it could be noted or not.
-            with contextlib.suppress(RedisError, OSError):
-                for worker in self._ward.workers:
-                    self._ward.scripts.drain(worker)
         if "seen" in words:
             self._children.seen(words["seen"])
 
@@ -194,6 +187,8 @@ class PoolKeeper(Keeper):
         self._ward.workers = [name for _, name in self._slots.incarnations]
         self._ward.scripts.join(name)
         self._tell_children(worker=name, incarnation=number)
+        if self._is_draining:
+            self._note_draining()
 
     def _remind(self) -> None:
         """Tells children again what they do not seem to know: a claim of theirs may have found no lease."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
+from penstock.broker.leases import leases
 from penstock.job import State
 from penstock.ledger import queries
 from penstock.ledger.session import reading
@@ -168,6 +169,31 @@ def test_a_worker_that_is_told_to_end_gives_back_what_it_did_not_start(
         assert station.redis.hlen(station.keys.deliveries) == (kind is signal.SIGQUIT)
         shared += ("deliveries",)
         assert not [key for key in left if not key.startswith(tuple(f"penstock:{name}" for name in shared))]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_the_lease_of_a_worker_that_waits_for_its_jobs_says_so(booked: Station, pool: str) -> None:
+    end = booked.gate("awaited")
+    with killed_at_the_end(booked.worker("-P", pool)) as worker:
+        booked.started(booked.send("hold", str(end)))
+        assert [lease.draining_seconds for lease in leases(booked.scripts)] == [None]
+        os.kill(worker.pid, signal.SIGTERM)
+        wait_for(lambda: all(lease.draining_seconds is not None for lease in leases(booked.scripts)), "it says so")
+        end.touch()
+        assert worker.stop(signal.SIGTERM) == 0
+
+
+def test_a_lease_that_begins_while_its_worker_waits_for_its_jobs_says_so_as_well(booked: Station) -> None:
+    end = booked.gate("awaited-longer")
+    with killed_at_the_end(booked.worker()) as worker:
+        booked.started(booked.send("hold", str(end)))
+        os.kill(worker.pid, signal.SIGTERM)
+        wait_for(lambda: all(lease.draining_seconds is not None for lease in leases(booked.scripts)), "it says so")
+        booked.redis.hset(booked.keys.server, mapping={"run_id": "another", "changed": 0})
+        wait_for(lambda: len(leases(booked.scripts)) == 2, "there is another lease", LEASE_SECONDS + 10)
+        wait_for(lambda: all(lease.draining_seconds is not None for lease in leases(booked.scripts)), "it says so")
+        end.touch()
+        assert worker.stop(signal.SIGTERM) == 0
 
 
 @pytest.mark.parametrize("pool", POOLS)
