@@ -274,6 +274,17 @@ def test_when_too_many_wait_the_oldest_are_given_up_and_that_is_said_once(
     assert [row.ready for row in rows(away.url, queue_depths)][-1] == 7
 
 
+def test_minutes_that_are_written_and_forgotten_are_not_called_given_up(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(counting, "MOST_KEPT", 4)
+    for number in range(8):
+        ground.write(ground.ended(str(number)))
+        ground.pass_minutes()
+    assert said(caplog) == []
+    assert [row.succeeded for row in rows(ground.url)] == [1] * 8
+
+
 def test_what_no_database_takes_is_given_up_and_the_next_is_written(
     ground: Ground, caplog: pytest.LogCaptureFixture
 ) -> None:
