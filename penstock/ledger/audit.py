@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_
 
-from penstock.ledger.paging import BadCursor, cursor_of, place_of
+from penstock.ledger.cursors import BadCursor, cursor_of, place_of
 from penstock.ledger.rows import AuditRow
 from penstock.ledger.tables import audit
 
@@ -48,7 +48,7 @@ class AuditPlace:
     @property
     def cursor(self) -> str:
         """One word, for the next page."""
-        return cursor_of(self.at, str(self.id))
+        return cursor_of(self.at.isoformat(), str(self.id))
 
     @classmethod
     def of(cls, cursor: str) -> AuditPlace:

@@ -1,12 +1,19 @@
-"""Where a page of a list ends, as one word of an address."""
+"""Cursors: where a page of a list ends, as one word of an address."""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from datetime import UTC, datetime
 
-from penstock.ledger.search import BadCursor
+from penstock.errors import PenstockError
+
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+
+
+class BadCursor(PenstockError):
+    """A text is no cursor; copy the one that the page before ended with."""
 
 
 def cursor_of(*words: str) -> str:
@@ -29,6 +36,19 @@ def words_of(cursor: str, count: int) -> list[str]:
     raise BadCursor(f"{cursor!r} is no cursor; copy the one that the page before ended with")
 
 
+def place_of(cursor: str) -> tuple[datetime, str]:
+    """The time and the id that a list is sorted by, of a cursor of these two.
+
+    Raises:
+        BadCursor: it was made of something else.
+    """
+    at, id = words_of(cursor, 2)
+    try:
+        return moment_of(at), id
+    except BadCursor:
+        raise BadCursor(f"{cursor!r} is no cursor; copy the one that the page before ended with") from None
+
+
 def moment_of(word: str) -> datetime:
     """The time that a word of a cursor stands for, as ``isoformat`` writes it.
 
@@ -45,4 +65,5 @@ def moment_of(word: str) -> datetime:
 
 
 def _is_word(word: object) -> bool:
-    return isinstance(word, str) and word.isprintable()  # Neither NUL nor half a letter: no database takes these.
+    # Neither NUL nor half a letter: no database takes these. Ids of strangers may hold anything else.
+    return isinstance(word, str) and not _NO_TEXT.search(word)

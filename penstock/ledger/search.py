@@ -17,11 +17,11 @@ from sqlalchemy import ColumnElement, Connection, Select, Subquery, and_, func, 
 
 from penstock.errors import PenstockError
 from penstock.job import State
+from penstock.ledger.cursors import BadCursor as BadCursor
+from penstock.ledger.cursors import cursor_of, place_of
 from penstock.ledger.filtering import JobFilter as JobFilter
 from penstock.ledger.filtering import NotSearchable as NotSearchable
 from penstock.ledger.matching import has_argument, has_tag
-from penstock.ledger.paging import BadCursor as BadCursor
-from penstock.ledger.paging import cursor_of, place_of
 from penstock.ledger.queries import job_of
 from penstock.ledger.rows import JobRow
 from penstock.ledger.tables import jobs
@@ -49,7 +49,7 @@ class Place:
     @property
     def cursor(self) -> str:
         """One word, for the next page."""
-        return cursor_of(self.updated_at, self.id)
+        return cursor_of(self.updated_at.isoformat(), self.id)
 
     @classmethod
     def of(cls, cursor: str) -> Place:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, event, insert, text
 
 from penstock.ledger import audit as auditing
 from penstock.ledger.audit import AuditFilter, AuditPlace, actions, list_audit
-from penstock.ledger.paging import BadCursor
+from penstock.ledger.cursors import BadCursor, cursor_of
 from penstock.ledger.queries import add_audit
 from penstock.ledger.session import engine_for, reading, writing
 from penstock.ledger.tables import audit
@@ -103,10 +103,8 @@ def test_a_second_condition_is_looked_for_so_far_and_the_page_says_so(
 
 @pytest.mark.parametrize("id", ["", "x", "-1", "1" * 11, str(2**31), "\u0661"])
 def test_what_is_no_cursor_of_the_audit_is_refused(id: str) -> None:
-    from penstock.ledger.paging import cursor_of
-
     with pytest.raises(BadCursor, match="is no cursor"):
-        AuditPlace.of(cursor_of(NOON, id))
+        AuditPlace.of(cursor_of(NOON.isoformat(), id))
 
 
 def test_every_kind_of_deed_is_known_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
