@@ -26,6 +26,7 @@ from penstock.app import PenstockApp, make_app
 from penstock.config import Settings
 from penstock.ledger import schema, session
 from tests.celery_promises.engines import celerys_share, ours_share
+from tests.flower.share import has_turn, live_share
 from tests.live import Worker
 
 ROOT = Path(__file__).parent.parent
@@ -285,7 +286,16 @@ def pytest_report_header() -> list[str]:
     return [
         f"servers: Redis is {redis_name}; PostgreSQL is {database_name}",
         f"promises that our engine is asked for: {ours_share()}; that Celery's own pool is: {celerys_share()}",
+        f"pages of Flower that are asked for: {live_share()}",
     ]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what has its turn with another commit."""
+    left_out = [item for item in items if not has_turn(item.path)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if has_turn(item.path)]
 
 
 _by_database: Counter[tuple[str, str]] = Counter()
