@@ -1,6 +1,6 @@
 """CI asks for the live modules in turns, and leaves none out."""
 
-from tests.flower.share import LIVE, PARTS, of_part, has_turn
+from tests.flower.share import LIVE, PARTS, has_turn, of_part
 from tests.share import Share
 
 
