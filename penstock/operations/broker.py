@@ -18,12 +18,11 @@ from penstock.broker.connection import connect, shown, translated
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts
 from penstock.config import BROKER_SCHEMES
+from penstock.engine.keeping import LEASE_SECONDS
 from penstock.errors import LedgerOutdated, LedgerUnavailable, PenstockError
 from penstock.ledger.backend import ledger_url
 from penstock.ledger.queries import add_audit
 from penstock.ledger.session import writing
-
-LEASE_SECONDS = 10.0
 
 
 def options_of(app: Celery) -> dict[str, Any]:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from penstock.app import PenstockApp
-from penstock.errors import BrokerUnavailable
+from penstock.operations.workers import asking
 
 PATIENCE_SECONDS = 1.0
 """How long workers have to answer. Nobody waits so long unless one of them is silent."""
@@ -37,7 +33,7 @@ def ask(app: PenstockApp, live: Sequence[str], queue: str) -> Serving:
         BrokerUnavailable: Redis did not take the question.
     """
     workers = sorted({worker.rpartition("/")[0] for worker in live})
-    answers = _answers(app, workers) if workers else {}
+    answers = asking.ask(app, "claims", workers, PATIENCE_SECONDS)
     serve = [name for name in workers if queue in answers.get(name, {}).get("queues", ())]
     return Serving(
         workers=workers,
@@ -45,14 +41,3 @@ def ask(app: PenstockApp, live: Sequence[str], queue: str) -> Serving:
         free=[name for name in serve if answers[name].get("has_room")],
         silent=[name for name in workers if name not in answers],
     )
-
-
-def _answers(app: PenstockApp, workers: list[str]) -> dict[str, Any]:
-    """By worker. The limit ends the waiting with the last answer."""
-    try:
-        replies = app.control.broadcast(
-            "claims", reply=True, destination=workers, timeout=PATIENCE_SECONDS, limit=len(workers)
-        )
-    except (OperationalError, RedisError, OSError) as error:
-        raise BrokerUnavailable(f"Redis did not pass the question on ({error}); ask again") from error
-    return {name: answer for reply in replies or () for name, answer in reply.items()}
