@@ -89,6 +89,13 @@ def _pages(accepted: Sequence[Accepted]) -> list[Page]:
     failed = _first(accepted, State.FAILED, Effect.PAGE)
     workflow = _first(accepted, State.SUCCEEDED, Effect.WORKFLOW)
     return [
+        Page("history", "/history?state=failed", (failed.id[:8], "failed")),
+        Page("job", f"/job/{failed.id}", (failed.id, "failed")),
+        Page("failures", "/failures", ("failed jobs with",)),
+        Page("queues", "/queues", ("default", "web")),
+        Page("schedules", "/schedules", ("heartbeat",)),
+        Page("processes", "/processes", ("cpu@", "io@")),
+        Page("audit", "/audit", ("balanced",)),
         Page("workers", "/workers", ("cpu@", "io@")),
         Page("broker", "/broker", ("default", "web")),
         Page("jobs", "/tasks", (failed.id, "FAILURE"), search="state:FAILURE name:check_url"),
