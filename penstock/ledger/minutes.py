@@ -52,8 +52,7 @@ class Counts:
     runs: Counter[int] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True)
-class Depth:
+class Depth(NamedTuple):
     """What waits in a queue at one moment."""
 
     ready: int
@@ -88,7 +87,7 @@ def write_depths(connection: Connection, depths: Iterable[tuple[Span, Depth]]) -
 
     In the order of their keys, so that two keepers that have measured the same queues do not wait for each other.
     """
-    rows = [{**_key(span), **vars(depth)} for span, depth in sorted(depths, key=lambda each: each[0])]
+    rows = [{**_key(span), **depth._asdict()} for span, depth in sorted(depths, key=lambda each: each[0])]
     if rows:
         statement = insert_into(connection, queue_depths)
         largest = {}

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Table, Text, cast, select
 
 from penstock.ledger.histogram import Percentiles, percentiles, sum_of
-from penstock.ledger.minutes import MINUTE, QUARTER
+from penstock.ledger.minutes import MINUTE, QUARTER, Depth
 from penstock.ledger.recording.among import among
 from penstock.ledger.tables import queue_counts, queue_depths
 
@@ -104,23 +104,11 @@ class _Ends:
         self.runs.append(runs)
 
 
-class _Look(NamedTuple):
-    """One row of depths."""
-
-    ready: int
-    parked: int
-    blocked: int
-    in_flight: int
-    oldest_seconds: float | None
-    accepted: int
-    sampled_at: datetime
-
-
 @dataclass
 class _Measured:
     """What the ledger has of one queue, by the numbers of steps."""
 
-    looks: dict[int, list[_Look]] = field(default_factory=dict)
+    looks: dict[int, list[Depth]] = field(default_factory=dict)
     ends: dict[int, _Ends] = field(default_factory=dict)
     newest: datetime | None = None
     """Beginning of the newest span in which somebody was there."""
@@ -197,9 +185,9 @@ def _read(
     measured: dict[str, _Measured] = defaultdict(_Measured)
     length = QUARTER if not step % timedelta(seconds=QUARTER) else MINUTE
     # One step more than is shown, for what was accepted until then.
-    for queue, at, *values in _rows(connection, queue_depths, _Look._fields, queues, length, begin, end + step):
+    for queue, at, *values in _rows(connection, queue_depths, Depth._fields, queues, length, begin, end + step):
         of = measured[queue]
-        of.looks.setdefault((at - begin) // step, []).append(_Look._make(values))
+        of.looks.setdefault((at - begin) // step, []).append(Depth._make(values))
         of.newest = at
     for queue, at, *values in _rows(connection, queue_counts, COUNTS, queues, length, begin, end):
         place, ends = (at - begin) // step, measured[queue].ends
@@ -247,7 +235,7 @@ def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(count)]
 
 
-def _most(looks: Sequence[_Look] | None) -> tuple[float | None, ...]:
+def _most(looks: Sequence[Depth] | None) -> tuple[float | None, ...]:
     """The largest of each depth, and of the age."""
     if not looks:
         return (None,) * 5
@@ -257,7 +245,7 @@ def _most(looks: Sequence[_Look] | None) -> tuple[float | None, ...]:
     return *map(max, depths), max((age for age in ages if age is not None), default=None)
 
 
-def _accepted_per_second(looks: Mapping[int, Sequence[_Look]], place: int) -> float | None:
+def _accepted_per_second(looks: Mapping[int, Sequence[Depth]], place: int) -> float | None:
     """Between the first look at the queue in a step and the first in the next, or the last there was."""
     ours, following = looks.get(place), looks.get(place + 1)
     if not ours:
