@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,12 +50,12 @@ def test_each_who_counts_has_a_row(database_url: str) -> None:
 
 
 def test_of_several_samples_the_largest_counts_and_what_the_first_had_accepted(database_url: str) -> None:
-    later = replace(DEPTH, ready=9, parked=0, oldest_seconds=None, accepted=200, sampled_at=NOON.replace(second=9))
+    later = DEPTH._replace(ready=9, parked=0, oldest_seconds=None, accepted=200, sampled_at=NOON.replace(second=9))
     measure(database_url, DEPTH, later, DEPTH)
     (row,) = rows(database_url, queue_depths)
-    assert row == {"queue": "mail", "seconds": 60, "at": NOON, **vars(DEPTH), "ready": 9}
+    assert row == {"queue": "mail", "seconds": 60, "at": NOON, **DEPTH._asdict(), "ready": 9}
 
 
 def test_an_age_counts_after_a_sample_without_any(database_url: str) -> None:
-    measure(database_url, replace(DEPTH, oldest_seconds=None), DEPTH)
+    measure(database_url, DEPTH._replace(oldest_seconds=None), DEPTH)
     assert rows(database_url, queue_depths)[0]["oldest_seconds"] == 1.5
