@@ -15,6 +15,7 @@ from penstock.redaction import Redaction
 
 MISSING = '<span class="value-missing">—</span>'
 SHOWN_CHARACTERS = 20_000
+ID_CHARACTERS = 40
 
 
 class Show:
@@ -71,8 +72,9 @@ class Show:
         return "".join(f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(parts))
 
     def id(self, id: str) -> str:
-        """An id, short."""
-        return xhtml_escape(printable(short_id(id)))
+        """An id, short: a long one that somebody has chosen would take the width of its table."""
+        short = printable(short_id(id))
+        return xhtml_escape(short if len(short) <= ID_CHARACTERS else f"{short[: ID_CHARACTERS - 1]}…")
 
     def state(self, state: object, reason: object = None) -> str:
         """A state as a badge (a class for it is in the style sheet), and why it is so."""

@@ -90,6 +90,7 @@ class FailurePage(MendingPage):
             ],
             "kept": any(job.reason in KEPT for job in group.latest),
             "sparkline": sparkline,
+            "counted": counted,
             "here": self.here,
         }
 

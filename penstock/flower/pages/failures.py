@@ -23,6 +23,7 @@ from penstock.operations.failures.groups import since_or_default
 from penstock.operations.failures.mending import in_kinds
 from penstock.operations.failures.search import LOOKED_AT, find_errors
 from penstock.operations.moments import moment_of
+from penstock.operations.wording import counted
 
 PAGE, MOST_GROUPS = 50, 500
 ERRORS, RESOLVED = "errors", "resolved"
@@ -33,6 +34,13 @@ VIEWS = {
     UNKNOWN: "Unknown tasks",
     RESOLVED: "Resolved",
 }
+NOTHING = {
+    Kind.BURIED.value: "No message is buried: none has killed its process too often, and none was rejected.",
+    Kind.QUARANTINED.value: "No message is quarantined: each could be read.",
+    UNKNOWN: "No message waits for a worker that knows its task.",
+    RESOLVED: "No failure was replayed or discarded so far.",
+}
+"""What an empty list says, by view."""
 WINDOWS = {"1h": "Last hour", "24h": "Last day", "7d": "Last week"}
 DEFAULT_WINDOW = "24h"
 ASKED = ("view", "since", "task", "queue", "text")
@@ -57,6 +65,9 @@ class FailuresPage(MendingPage):
         return {
             **found,
             "asked": self.asked,
+            "is_filtered": any(
+                self.asked[name] for name in ASKED if name != "view" and (view != ERRORS or name != "since")
+            ),
             "view": view,
             "views": list(self._views(self._open_entries())),
             "tasks": sorted(name for name in app.tasks if not name.startswith("celery.")),
@@ -115,6 +126,7 @@ class FailuresPage(MendingPage):
             "errors": errors,
             "chart": bar_chart("Failed jobs per hour", errors.hours, errors.counts, self.app.settings.timezone),
             "sparkline": sparkline,
+            "counted": counted,
             "windows": list(self._windows()),
             "more": self.link("failures", **asked, shown=shown + PAGE) if has_more else "",
             "looked_at": LOOKED_AT,
@@ -132,6 +144,7 @@ class FailuresPage(MendingPage):
         last = found.entries[-1].id if len(found.entries) == PAGE and not is_unknown else ""
         return {
             "entries": found.entries,
+            "nothing": NOTHING[self.view],
             "total": sum(entry.messages for entry in found.entries) if is_unknown else sum(found.counts.values()),
             "older": self.link("failures", **self.asked, after=last) if last else "",
         }

@@ -27,6 +27,37 @@ from tests.ledger.making import SUCCEEDED, delivery, end, write
 
 PARENT, MANY = "parent", "many"
 PER_QUEUE = 3
+LONG_ID, LONG_TASK, LONG_QUEUE = "order-" + "7" * 120, "shop.orders." + "settle_" * 25, "orders-" + "of_everybody_" * 14
+LONG_PRINT = "abcdefabcdef"
+ADDRESSES = {
+    "history": ("/history", "/history?task=t1&state=failed", "/history?error=no+such"),
+    "job": (
+        f"/job/{PARENT}",
+        "/job/failed1",
+        "/job/buried1",
+        "/job/queue1-1",
+        f"/job/{LONG_ID}",
+    ),
+    "failures": ("/failures", *(f"/failures?view={view}" for view in ("buried", "quarantined", "unknown", "resolved"))),
+    "failure": (
+        f"/failures/{1:012x}",
+        f"/failures/{LONG_PRINT}",
+        "/failures/cpu@host/00000001:1:0",
+        "/failures/unknown:mail:0:none.such1",
+    ),
+    "queues": ("/queues",),
+    "queue": ("/queues/queue1", "/queues/queue1?window=24h", f"/queues/{LONG_QUEUE}"),
+    "schedules": ("/schedules", "/schedules?only=late", "/schedules?name=schedule"),
+    "schedule": (f"/schedules/{MANY}", f"/schedules/{MANY}?state=skipped"),
+    "unfired": ("/unfired/missed", "/unfired/skipped"),
+    "processes": ("/processes",),
+    "worker-processes": ("/processes/cpu@host1",),
+    "audit": ("/audit", "/audit?view=log", "/audit?view=log&actor=dana1"),
+    "errand": ("/errand/an-errand",),
+}
+"""Of each page some addresses, so that all its views are seen once there is a crowd. A page without one fails tests."""
+NOWHERE = {"job": ("/job/nobody", "/job/chil"), "failure": ("/failures/nothing",)}
+"""Addresses of what is not there."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +79,7 @@ def fill(app: PenstockApp, size: Size) -> None:
     """Adds so much to what there is; what has a name of its own is added once."""
     url = app.settings.database_url
     _add_jobs(url, size)
+    _add_a_long_one(url)
     _add_letters(url, size.letters)
     _add_schedules(url, size)
     with writing(url) as connection:
@@ -57,6 +89,7 @@ def fill(app: PenstockApp, size: Size) -> None:
             )
     with broker_of(app) as scripts:
         _add_queues(url, scripts, size.queues)
+        scripts.publish("long", 1, LONG_QUEUE, 0, [("long", raw_message("long", task=LONG_TASK))], 0)
         _add_unknown_tasks(scripts, size.unknown_tasks)
         for number in range(size.workers):
             scripts.join(f"cpu@host{number}/00000001")
@@ -73,6 +106,20 @@ def _add_jobs(url: str, size: Size) -> None:
     failed = [delivery(f"failed{number}", task=f"t{number % 9}") for number in range(size.jobs)]
     write(url, *(end(each, SUCCEEDED) for each in family))
     write(url, *(end(each, failure(place % size.errors)) for place, each in enumerate(failed)))
+
+
+def _add_a_long_one(url: str) -> None:
+    """A failed job of which all is as long as it may be that people choose."""
+    line = '  File "/srv/shop/orders/settling.py", line 7, in settle\n    settle_all(' + "order, " * 20 + ")\n"
+    failure = Failure(
+        type="shop.orders.OrderOfAnUnknownCustomerCannotBeSettled",
+        message="no-such-customer-" * 30,
+        traceback="Traceback (most recent call last):\n" + line * 50,
+        fingerprint=LONG_PRINT,
+        exception={},
+    )
+    job = delivery(LONG_ID, task=LONG_TASK, queue=LONG_QUEUE, args=["7" * 3000], kwargs={"k" * 90: 1}, tags=("t" * 64,))
+    write(url, end(job, Outcome(state=State.FAILED, reason=Reason.ERROR, failure=failure)))
 
 
 def _add_letters(url: str, count: int) -> None:

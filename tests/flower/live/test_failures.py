@@ -195,7 +195,7 @@ def test_text_and_task_choose_errors(ground: Ground, page: Page) -> None:
     expect(rows).to_contain_text("new")
     page.get_by_label("Task").fill("no.such.task")
     page.get_by_role("button", name="Search").click()
-    expect(page.get_by_text("No job has failed in this time")).to_be_visible()
+    expect(page.get_by_text("No error of this time fits")).to_be_visible()
 
 
 def test_more_errors_than_a_page_has_are_a_click_away(ground: Ground, page: Page) -> None:
@@ -268,7 +268,7 @@ def test_selected_and_all_fitting_entries_are_given_up(ground: Ground, page: Pag
     page.get_by_role("button", name="Discard all 2").click()
     expect(page.locator("#notice")).to_contain_text("2 discarded")
     assert letters_of(ground, Kind.QUARANTINED) == []
-    expect(page.get_by_text("No failure fits")).to_be_visible()
+    expect(page.get_by_text("No message is quarantined")).to_be_visible()
 
 
 def test_more_than_a_page_is_paged_and_given_up_as_an_errand(ground: Ground, page: Page) -> None:

@@ -28,34 +28,15 @@ from penstock.flower.site import Site
 from penstock.ledger.session import engine_for
 from tests.conftest import NewLedger, deployment, producer
 from tests.flower.live.asking import ask
-from tests.flower.live.crowd import MANY, PARENT, Size, fill
+from tests.flower.live.crowd import ADDRESSES, NOWHERE, Size, fill
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 LITTLE = Size(jobs=20, errors=2, letters=2, queues=3, schedules=3, fires=2, unknown_tasks=2, workers=2, deeds=2)
 MUCH = Size(
     jobs=400, errors=80, letters=1100, queues=60, schedules=150, fires=120, unknown_tasks=60, workers=20, deeds=150
 )
-PATHS = {
-    "history": ("/history", "/history?task=t1&state=failed", "/history?error=no+such"),
-    "job": (f"/job/{PARENT}", "/job/failed1", "/job/buried1", "/job/queue1-1", "/job/nobody", "/job/chil"),
-    "failures": ("/failures", *(f"/failures?view={view}" for view in ("buried", "quarantined", "unknown", "resolved"))),
-    "failure": (
-        f"/failures/{1:012x}",
-        "/failures/cpu@host/00000001:1:0",
-        "/failures/unknown:mail:0:none.such1",
-        "/failures/nothing",
-    ),
-    "queues": ("/queues",),
-    "queue": ("/queues/queue1", "/queues/queue1?window=24h"),
-    "schedules": ("/schedules", "/schedules?only=late", "/schedules?name=schedule"),
-    "schedule": (f"/schedules/{MANY}", f"/schedules/{MANY}?state=skipped"),
-    "unfired": ("/unfired/missed", "/unfired/skipped"),
-    "processes": ("/processes",),
-    "worker-processes": ("/processes/cpu@host1",),
-    "audit": ("/audit", "/audit?view=log", "/audit?view=log&actor=dana1"),
-    "errand": ("/errand/an-errand",),
-}
-"""Of each page some addresses, so that all its views are asked."""
+PAGES = {path: name for known in (ADDRESSES, NOWHERE) for name, paths in known.items() for path in paths}
+"""The page at each address."""
 MORE_TRIPS = {
     # They wait for answers of workers, and look for one so many times more or less as the clock has it.
     "processes": 12,
@@ -142,7 +123,7 @@ def listening(url: str) -> Iterator[tuple[Counter[str], Counter[str]]]:
 def ask_all(app: PenstockApp, address: str) -> dict[str, Asked]:
     """Each page twice, and counted the second time: what is asked once in the life of a process is no matter."""
     found = {}
-    for path in [path for paths in PATHS.values() for path in paths]:
+    for path in PAGES:
         ask(address, path)
         with listening(app.settings.database_url) as (statements, trips):
             status = ask(address, path).status
@@ -160,10 +141,10 @@ def asked(app: PenstockApp, address: str) -> tuple[dict[str, Asked], dict[str, A
 
 
 def test_every_page_is_asked() -> None:
-    assert set(PATHS) == {name for _, _, name in ROUTES}
+    assert set(ADDRESSES) == {name for _, _, name in ROUTES}
 
 
-@pytest.mark.parametrize("path", [path for paths in PATHS.values() for path in paths])
+@pytest.mark.parametrize("path", PAGES)
 def test_a_page_asks_the_ledger_no_more_at_much(asked: tuple[dict[str, Asked], dict[str, Asked]], path: str) -> None:
     little, much = (each[path] for each in asked)
     assert much.status == little.status < 500
@@ -171,14 +152,13 @@ def test_a_page_asks_the_ledger_no_more_at_much(asked: tuple[dict[str, Asked], d
     assert not more or much.statements.total() <= little.statements.total(), more
 
 
-@pytest.mark.parametrize("path", [path for paths in PATHS.values() for path in paths])
+@pytest.mark.parametrize("path", PAGES)
 def test_a_page_goes_no_more_often_to_redis_at_much(
     asked: tuple[dict[str, Asked], dict[str, Asked]], path: str
 ) -> None:
     """A trip may hold more commands: those of all queues go in one pipeline."""
     little, much = (each[path] for each in asked)
-    (name,) = (name for name, paths in PATHS.items() if path in paths)
-    assert much.trips.total() <= little.trips.total() + MORE_TRIPS.get(name, 0), much.trips - little.trips
+    assert much.trips.total() <= little.trips.total() + MORE_TRIPS.get(PAGES[path], 0), much.trips - little.trips
 
 
 def test_the_counting_notices_statements_and_trips(app: PenstockApp, address: str) -> None:
