@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlencode
 
+from tornado.escape import xhtml_escape
 from tornado.web import HTTPError, RequestHandler, authenticated
 
 from penstock.errors import BrokerUnavailable, LedgerOutdated, LedgerUnavailable, PenstockError
@@ -160,6 +161,7 @@ class Page(Guarded):
             "notice": self._take_notice(),
             "may": self._may,
             "link": self.link,
+            "job_link": self.job_link,
         }
 
     def _may(self, deed: str) -> bool:
@@ -171,6 +173,13 @@ class Page(Guarded):
         words = [(key, value) for key, value in query.items() if value not in (None, "", (), [])]
         address = str(self.reverse_url(name, *path))
         return f"{address}?{urlencode(words, doseq=True)}" if words else address
+
+    def job_link(self, id: str) -> str:
+        """HTML of a link to a job, by its short id; the whole of it when pointed at."""
+        return (
+            f'<a href="{xhtml_escape(self.link("job", id))}" title="{xhtml_escape(printable(id))}">'
+            f"<code>{Show.id(id)}</code></a>"
+        )
 
     def text(self, name: str) -> str:
         """A word of the query or the form, as it was typed; empty without one.

@@ -71,7 +71,8 @@ class Show:
         parts = [self.text(part) if part else "" for part in text.split("`")]
         return "".join(f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(parts))
 
-    def id(self, id: str) -> str:
+    @staticmethod
+    def id(id: str) -> str:
         """An id, short: a long one that somebody has chosen would take the width of its table."""
         short = printable(short_id(id))
         return xhtml_escape(short if len(short) <= ID_CHARACTERS else f"{short[: ID_CHARACTERS - 1]}…")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from flower.urls import settings
 
 from penstock.flower.loader import OURS, PREFIX, Loader
+from penstock.flower.page import Page
 from penstock.flower.routes import ROUTES
 from penstock.flower.show import Show
 
@@ -18,6 +21,7 @@ FOLDER = OURS / PREFIX
 TEMPLATES = sorted(path.name for path in FOLDER.glob("*.html"))
 ESCAPING = {
     **{f"show.{name}": "show.py" for name in vars(Show) if not name.startswith("_")},
+    "job_link": "page.py",
     "chart": "charts.bar_chart and charts.line_chart",
     "sparkline": "charts.sparkline",
     "strip": "outcomes.outcome_strip",
@@ -86,6 +90,27 @@ def test_no_template_turns_the_escaping_off(name: str) -> None:
 )
 def test_a_value_that_nobody_has_escaped_is_found(expression: str, told: list[str]) -> None:
     assert problems(f"<b>{{% raw {expression} %}}</b>") == told
+
+
+def with_included(name: str) -> str:
+    """A template with all that it includes."""
+    text = (FOLDER / name).read_text()
+    return text + "".join(with_included(each) for each in re.findall(rf'include "{PREFIX}([^"]+)"', text))
+
+
+def read_by(page: type[Page]) -> set[str]:
+    """Names of what a page's functions return in a dictionary: variables of its template."""
+    (tree,) = ast.parse(dedent(inspect.getsource(page))).body
+    returned = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return)]
+    keys = [key for value in returned if isinstance(value, ast.Dict) for key in value.keys]
+    return {key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+
+
+@pytest.mark.parametrize("page", [page for _, page, _ in ROUTES], ids=[name for *_, name in ROUTES])
+def test_what_a_page_reads_is_shown(page: type[Page]) -> None:
+    words = set(re.findall(r"\w+", with_included(page.template)))
+    assert read_by(page)
+    assert sorted(read_by(page) - words) == []
 
 
 def test_each_page_has_its_template_and_each_template_is_used() -> None:

@@ -11,7 +11,7 @@ from penstock.flower.charts import Line, line_chart
 from penstock.flower.pages.queues import PausingPage
 from penstock.ledger.histogram import Percentiles
 from penstock.ledger.series import Series
-from penstock.operations.history import LATE_SECONDS, look_back
+from penstock.operations.history import look_back
 from penstock.operations.overview import view_of
 from penstock.operations.payload import Payload, shown_bytes
 from penstock.operations.queues import look, peek
@@ -57,8 +57,6 @@ class QueuePage(PausingPage):
             ],
             "peek": peek(app, name, PEEKED),
             "call": self._call,
-            "late_seconds": LATE_SECONDS,
-            "here": self.back,
         }
 
     def _call(self, payload: Payload) -> str:

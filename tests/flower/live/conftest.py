@@ -35,6 +35,13 @@ def new_ground(
     return make
 
 
+@pytest.fixture(scope="module")
+def flower(ground: Ground) -> Iterator[Flower]:
+    """Flower on the module's own deployment, its fixture ``ground``."""
+    with ground.flower() as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A real Chromium."""

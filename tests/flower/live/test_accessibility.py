@@ -28,12 +28,6 @@ def ground(new_ground: NewGround) -> Iterator[Ground]:
 
 
 @pytest.fixture(scope="module")
-def flower(ground: Ground) -> Iterator[Flower]:
-    with ground.flower() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def paths(ground: Ground, flower: Flower) -> list[str]:
     """All pages with much on them, one that a worker tells of itself, and an errand."""
     with producer(ground.environment) as app:

@@ -38,12 +38,6 @@ def ground(new_ground: NewGround) -> Iterator[Ground]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def flower(ground: Ground) -> Iterator[Flower]:
-    with ground.flower() as running:
-        yield running
-
-
 @pytest.fixture
 def page(flower: Flower, new_view: NewView) -> Page:
     """A window in which whoever is asked says yes."""

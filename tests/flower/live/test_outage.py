@@ -64,12 +64,6 @@ def ground(
 
 
 @pytest.fixture(scope="module")
-def flower(ground: Ground) -> Iterator[Flower]:
-    with ground.flower() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def job(ground: Ground) -> str:
     """One that has been retried, so that there is a history and an audit."""
     with ground.worker(), producer(ground.environment):

@@ -38,7 +38,9 @@ MUCH = Size(
 PAGES = {path: name for known in (ADDRESSES, NOWHERE) for name, paths in known.items() for path in paths}
 """The page at each address."""
 MORE_TRIPS = {
-    # They wait for answers of workers, and look for one so many times more or less as the clock has it.
+    # They wait for answers of workers, that of a job for what these know of why it waits, and look for one so many
+    # times more or less as the clock has it.
+    "job": 12,
     "processes": 12,
     "worker-processes": 12,
     # Where the sums differ, it walks through every list, as long as these hold 1,000 messages at most: twice, ten lists

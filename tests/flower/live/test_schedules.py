@@ -51,12 +51,6 @@ def ground(new_ground: NewGround) -> Iterator[Ground]:
 
 
 @pytest.fixture(scope="module")
-def flower(ground: Ground) -> Iterator[Flower]:
-    with ground.flower() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def beat(ground: Ground) -> Iterator[Beat]:
     with ground.beat() as running:
         yield running
