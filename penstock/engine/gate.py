@@ -54,7 +54,8 @@ class Gate:
         if not (is_doubtful or _was_sent_before(message)):
             return False
         body = envelope.body({"body": message.body, "properties": {}})
-        delivery = describe_message(message.headers, body, message.delivery_info, self._claims.hostname)
+        info = {**message.delivery_info, "priority": message.properties.get("priority")}
+        delivery = describe_message(message.headers, body, info, self._claims.hostname)
         if delivery is None or delivery.token is None:
             return False
         now = datetime.now(UTC)

@@ -560,7 +560,7 @@ def test_json_has_the_times_that_wait_and_how_many_were_left_alone(run: Run, gro
         (("--since", "yesterday"), 2, "neither an age"),
         (("--since", "1h", "--until", "2h"), 2, "--until comes before --since"),
         (("--since", "0002-01-01"), 1, "these are more than 1,000 fires; backfill a shorter range"),
-        (("--since", "0001-01-01"), 1, "this year is out of all bounds"),
+        (("--since", "0001-01-01"), 2, "neither an age"),
     ],
 )
 def test_a_range_that_makes_no_sense_is_refused(

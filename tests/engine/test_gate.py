@@ -61,7 +61,11 @@ class Place:
 def message(info: dict[str, Any] | None = None, **headers: Any) -> Any:
     told = {"routing_key": "mail", "claimer": WORKER, "token": "1:0", "deliveries": 0, **(info or {})}
     return SimpleNamespace(
-        headers={"id": "j1", "task": "t", **headers}, body="[[1], {}, {}]", delivery_info=told, delivery_tag="1:0"
+        headers={"id": "j1", "task": "t", **headers},
+        body="[[1], {}, {}]",
+        delivery_info=told,
+        delivery_tag="1:0",
+        properties={"priority": 3},
     )
 
 
@@ -90,7 +94,7 @@ def test_a_delivery_that_may_not_be_the_only_one_asks_first(
     assert place.holds_up(info, **headers)
     ((record, is_doubtful),) = place.notes.asked
     assert (record.step, record.delivery.id, record.delivery.worker) == (Step.START, "j1", "ant@host")
-    assert record.delivery.token == "0000abcd:1:0"
+    assert (record.delivery.token, record.delivery.priority) == ("0000abcd:1:0", 3)
     assert not is_doubtful
 
 

