@@ -26,8 +26,8 @@ from penstock.app import PenstockApp, make_app
 from penstock.config import Settings
 from penstock.ledger import schema, session
 from tests.celery_promises.engines import celerys_share, ours_share
-from tests.flower.share import has_turn, live_share
 from tests.live import Worker
+from tests.turns import TURNS, has_turn, share_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -286,7 +286,7 @@ def pytest_report_header() -> list[str]:
     return [
         f"servers: Redis is {redis_name}; PostgreSQL is {database_name}",
         f"promises that our engine is asked for: {ours_share()}; that Celery's own pool is: {celerys_share()}",
-        f"pages of Flower that are asked for: {live_share()}",
+        "modules that are asked for: " + ", ".join(f"{folder} {share_of(folder)}" for folder in TURNS),
     ]
 
 
