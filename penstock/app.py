@@ -133,13 +133,13 @@ class TaskTwin(celery.Task):
         """Runs the body and repeats it as the task's Retry says."""
         if getattr(self.request, VERDICT, Verdict.WON) is not Verdict.WON:
             raise Ignore  # Cancelled meanwhile, or a second delivery: the ledger keeps the end that it has.
-        self.declared.check_arguments(args, kwargs)
+        args, kwargs = self.declared.read(args, kwargs)
         retry = self.declared.defaults.retry
         attempt = self.request.retries + 1
         job = RunningJob(id=self.request.id, task=self.name, attempt=attempt, enqueued_at=_enqueued_at(self.request))
         with running(job):
             try:
-                return self.declared.function(*args, **kwargs)
+                result = self.declared.function(*args, **kwargs)
             except TaskPredicate:
                 raise  # Celery's own Retry, Ignore and Reject are answers, not errors.
             except Exception as error:
@@ -147,13 +147,29 @@ class TaskTwin(celery.Task):
                     raise
                 pause = retry.pause(attempt, error)
                 raise self.retry(exc=error, countdown=pause, max_retries=retry.attempts - 1) from error
+        # Outside of what is retried: the body has done its work, and a second time would return the same.
+        conversion = self.declared.conversion
+        return result if conversion is None else conversion.encode_result(result)
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
-        """Celery's; refuses arguments that do not fit the body, as ``enqueue`` does, and has the declared tags."""
-        self.declared.check_arguments(tuple(args or ()), dict(kwargs or {}))
+        """Celery's; refuses arguments that do not fit the body, as ``enqueue`` does, and has the declared tags.
+
+        Arguments may be JSON already: what Celery sends by itself (retries, the members of a chain) is.
+        """
+        args, kwargs = self._written(args, kwargs)
         if tags := self.declared.defaults.tags:
             options["headers"] = {TAGS: list(tags), **(options.get("headers") or {})}
         return super().apply_async(args, kwargs, *rest, **options)
+
+    def apply(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
+        """Celery's: runs the task here, with the arguments that a worker would get."""
+        return super().apply(*self._written(args, kwargs), *rest, **options)
+
+    def _written(self, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = tuple(args or ()), dict(kwargs or {})
+        self.declared.check_arguments(args, kwargs)
+        conversion = self.declared.conversion
+        return (args, kwargs) if conversion is None else conversion.encode_either(args, kwargs)
 
 
 def _enqueued_at(request: Any) -> datetime | None:
