@@ -50,16 +50,17 @@ def codec_of(annotation: Any, scope: Scope = types.MappingProxyType({})) -> Code
     if origin is typing.Literal:
         return _literal(parts)
     kind = origin or annotation
+    if not isinstance(kind, type):
+        return ANY
     if kind in SERIES:
         return _series(kind, parts, scope)
     if kind in TABLES:
-        key, item = parts or (Any, Any)
-        key_codec = codec_of(key, scope)
-        has_text_keys = type(key_codec) is Codec or _unwrapped(key, scope) is str
-        return Table(key_codec, codec_of(item, scope), has_text_keys=has_text_keys) if parts else ANY
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _table(parts, scope)
+    if is_model(kind):
+        return Model(annotation)
+    if dataclasses.is_dataclass(kind):
         return _record(kind) if origin is None else _generic_record(kind, parts, scope)
-    return _of_class(kind) if isinstance(kind, type) and origin is None else ANY
+    return _of_class(kind) if origin is None else ANY
 
 
 def _unwrapped(annotation: Any, scope: Scope) -> Any:
@@ -100,6 +101,13 @@ def _series(kind: Any, parts: tuple[Any, ...], scope: Scope) -> Codec:
     return ANY if made is list and not parts else Series(made, item, taken)
 
 
+def _table(parts: tuple[Any, ...], scope: Scope) -> Codec:
+    if not parts:
+        return ANY
+    key, item = (codec_of(each, scope) for each in parts)
+    return Table(key, item, has_text_keys=type(key) is Codec or _unwrapped(parts[0], scope) is str)
+
+
 def _of_class(kind: type) -> Codec:
     if kind in JSON_SCALARS:
         return Same(kind)
@@ -114,7 +122,7 @@ def _of_class(kind: type) -> Codec:
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         hints = _hints(kind)
         return Places(kind, [codec_of(hints.get(name, Any)) for name in kind._fields], kind._fields)
-    return Model(kind) if is_model(kind) else ANY
+    return ANY
 
 
 @cache

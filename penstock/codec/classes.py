@@ -42,7 +42,7 @@ class Record(Codec):
 
     def encode(self, value: Any) -> dict[str, Any]:
         if type(value) is not self._kind:
-            raise self.misfit(value)  # A subclass as well: nothing on the wire would say that it was one.
+            raise self.misfit(value)  # A subclass as well: nothing on the wire would tell.
         done = {}
         for name, codec in self._codecs.items():
             try:
@@ -74,14 +74,13 @@ class Record(Codec):
         return f"; did you mean {close[0]}?" if close else ""
 
 
-def is_model(annotation: Any) -> bool:
-    """Whether it is a pydantic model. Whoever has one has imported pydantic."""
-    pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel)
+def is_model(annotation: type) -> bool:
+    """Whether pydantic has made it: a model, or a dataclass of its own. Whoever has one has imported pydantic."""
+    return "pydantic" in sys.modules and hasattr(annotation, "__pydantic_validator__")
 
 
 class Model(Codec):
-    """A pydantic model, by its own rules."""
+    """A class of pydantic's, by its own rules."""
 
     rank = CONVERTED
 
@@ -89,15 +88,18 @@ class Model(Codec):
         super().__init__(kind.__name__, converts=True)
         self._kind = kind
 
+    @cached_property
+    def _adapter(self) -> Any:
+        return sys.modules["pydantic"].TypeAdapter(self._kind)
+
     def encode(self, value: Any) -> Any:
         if type(value) is not self._kind:
             raise self.misfit(value)
         try:
-            text = value.model_dump_json(by_alias=True, warnings=False)
+            text = self._adapter.dump_json(value, by_alias=True, warnings=False)
         except ValueError as error:
             raise Misfit(str(error)) from None
-        # A model may have been changed since it was made, and need not be able to read what it writes.
-        self._read(text)
+        self._compare(value, self._read(text))
         return json.loads(text)
 
     def decode(self, value: Any) -> Any:
@@ -105,9 +107,18 @@ class Model(Codec):
 
     def _read(self, text: str) -> Any:
         try:
-            return self._kind.model_validate_json(text)
+            return self._adapter.validate_json(text)
         except ValueError as error:
             raise _misfit(error) from None
+
+    def _compare(self, value: Any, read: Any) -> None:
+        """A model may have been changed since it was made, hide a secret, or leave a field out when it is written."""
+        for name in self._kind.__pydantic_fields__:
+            if getattr(value, name) != getattr(read, name):
+                raise Misfit(
+                    "the model writes as JSON what it does not read as the same value, as of a secret or an excluded "
+                    "field; pass it in a field that it writes as it is"
+                ).inside(f".{name}")
 
 
 def _misfit(error: Any) -> Misfit:

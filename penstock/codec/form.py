@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 from typing import Any
 
-NUMBER, CONVERTED, TEXT, ANYTHING = range(4)
+NUMBER, CONVERTED, PATH, TEXT, ANYTHING = range(5)
 """Which member of a union reads first what came by wire: whoever takes least."""
 
 _short = reprlib.Repr()

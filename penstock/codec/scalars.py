@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
-from penstock.codec.form import CONVERTED, NUMBER, TEXT, Codec
+from penstock.codec.form import CONVERTED, NUMBER, PATH, TEXT, Codec
 
 JSON_SCALARS = (str, int, float, bool, type(None))
 SHOWN_MEMBERS = 10
@@ -109,7 +109,9 @@ TEXTS: dict[type, Text] = {
 
 def path_of(kind: type[PurePath]) -> Text:
     """The codec of a class of paths."""
-    return Text(kind, kind)
+    codec = Text(kind, kind)
+    codec.rank = PATH  # Any text is a path.
+    return codec
 
 
 class Seconds(Codec):

@@ -38,7 +38,8 @@ class OneOf(Codec):
         member, text = self._first("encode", value)
         reader, read = self._first("decode", text)
         # A path and its text mean the same to whoever takes both.
-        if reader is not member and not isinstance(read, PurePath):
+        is_its_path = type(value) is str and isinstance(read, PurePath)
+        if reader is not member and not is_its_path:
             raise Misfit(
                 f"as JSON this {type(value).__name__} is the same as a {reader.words}, which would come out of it; "
                 "give the union members that differ, or a dataclass of its own"

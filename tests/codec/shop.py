@@ -7,10 +7,11 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag, IntEnum
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, NewType, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, NewType, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from penstock import Retry, current_job, task
 
@@ -159,7 +160,7 @@ def untyped(value, other=None):  # type: ignore[no-untyped-def]
 
 @task()
 def plain(number: int, names: list[str], options: dict[str, Any] | None = None, ratio: float = 1.0) -> dict[str, int]:
-    return {name: number for name in names}
+    return dict.fromkeys(names, number)
 
 
 @task()
@@ -183,3 +184,19 @@ def of_a_stranger(stranger: Fraction, number: int) -> None: ...
 
 @task()
 def of_an_estranged(estranged: Estranged) -> None: ...
+
+
+class Account(BaseModel):
+    """Does not write all that it has."""
+
+    name: str
+    password: SecretStr = SecretStr("")
+    remark: str = Field(default="", exclude=True)
+
+
+@pydantic_dataclass
+class Parcel:
+    """Checks its values when it is made."""
+
+    weight: Annotated[Decimal, Field(gt=0)]
+    contents: list[Item] = Field(default_factory=list, alias="inside")

@@ -1,23 +1,42 @@
 """Values become JSON that anybody can read, and come back as they were."""
 
 import json
-import random
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from functools import reduce
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from penstock.codec.annotations import codec_of
 from penstock.codec.form import Misfit
 from penstock.codec.values import plain
-from tests.codec.shop import Address, Customer, GiftItem, Item, Level, Mark, Order, Page, Sku, Speed, Spot, Tree, Zone
+from tests.codec.shop import (
+    Account,
+    Address,
+    Customer,
+    GiftItem,
+    Item,
+    Level,
+    Mark,
+    Order,
+    Page,
+    Parcel,
+    Sku,
+    Speed,
+    Spot,
+    Tree,
+    Zone,
+)
 
 ID = UUID("12345678-1234-5678-1234-567812345678")
 ORDER = Order(ID, datetime(2026, 5, 1, 12, tzinfo=UTC), [Item(Sku("a"), Decimal("1.50"))])
@@ -54,7 +73,7 @@ ORDER = Order(ID, datetime(2026, 5, 1, 12, tzinfo=UTC), [Item(Sku("a"), Decimal(
         (dict[int, str], {-1: "a", 2: "b"}, {"-1": "a", "2": "b"}),
         (Mapping[UUID, list[Speed]], {ID: [Speed.SLOW]}, {str(ID): ["slow"]}),
         (dict[Level, int], {Level.LOW: 1}, {"1": 1}),
-        (Optional[Decimal], None, None),
+        (Decimal | None, None, None),
         (Decimal | None, Decimal(1), "1"),
         (int | Decimal, Decimal(3), "3"),
         (int | Decimal, 3, 3),
@@ -76,6 +95,12 @@ ORDER = Order(ID, datetime(2026, 5, 1, 12, tzinfo=UTC), [Item(Sku("a"), Decimal(
             Customer,
             Customer(name="Ada", born=date(1815, 12, 10), creditLimit=Decimal("7.5")),
             {"name": "Ada", "born": "1815-12-10", "creditLimit": "7.5", "places": []},
+        ),
+        (Account, Account(name="Ada"), {"name": "Ada", "password": ""}),
+        (
+            Parcel,
+            Parcel(Decimal(2), inside=[Item(Sku("a"), Decimal(1))]),  # type: ignore[call-arg]
+            {"weight": "2", "inside": [{"sku": "a", "price": "1", "quantity": 1}]},
         ),
         (
             Order,
@@ -105,8 +130,11 @@ def test_a_value_is_plain_json_and_comes_back_as_it_was(annotation: Any, value: 
 
 @pytest.mark.parametrize(
     "annotation",
-    [int, str, float, bool, None, Any, object, list, dict, list[int], dict[str, Any], int | None, str | int]
-    + [list[dict[str, list[float]]], Literal["a", 1], Sequence[str], bytes, "quoted"],
+    [
+        *(int, str, float, bool, None, Any, object, list, dict, bytes, {"a": "note"}, type[int], Callable[[int], str]),
+        *(list[int], dict[str, Any], int | None, str | int, list[dict[str, list[float]]], Sequence[str], "quoted"),
+        Literal["a", 1],
+    ],
     ids=str,
 )
 def test_what_json_has_itself_passes_through_nothing(annotation: Any) -> None:
@@ -132,15 +160,15 @@ def test_what_json_has_itself_passes_through_nothing(annotation: Any) -> None:
         (dict[float, Decimal], {1.5: Decimal(1)}, r"\[1.5\]: a key that is a float, and JSON keys are strings"),
         (dict[int | str, Decimal], {1: Decimal(1), "1": Decimal(2)}, "two of its keys are the same"),
         (int | Decimal, "3", r"a str, where an int \| Decimal is needed"),
-        (str | date, "2026-05-01", "as JSON this str is the same as a date"),
+        (Path | date, Path("2026-05-01"), "as JSON this PosixPath is the same as a date"),
         (timedelta | float, timedelta(seconds=1), "as JSON this timedelta is the same as a float"),
         (tuple[Literal["a", "b"], Decimal], ("c", Decimal(1)), r"\[0\]: 'c' is no 'a' \| 'b'"),
         (tuple[float, Decimal], (float("nan"), Decimal(1)), r"\[0\]: nan is no float, as JSON has no word for it"),
-        (Item, GiftItem(Sku("a"), Decimal(1)), "a GiftItem, where an Item is needed"),
         (Item, {"sku": "a", "price": "1"}, "a dict, where an Item is needed"),
         (Order, Order(ID, ORDER.placed, [*ORDER.items, Item(Sku("b"), 2)]), r"\.items\[1\]\.price: an int"),  # type: ignore[arg-type]
         (Item | Tree | None, Item(Sku("a"), 1), r"\.price: an int"),  # type: ignore[arg-type]
         (Customer, {"name": "Ada"}, "a dict, where a Customer is needed"),
+        (Account, Account(name="Ada", remark="kind"), r"\.remark: the model writes as JSON what it does not read as"),
         (Customer, Customer.model_construct(name="Ada"), r"\.born: Field required"),
         (
             Customer,
@@ -175,6 +203,7 @@ def test_a_value_that_is_not_what_its_annotation_says_is_refused(annotation: Any
         (Item, {"sku": "a"}, r"\.price: missing"),
         (Item, {"sku": "a", "price": "1", "quantity": 0}, r"refuses it \(ValueError: an item is bought at least once"),
         (Item, [], "a list, where an Item is needed"),
+        (Parcel, {"weight": 0}, r"\.weight: Input should be greater than 0"),
         (Order, {"items": [{"sku": "a", "price": "x"}]}, r"\.items\[0\]\.price: 'x' is no Decimal"),
         (Customer, {"name": "Ada", "born": "1815-12-10", "places": [{"street": "a"}]}, r"\.places\[0\]\.number: Field"),
     ],
@@ -186,9 +215,26 @@ def test_json_that_is_not_what_the_annotation_says_is_refused(annotation: Any, w
     assert_says(raised.value, complaint)
 
 
-def assert_says(misfit: Misfit, complaint: str) -> None:
-    import re
+def test_a_text_that_would_come_back_as_a_date_is_refused() -> None:
+    with pytest.raises(Misfit, match="as JSON this str is the same as a date, which would come out of it"):
+        codec_of(str | date).encode("2026-05-01")
 
+
+def test_a_subclass_that_would_come_back_as_its_base_is_refused() -> None:
+    with pytest.raises(Misfit, match="a GiftItem, where an Item is needed"):
+        codec_of(Item).encode(GiftItem(Sku("a"), Decimal(1)))
+
+
+def test_a_secret_that_a_model_hides_is_refused_and_not_told() -> None:
+    with pytest.raises(
+        Misfit, match="writes as JSON what it does not read as the same value, as of a secret"
+    ) as raised:
+        codec_of(Account).encode(Account(name="Ada", password=SecretStr("hunter2")))
+    assert raised.value.path == ".password"
+    assert "hunter2" not in str(raised.value)
+
+
+def assert_says(misfit: Misfit, complaint: str) -> None:
     said = f"{misfit.path}: {misfit.problem}"
     assert re.search(complaint, said) or complaint in said, said
 
@@ -221,6 +267,7 @@ scalars = {
 
 
 @pytest.mark.parametrize("kind", scalars, ids=lambda kind: kind.__name__)
+@settings(deadline=None)
 @given(data=st.data())
 def test_every_value_of_a_type_comes_back_equal(kind: Any, data: st.DataObject) -> None:
     values = data.draw(st.lists(scalars[kind], max_size=3))
@@ -228,20 +275,16 @@ def test_every_value_of_a_type_comes_back_equal(kind: Any, data: st.DataObject) 
     assert codec.decode(json.loads(json.dumps(codec.encode(values)))) == values
 
 
+@settings(deadline=None)
 @given(value=st.one_of(*scalars.values(), st.none(), st.integers(), st.text()))
 def test_what_a_union_accepts_comes_back_equal(value: Any) -> None:
-    kinds = [*scalars, int, str]
-    random.Random(0).shuffle(kinds)
-    union: Any = None
-    for kind in kinds:
-        union = Optional[kind] if union is None else union | kind
-    codec = codec_of(union)
+    codec = codec_of(reduce(operator.or_, [str, *scalars, int], None))
     try:
         text = json.dumps(codec.encode(value))
     except Misfit:
         return  # It would have come back as another.
     back = codec.decode(json.loads(text))
-    assert back == value or (isinstance(back, PurePosixPath) and str(back) == str(PurePosixPath(value)))
+    assert back == (PurePosixPath(value) if isinstance(back, PurePosixPath) else value)
 
 
 def test_values_without_annotations_are_written_as_their_classes_say() -> None:

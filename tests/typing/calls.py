@@ -4,9 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
-
-from typing_extensions import assert_type
+from typing import Any, assert_type
 
 from penstock import BoundCall, Job, Retry, Task, as_ended, enqueue_many, task
 
