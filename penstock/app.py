@@ -133,7 +133,9 @@ class TaskTwin(celery.Task):
         """Runs the body and repeats it as the task's Retry says."""
         if getattr(self.request, VERDICT, Verdict.WON) is not Verdict.WON:
             raise Ignore  # Cancelled meanwhile, or a second delivery: the ledger keeps the end that it has.
-        args, kwargs = self.declared.read(args, kwargs)
+        self.declared.check_arguments(args, kwargs)
+        if (conversion := self.declared.conversion) is not None:
+            args, kwargs = conversion.decode(args, kwargs)
         retry = self.declared.defaults.retry
         attempt = self.request.retries + 1
         job = RunningJob(id=self.request.id, task=self.name, attempt=attempt, enqueued_at=_enqueued_at(self.request))
@@ -148,7 +150,6 @@ class TaskTwin(celery.Task):
                 pause = retry.pause(attempt, error)
                 raise self.retry(exc=error, countdown=pause, max_retries=retry.attempts - 1) from error
         # Outside of what is retried: the body has done its work, and a second time would return the same.
-        conversion = self.declared.conversion
         return result if conversion is None else conversion.encode_result(result)
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
@@ -166,10 +167,9 @@ class TaskTwin(celery.Task):
         return super().apply(*self._written(args, kwargs), *rest, **options)
 
     def _written(self, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        args, kwargs = tuple(args or ()), dict(kwargs or {})
-        self.declared.check_arguments(args, kwargs)
-        conversion = self.declared.conversion
-        return (args, kwargs) if conversion is None else conversion.encode_either(args, kwargs)
+        args, kwargs, declared = tuple(args or ()), dict(kwargs or {}), self.declared
+        declared.check_arguments(args, kwargs)
+        return (args, kwargs) if declared.conversion is None else declared.conversion.encode_either(args, kwargs)
 
 
 def _enqueued_at(request: Any) -> datetime | None:

@@ -477,10 +477,13 @@ class _Bulk:
         ways: dict[tuple[int, int], tuple[Template, list[Any]]] = {}
         groups: dict[Destination, list[Any]] = {}
         jobs: list[Job[R]] = []
+        last, conversion = None, None
         for job_id, (task, options, args, kwargs) in zip(new_ids(len(calls)), calls, strict=True):
             try:
                 task.check_arguments(args, kwargs)
-                if (conversion := task.conversion) is not None:
+                if task is not last:
+                    last, conversion = task, task.conversion
+                if conversion is not None:
                     args, kwargs = conversion.encode(args, kwargs)
                 arguments = message.check(task.name, args, kwargs, limit)
             except ArgumentError as error:

@@ -19,7 +19,7 @@ GUARDS = (
     Guard(
         name="delay-checks-arguments",
         file=APP,
-        text="        self.declared.check_arguments(args, kwargs)\n",
+        text="        declared.check_arguments(args, kwargs)\n",
         replacement="",
         test=f"{ON_APP}::test_celerys_delay_refuses_arguments_that_do_not_fit[sqlite]",
         why="Celery's own calls accept what our enqueue refuses.",
@@ -27,7 +27,7 @@ GUARDS = (
     Guard(
         name="worker-checks-arguments",
         file=APP,
-        text="        args, kwargs = self.declared.read(args, kwargs)\n",
+        text="        self.declared.check_arguments(args, kwargs)\n",
         replacement="",
         test="tests/ledger/test_backend.py::"
         "test_arguments_that_do_not_fit_are_recorded_though_the_producer_knew_no_better[sqlite]",
