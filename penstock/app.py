@@ -134,12 +134,14 @@ class TaskTwin(celery.Task):
         if getattr(self.request, VERDICT, Verdict.WON) is not Verdict.WON:
             raise Ignore  # Cancelled meanwhile, or a second delivery: the ledger keeps the end that it has.
         self.declared.check_arguments(args, kwargs)
+        if (conversion := self.declared.conversion) is not None:
+            args, kwargs = conversion.decode(args, kwargs)
         retry = self.declared.defaults.retry
         attempt = self.request.retries + 1
         job = RunningJob(id=self.request.id, task=self.name, attempt=attempt, enqueued_at=_enqueued_at(self.request))
         with running(job):
             try:
-                return self.declared.function(*args, **kwargs)
+                result = self.declared.function(*args, **kwargs)
             except TaskPredicate:
                 raise  # Celery's own Retry, Ignore and Reject are answers, not errors.
             except Exception as error:
@@ -147,13 +149,27 @@ class TaskTwin(celery.Task):
                     raise
                 pause = retry.pause(attempt, error)
                 raise self.retry(exc=error, countdown=pause, max_retries=retry.attempts - 1) from error
+        # Outside of what is retried: the body has done its work, and a second time would return the same.
+        return result if conversion is None else conversion.encode_result(result)
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
-        """Celery's; refuses arguments that do not fit the body, as ``enqueue`` does, and has the declared tags."""
-        self.declared.check_arguments(tuple(args or ()), dict(kwargs or {}))
+        """Celery's; refuses arguments that do not fit the body, as ``enqueue`` does, and has the declared tags.
+
+        Arguments may be JSON already: what Celery sends by itself (retries, the members of a chain) is.
+        """
+        args, kwargs = self._written(args, kwargs)
         if tags := self.declared.defaults.tags:
             options["headers"] = {TAGS: list(tags), **(options.get("headers") or {})}
         return super().apply_async(args, kwargs, *rest, **options)
+
+    def apply(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
+        """Celery's: runs the task here, with the arguments that a worker would get."""
+        return super().apply(*self._written(args, kwargs), *rest, **options)
+
+    def _written(self, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs, declared = tuple(args or ()), dict(kwargs or {}), self.declared
+        declared.check_arguments(args, kwargs)
+        return (args, kwargs) if declared.conversion is None else declared.conversion.encode_either(args, kwargs)
 
 
 def _enqueued_at(request: Any) -> datetime | None:

@@ -23,7 +23,7 @@ from penstock.job import State
 from penstock.message import Arguments, Template
 from penstock.outbox import Outbox, current_outbox, outbox
 from penstock.results import failure_of, pauses
-from penstock.task import BoundCall, Options, Task, register_sender
+from penstock.task import BoundCall, Options, Task, declared_task, register_sender
 
 if TYPE_CHECKING:
     from penstock.broker.hearing import Hearing
@@ -100,8 +100,11 @@ class Job(Generic[R]):
     def result(self, timeout: float) -> R:
         """Waits up to ``timeout`` seconds for the job to end and returns what its body returned.
 
+        It is what the annotation of the task's body says, where the task has been imported, or else plain JSON.
+
         Raises:
             JobFailed: it failed or was cancelled.
+            UnreadableResult: what is recorded is not what the annotation says.
             TimeoutError: it has not ended in time; it goes on.
             LedgerUnavailable: the SQL database does not answer.
         """
@@ -139,7 +142,10 @@ class Job(Generic[R]):
             raise TimeoutError(f"{self!r} has not ended within {timeout:g} s; it goes on")
         if self.row.state is not State.SUCCEEDED:
             raise failure_of(self.row)
-        return cast(R, self.row.result)
+        # What has replaced the task has its own result, and its name in the row.
+        declared = declared_task(self.row.task)
+        conversion = declared.conversion if declared else None
+        return cast(R, self.row.result if conversion is None else conversion.decode_result(self.row.result))
 
 
 def as_ended(jobs: Iterable[Job[R]], timeout: float) -> Iterator[Job[R]]:
@@ -316,13 +322,13 @@ def publisher() -> Publisher:
 
 
 def put_scheduled(block: Outbox, call: BoundCall[Any], schedule: str) -> None:
-    """Puts a job that a schedule starts into a transaction.
+    """Puts a job that a schedule starts into a transaction. Its arguments are JSON already, as the schedule is.
 
     Raises:
         ArgumentError: the arguments do not fit, or are not JSON.
     """
     task, options, args, kwargs = call
-    task.check_arguments(args, kwargs)
+    task.read(args, kwargs)
     arguments = message.check(task.name, args, kwargs, publisher().settings.max_argument_bytes)
     destination, template = _way(task, options, datetime.now(UTC), in_outbox=True, schedule=schedule)
     (id,) = new_ids(1)
@@ -335,6 +341,8 @@ def send(declared: Task[..., R], options: Options, args: Any, kwargs: Any, sessi
         with outbox(session):
             return send(declared, options, args, kwargs)
     sender, block = publisher(), current_outbox()
+    if (conversion := declared.conversion) is not None:
+        args, kwargs = conversion.encode(args, kwargs)
     arguments = message.check(declared.name, args, kwargs, sender.settings.max_argument_bytes)
     destination, template = _way(declared, options, datetime.now(UTC), in_outbox=block is not None)
     (id,) = new_ids(1)
@@ -469,9 +477,14 @@ class _Bulk:
         ways: dict[tuple[int, int], tuple[Template, list[Any]]] = {}
         groups: dict[Destination, list[Any]] = {}
         jobs: list[Job[R]] = []
+        last, conversion = None, None
         for job_id, (task, options, args, kwargs) in zip(new_ids(len(calls)), calls, strict=True):
             try:
                 task.check_arguments(args, kwargs)
+                if task is not last:
+                    last, conversion = task, task.conversion
+                if conversion is not None:
+                    args, kwargs = conversion.encode(args, kwargs)
                 arguments = message.check(task.name, args, kwargs, limit)
             except ArgumentError as error:
                 raise ArgumentError(f"call {self._taken + len(jobs) + 1:,}: {error}") from None

@@ -22,12 +22,29 @@ class DeclarationError(PenstockError):
     """A task, schedule or profile was declared with something that cannot work; correct the declaration."""
 
 
+class UnknownOption(DeclarationError, TypeError):
+    """An option of a task or of a call that there is not; the message says which one is meant, or which there are."""
+
+
 class ArgumentError(PenstockError, TypeError):
-    """A job's arguments do not fit its task or are not JSON; the message names the argument. Nothing was sent."""
+    """A job's arguments do not fit its task; the message names the argument, down to its field. Nothing was sent.
+
+    In a worker: a message's arguments do not fit; the job has failed before its body began.
+    """
 
 
 class UnserialisableResult(PenstockError):
-    """A task returned something that is not JSON; the job is recorded as failed. Return plain JSON values."""
+    """A task returned what is not JSON, or not what its annotation says; the job is recorded as failed.
+
+    Return what the annotation says, made of the types in docs/client.md, or plain JSON values.
+    """
+
+
+class UnreadableResult(PenstockError):
+    """A job's recorded result is not what its task's annotation says; mostly another version of the code wrote it.
+
+    As plain JSON it is in ``job.row.result``.
+    """
 
 
 class BrokerUnavailable(PenstockError):

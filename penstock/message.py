@@ -277,5 +277,6 @@ def _check_json(value: Any, path: str, depth: int) -> None:
             _check_json(item, f"{path}[{key!r}]", depth + 1)
         return
     raise ArgumentError(
-        f"{path} is a {type(value).__name__}, which is not JSON; pass a string, number, bool, None, list or dict"
+        f"{path} is a {type(value).__name__}, which is not JSON; annotate the parameter with its type (docs/client.md "
+        "has those that have a form as JSON), or pass a string, number, bool, None, list or dict"
     )

@@ -9,20 +9,23 @@ from __future__ import annotations
 import inspect
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from penstock import tags as tagging
 from penstock.errors import ArgumentError, DeclarationError
+from penstock.option_names import names_options
 
 if TYPE_CHECKING:
     from celery.canvas import Signature
 
     from penstock.client import Job
+    from penstock.codec.conversion import Call, Conversion
     from penstock.outbox import AnySession
 
 P = ParamSpec("P")
@@ -187,7 +190,7 @@ class Task(Generic[P, R]):
         """Submits a job.
 
         Raises:
-            ArgumentError: the arguments do not fit or are not JSON; nothing was sent.
+            ArgumentError: the arguments do not fit, or have no form as JSON; nothing was sent.
             BrokerUnavailable: Redis did not take the job; it was not accepted.
         """
         return _send(self, self.defaults, args, kwargs)
@@ -203,6 +206,7 @@ class Task(Generic[P, R]):
         """A call for :func:`penstock.enqueue_many`; nothing is checked or sent yet."""
         return BoundCall(self, self.defaults, args, kwargs)
 
+    @names_options
     def options(
         self,
         *,
@@ -228,6 +232,7 @@ class Task(Generic[P, R]):
 
         Raises:
             DeclarationError: an option is out of its bounds.
+            UnknownOption: there is no such option.
         """
         given = {"queue": queue, "priority": priority, "expires": expires, "delay": delay, "at": at}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -239,12 +244,14 @@ class Task(Generic[P, R]):
         """A Celery signature for canvas (chain, group, chord); loads Celery. Arguments may be partial."""
         from celery import signature
 
+        args, kwargs = self.written(args, kwargs)
         return signature(self.name, args=args, kwargs=kwargs)
 
     def si(self, *args: Any, **kwargs: Any) -> Signature[R]:
         """An immutable Celery signature: the result of the job before it is not passed on."""
         from celery import signature
 
+        args, kwargs = self.written(args, kwargs)
         return signature(self.name, args=args, kwargs=kwargs, immutable=True)
 
     def check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -255,6 +262,38 @@ class Task(Generic[P, R]):
             self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise ArgumentError(f"{self.name}{self.signature}: {error}") from None
+
+    @cached_property
+    def conversion(self) -> Conversion | None:
+        """How arguments and results become JSON and come back; None when all of them are JSON by themselves.
+
+        Made at the first use: only then every class that an annotation names has been declared.
+        """
+        from penstock.codec.conversion import conversion_of
+
+        return conversion_of(self.name, self.function, self.signature)
+
+    def read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """The arguments of a message as the body takes them.
+
+        Raises:
+            ArgumentError: they do not fit.
+        """
+        self.check_arguments(args, kwargs)
+        conversion = self.conversion
+        return (args, kwargs) if conversion is None else conversion.decode(args, kwargs)
+
+    def written(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
+        """Arguments as JSON that need not be all of them, or have places for the time of a fire.
+
+        Raises:
+            ArgumentError: one has no form as JSON.
+        """
+        if self.conversion is None:
+            return tuple(args), dict(kwargs)
+        from penstock.codec.values import plain_call
+
+        return plain_call(self.name, args, kwargs)
 
 
 @dataclass(frozen=True)
@@ -318,6 +357,7 @@ class _Fit:
         return required <= kwargs.keys() <= self._allowed[given] if kwargs else not required
 
 
+@names_options
 def task(
     *,
     queue: str = DEFAULT_QUEUE,
@@ -341,6 +381,7 @@ def task(
 
     Raises:
         DeclarationError: an option is out of its bounds, the body cannot be a task, or the name is taken.
+        UnknownOption: there is no such option.
     """
     defaults = Options(
         queue=queue, retry=retry, timeout=timeout, expires=expires, priority=priority, tags=tagging.given(tags)
@@ -386,6 +427,11 @@ def _place(declared: Task[..., Any]) -> tuple[str, str]:
 def declared_tasks() -> dict[str, Task[..., Any]]:
     """Every task declared so far, by name."""
     return dict(_declared)
+
+
+def declared_task(name: str) -> Task[..., Any] | None:
+    """The task of this name, if it has been declared here."""
+    return _declared.get(name)
 
 
 def on_declared(listener: Callable[[Task[..., Any]], None]) -> None:

@@ -15,6 +15,7 @@ from penstock.app import PenstockApp
 from penstock.client import HARD_LIMIT_GRACE
 from penstock.errors import ArgumentError
 from tasks import webhooks
+from tests import jobs
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,7 +44,7 @@ def test_plain_celery_tasks_live_in_the_same_app(app: PenstockApp, broker: redis
 
 def test_celerys_delay_refuses_arguments_that_do_not_fit(app: PenstockApp, broker: redis.Redis) -> None:
     with pytest.raises(ArgumentError, match=r"tests\.jobs\.add"):
-        app.tasks["tests.jobs.add"].delay(1, 2, 3)
+        app.tasks[jobs.add.name].delay(1, 2, 3)
     assert broker.llen("default") == 0
 
 

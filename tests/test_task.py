@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock import Retry, Task, current_job, task
-from penstock.errors import ArgumentError, DeclarationError
+from penstock.errors import ArgumentError, DeclarationError, UnknownOption
 from penstock.task import Options
 from tests import jobs
 
@@ -44,9 +44,37 @@ def test_an_option_out_of_bounds_is_refused_at_declaration(options: dict[str, An
         task(**options)(body)
 
 
-def test_a_misspelt_option_is_refused_at_declaration() -> None:
-    with pytest.raises(TypeError, match="quue"):
-        task(quue="mail")  # type: ignore[call-arg]
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        ("quue", r"task\(quue=\.\.\.\): there is no such option; did you mean queue\?"),
+        ("max_retries", r"did you mean retry\?"),
+        ("soft_time_limit", r"did you mean timeout\?"),
+        ("countdown", "the options are queue, retry, timeout, expires, priority, tags, name"),
+    ],
+)
+def test_a_misspelt_option_is_refused_at_declaration(option: str, complaint: str) -> None:
+    with pytest.raises(UnknownOption, match=complaint):
+        task(**{option: 1})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        ("prioriti", r"options\(prioriti=\.\.\.\): there is no such option; did you mean priority\?"),
+        ("countdown", r"did you mean delay\?"),
+        ("eta", r"did you mean at\?"),
+        ("zzz", "the options are queue, priority, expires, delay, at, tags, session"),
+    ],
+)
+def test_a_misspelt_option_of_one_call_is_refused_as_well(option: str, complaint: str) -> None:
+    with pytest.raises(UnknownOption, match=complaint):
+        jobs.add.options(**{option: 1})  # type: ignore[arg-type]
+
+
+def test_another_mistake_in_the_call_keeps_its_own_words() -> None:
+    with pytest.raises(TypeError, match="takes 0 positional arguments but 1 was given"):
+        task(body)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ class Schedule:
                 check_places([self.args, self.kwargs])
             args, kwargs = self.arguments(datetime.now(UTC), None)
             if declared := declared_tasks().get(self.task):
-                declared.check_arguments(tuple(args), kwargs)
+                declared.read(tuple(args), kwargs)
             encode_arguments(self.task, args, kwargs, MAX_ARGUMENT_BYTES)
         except (ArgumentError, ValueError) as error:
             return f"schedule {self.name!r}: {error}"
@@ -226,13 +226,21 @@ def _call(name: str, call: Any) -> dict[str, Any]:
         given = {option: getattr(call.options, option) for option in CARRIED}
         usual = call.task.defaults
         options = {option: value for option, value in given.items() if value != getattr(usual, option)}
-        return {"task": call.task.name, "args": tuple(call.args), "kwargs": call.kwargs, "options": options}
+        args, kwargs = _written(name, call)
+        return {"task": call.task.name, "args": args, "kwargs": kwargs, "options": options}
     if isinstance(call, Mapping) and isinstance(call.get("task"), str):
         if call.get("subtask_type") or (call.get("options") or {}).keys() & {"link", "link_error", "chord"}:
             raise DeclarationError(f"schedule {name!r}: a workflow cannot be scheduled; schedule a task that starts it")
         options = {option: value for option, value in (call["options"] or {}).items() if value is not None}
         return {"task": call["task"], "args": tuple(call["args"]), "kwargs": dict(call["kwargs"]), "options": options}
     raise DeclarationError(f"schedule {name!r}: {call!r} is no call; give task.bind(...) or a Celery signature")
+
+
+def _written(name: str, call: BoundCall[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    try:
+        return call.task.written(call.args, call.kwargs)
+    except ArgumentError as error:
+        raise DeclarationError(f"schedule {name!r}: {error}") from None
 
 
 def _problems(given: Schedule) -> Iterator[str]:

@@ -127,7 +127,7 @@ def _misfit(task: Any, row: JobRow) -> str | None:
     """Why the task does not take the arguments; its parameters may have changed since."""
     try:
         if isinstance(task, TaskTwin):
-            task.declared.check_arguments(tuple(row.args), row.kwargs)
+            task.declared.read(tuple(row.args), row.kwargs)
         elif task.typing:
             task.__header__(*row.args, **row.kwargs)
     except TypeError as error:

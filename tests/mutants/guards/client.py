@@ -4,7 +4,7 @@ from tests.mutants.guard import Guard
 
 TASK, MESSAGE, APP, CONFIG = "penstock/task.py", "penstock/message.py", "penstock/app.py", "celeryconfig.py"
 ON_TASK, ON_MESSAGE, ON_APP = "tests/test_task.py", "tests/test_message.py", "tests/test_app.py"
-ON_CONFIG = "tests/test_celeryconfig.py"
+ON_CONFIG, ON_CODECS = "tests/test_celeryconfig.py", "tests/codec/test_codecs.py"
 
 GUARDS = (
     Guard(
@@ -19,7 +19,7 @@ GUARDS = (
     Guard(
         name="delay-checks-arguments",
         file=APP,
-        text="        self.declared.check_arguments(tuple(args or ()), dict(kwargs or {}))\n",
+        text="        declared.check_arguments(args, kwargs)\n",
         replacement="",
         test=f"{ON_APP}::test_celerys_delay_refuses_arguments_that_do_not_fit[sqlite]",
         why="Celery's own calls accept what our enqueue refuses.",
@@ -64,6 +64,30 @@ GUARDS = (
         replacement="    if False:\n",
         test=f"{ON_MESSAGE}::test_arguments_that_are_too_large_are_refused_with_both_sizes",
         why="One careless call fills Redis.",
+    ),
+    Guard(
+        name="union-members-differ",
+        file="penstock/codec/unions.py",
+        text="        if reader is not member and not is_its_path:\n",
+        replacement="        if False:\n",
+        test=f"{ON_CODECS}::test_a_text_that_would_come_back_as_a_date_is_refused",
+        why="A value arrives in the body as one of another type.",
+    ),
+    Guard(
+        name="subclass-is-not-its-base",
+        file="penstock/codec/classes.py",
+        text="            raise self.misfit(value)  # A subclass as well: nothing on the wire would tell.\n",
+        replacement="            pass\n",
+        test=f"{ON_CODECS}::test_a_subclass_that_would_come_back_as_its_base_is_refused",
+        why="The fields of a subclass are lost on the way.",
+    ),
+    Guard(
+        name="model-comes-back-as-it-was",
+        file="penstock/codec/classes.py",
+        text="        self._compare(value, self._read(text))\n",
+        replacement="",
+        test=f"{ON_CODECS}::test_a_secret_that_a_model_hides_is_refused_and_not_told",
+        why="The body gets ten asterisks for a password.",
     ),
     Guard(
         name="message-accepts-json-only",
