@@ -21,8 +21,6 @@ from benchmarks.harness import Bench, percentile
 from benchmarks.ledger_rows import BUSY_TASK, RARE_SCHEDULE, RARE_TASK, ROWS, SOUND_TASK, database_at, fill
 from benchmarks.report import Figure, Row, Target
 from benchmarks.servers import DATABASE
-from penstock.operations.failures.groups import find_group
-from penstock.operations.jobs.life import find_life
 from penstock.job import State
 from penstock.ledger import balance
 from penstock.ledger.failure_groups import GroupFilter, list_groups
@@ -32,6 +30,8 @@ from penstock.ledger.retention import sweep, sweeps
 from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.search import JobFilter, Place, count_by_state, list_jobs
 from penstock.ledger.session import close_all, writing
+from penstock.operations.failures.groups import find_group
+from penstock.operations.jobs.life import find_life
 from penstock.retention import DEFAULT, RetentionRules
 
 NAME = "penstock_benchmark_ledger"
