@@ -107,6 +107,12 @@ class RemoteError(PenstockError):
         return f"{self.type}: {self.message}"
 
 
+class BodyCancelled(PenstockError):
+    """A job's coroutine ended as cancelled, and nobody had cancelled the job: something that it awaited was cancelled
+    elsewhere. Catch ``asyncio.CancelledError`` around that, and say what it means there.
+    """
+
+
 class NotCancellable(PenstockError):
     """The job has already ended, so there is nothing to cancel."""
 

@@ -1,0 +1,28 @@
+"""docs/client.md: the tasks that it declares are tasks, and run."""
+
+import asyncio
+import re
+import sys
+import types
+
+import pytest
+
+from tests.live import ROOT
+
+PAGE = (ROOT / "docs/client.md").read_text()
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """What the page declares, as a module."""
+    module = types.ModuleType("penstocks_client_page")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    block = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)[0]
+    exec(compile(block, "docs/client.md", "exec"), module.__dict__)  # noqa: S102  the page's own
+    return module
+
+
+def test_the_coroutine_that_it_declares_is_a_task_and_runs(page: types.ModuleType) -> None:
+    greet = page.greet
+    assert (greet.is_async, greet.defaults.timeout, greet.defaults.retry.attempts) == (True, 30, 5)
+    assert asyncio.run(greet(name="Ada")) == "Hello, Ada"
