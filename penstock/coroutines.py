@@ -65,7 +65,7 @@ class Body(Coroutine[Any, Any, T]):
         self._pending = None
         if self.task is not None:
             self.task.uncancel()  # What the body awaits afterwards is not cancelled.
-        interruption = _interruption_by(type(error))(*error.args)  # type: ignore[arg-type]  mypy: classes have no hash
+        interruption = _interruption_by(type(error))(*error.args)  # type: ignore[arg-type]
         interruption.error = error
         return self._coroutine.throw(interruption)
 

@@ -113,6 +113,12 @@ class BodyCancelled(PenstockError):
     """
 
 
+class BodyLeft(PenstockError):
+    """A job's body raised ``SystemExit`` or ``KeyboardInterrupt`` where many jobs share a process. The job has failed,
+    and the process goes on. Return, or raise an ordinary error.
+    """
+
+
 class NotCancellable(PenstockError):
     """The job has already ended, so there is nothing to cancel."""
 

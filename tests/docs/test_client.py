@@ -7,6 +7,7 @@ import types
 
 import pytest
 
+from penstock.profile import Profile
 from tests.live import ROOT
 
 PAGE = (ROOT / "docs/client.md").read_text()
@@ -26,3 +27,12 @@ def test_the_coroutine_that_it_declares_is_a_task_and_runs(page: types.ModuleTyp
     greet = page.greet
     assert (greet.is_async, greet.defaults.timeout, greet.defaults.retry.attempts) == (True, 30, 5)
     assert asyncio.run(greet(name="Ada")) == "Hello, Ada"
+
+
+def test_the_profile_that_it_shows_can_be_declared() -> None:
+    block = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)[1]
+    declared: dict[str, object] = {}
+    exec(compile(block.replace("\nProfile(", "\nmade = Profile("), "docs/client.md", "exec"), declared)  # noqa: S102
+    made = declared["made"]
+    assert isinstance(made, Profile)
+    assert (made.kind, made.size) == ("asyncio", 500)

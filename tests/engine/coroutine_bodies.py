@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,20 +23,7 @@ MARK: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="")
 
 def declare(app: Celery) -> None:
     """Puts the tasks on the app."""
-    for declared in (
-        wait,
-        pause,
-        come_back,
-        retried,
-        mixed,
-        stubborn,
-        cleanly,
-        fall,
-        cancel_itself,
-        block,
-        idle,
-        plain,
-    ):
+    for declared in BODIES:
         app.register_task(TaskTwin(declared))
 
 
@@ -149,6 +137,13 @@ async def cancel_itself() -> None:
     await asyncio.sleep(0)
 
 
+@task(queue="celery", name="engine.exit")
+async def leave() -> None:
+    """Would end its process."""
+    await asyncio.sleep(0)
+    sys.exit(3)
+
+
 @task(queue="celery", name="engine.block")
 async def block(seconds: float) -> None:
     """Holds up its loop."""
@@ -165,3 +160,20 @@ def plain(path: str) -> None:
     while not Path(path).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     tell("end")
+
+
+BODIES = (
+    wait,
+    pause,
+    idle,
+    come_back,
+    retried,
+    mixed,
+    stubborn,
+    cleanly,
+    fall,
+    cancel_itself,
+    leave,
+    block,
+    plain,
+)

@@ -14,8 +14,9 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from celery.app import trace
 
 from penstock import coroutines
+from penstock.engine.place import IN_BODY
 from penstock.engine.running import tracing
-from penstock.engine.slots import IN_BODY, Slot
+from penstock.engine.slots import Slot
 
 SIGNAL = signal.SIGUSR1
 """As Celery's prefork pool has it."""
