@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from penstock.errors import DeclarationError
@@ -20,6 +21,8 @@ def kind_of(conf: Any) -> str:
     kind = conf.get("penstock_kind") or SINGLE
     if problems := list(problems_of_kind(kind, conf.get("penstock_size"))):
         raise DeclarationError(f"penstock_kind, penstock_size: {'; '.join(problems)}")
+    if kind != SINGLE and os.environ.get("USE_FAST_LOCALS"):
+        raise DeclarationError(f"USE_FAST_LOCALS is for processes that run one job at a time; unset it for kind {kind!r}")
     if kind == "asyncio":
         _require_greenlet()
     return str(kind)

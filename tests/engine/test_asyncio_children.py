@@ -268,6 +268,12 @@ def test_without_greenlet_the_error_says_what_to_install(monkeypatch: pytest.Mon
         kind_of({"penstock_kind": "asyncio"})
 
 
+def test_what_makes_celery_forget_whose_request_is_whose_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USE_FAST_LOCALS", "1")
+    with pytest.raises(DeclarationError, match="USE_FAST_LOCALS is for processes that run one job"):
+        kind_of({"penstock_kind": "asyncio"})
+
+
 def test_the_answer_of_a_child_says_how_many_it_runs(booked: Station, worker: Worker) -> None:
     end = booked.gate("end")
     ids = [booked.send("await", str(end)) for _ in range(3)]

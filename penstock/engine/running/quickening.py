@@ -58,7 +58,7 @@ class _StorageByContext:
         self._stack.set(())
 
 
-def _quicken_stack(stack: Any, *, by_context: bool) -> None:
+def _quicken_stack(stack: Any, *, by_context: bool = False) -> None:
     """Celery's stack of tasks or of requests, by its own methods but for the two that every job calls."""
     if not hasattr(stack, "_local"):
         return  # Celery's own for one thread, by USE_FAST_LOCALS.
