@@ -11,7 +11,7 @@ from typing import Any
 import celery
 from celery import signals
 from celery._state import _task_stack
-from celery.exceptions import Ignore, TaskPredicate
+from celery.exceptions import Ignore, TaskPredicate, TimeLimitExceeded
 from kombu import Exchange, Queue
 
 from penstock import client, coroutines
@@ -141,8 +141,8 @@ class TaskTwin(celery.Task):
         with running(job):
             try:
                 return self._call(*args, **kwargs)
-            except TaskPredicate:
-                raise  # Celery's own Retry, Ignore and Reject are answers, not errors.
+            except (TaskPredicate, TimeLimitExceeded):
+                raise  # Celery's own Retry, Ignore and Reject are answers; after a hard limit nothing is tried again.
             except Exception as error:
                 if retry is None or not isinstance(error, retry.on):
                     raise

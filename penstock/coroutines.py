@@ -30,7 +30,7 @@ class Interruption(asyncio.CancelledError):
     all of asyncio treats it as the cancellation that it is (task groups, timeouts, locks).
     """
 
-    error: Exception
+    error: BaseException
 
 
 @cache
@@ -43,10 +43,10 @@ class Body(Coroutine[Any, Any, T]):
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
-        self._pending: Exception | None = None
+        self._pending: BaseException | None = None
         self.task: asyncio.Task[T] | None = None
 
-    def interrupt(self, error: Exception) -> None:
+    def interrupt(self, error: BaseException) -> None:
         """Raises the error where the body waits. In the loop's thread."""
         if self.task is not None and not self.task.done():
             self._pending = error
@@ -99,6 +99,8 @@ class _Here(threading.local):
 
 
 _here = _Here()
+_everywhere: dict[int, tuple[asyncio.AbstractEventLoop, Body[Any]]] = {}
+"""What runs in each thread that has a loop of its own, by the thread's number."""
 _driver: Driver | None = None
 
 
@@ -132,6 +134,7 @@ def run_here(coroutine: Coroutine[Any, Any, T]) -> T:
     # A task's context is a copy of ours already, which asyncio makes.
     task = body.task = loop.create_task(body)
     _here.body = body
+    _everywhere[threading.get_ident()] = loop, body
     try:
         return loop.run_until_complete(task)
     except BaseException as error:
@@ -140,6 +143,7 @@ def run_here(coroutine: Coroutine[Any, Any, T]) -> T:
         return _deliver(loop, task, body, error)
     finally:
         _here.body = None
+        del _everywhere[threading.get_ident()]
         _cancel_rest(loop)
 
 
@@ -178,6 +182,15 @@ def interrupt(error: Exception, frame: FrameType | None) -> bool:
     module = str(frame.f_globals.get("__name__", "")) if frame is not None else ""
     if asyncio.current_task(loop) is body.task and not module.startswith(INSIDE):
         return False  # It computes, or has called something that blocks.
+    loop.call_soon_threadsafe(body.interrupt, error)
+    return True
+
+
+def interrupt_in(thread: int, error: BaseException) -> bool:
+    """Has a body that runs in another thread hear of an error where it waits; False: none does."""
+    loop, body = _everywhere.get(thread, (None, None))
+    if loop is None or body is None:
+        return False
     loop.call_soon_threadsafe(body.interrupt, error)
     return True
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from penstock.errors import DeclarationError
 
 SINGLE: Final = "single"
-SIZES = {"asyncio": 200}
+SIZES = {"threads": 16, "asyncio": 200}
 """Kinds of children that run many jobs at once, and how many if a profile does not say."""
 MOST = 2000
 """Jobs that a child may run at once."""
@@ -28,8 +28,9 @@ class Profile:
         queues: the queues that it serves, all equally.
         children: its processes. Of the kind ``"single"`` each runs one job at a time.
         kind: what a child is made for: ``"single"``, one job at a time, for work that computes; ``"asyncio"``, many
-            coroutines in one event loop, for tasks that are ``async def`` and wait for others.
-        size: how many jobs each child runs at once, for kinds that run many; None: 200.
+            coroutines in one event loop, for tasks that are ``async def`` and wait for others; ``"threads"``, many
+            threads, for tasks that wait in calls which block.
+        size: how many jobs each child runs at once, for kinds that run many; None: 200 coroutines, or 16 threads.
         autoscale_to: with more to do it grows to so many children, and shrinks again afterwards.
         time_limit: seconds after which a job is killed, if its task says nothing of its own.
         soft_time_limit: seconds after which a job meets ``SoftTimeLimitExceeded``, if its task says nothing of its own.
@@ -45,7 +46,7 @@ class Profile:
     name: str
     queues: tuple[str, ...]
     children: int
-    kind: Literal["single", "asyncio"] = SINGLE
+    kind: Literal["single", "threads", "asyncio"] = SINGLE
     size: int | None = None
     autoscale_to: int | None = None
     time_limit: float | None = None

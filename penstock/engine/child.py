@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import process as processes
 from pathlib import Path
@@ -37,7 +38,7 @@ from penstock.engine.keeping.identity import last_change
 from penstock.engine.processes import resident_kib
 from penstock.engine.putting_away import NONSENSE
 from penstock.engine.revoking import Revocations
-from penstock.engine.running import limits
+from penstock.engine.running import limits, threaded
 from penstock.engine.running.announcing import Announcer
 from penstock.engine.running.claiming import Claiming
 from penstock.engine.running.crew import Alone, Crew
@@ -190,6 +191,8 @@ class Child:
         ledger_backend.leave_to_tracer()
         set_outlet(self._handing if isinstance(app.backend, LedgerBackend) else None)
         quicken(app, by_context=not self._is_single)
+        if plan.kind == "threads":
+            threaded.guard(app)
         build_tracers(app, plan.hostname, logs_success=not plan.logs_in_batches)
         self._pool = InlinePool(
             self._handing,
@@ -216,14 +219,17 @@ class Child:
         signals.worker_process_init.send(sender=plan.hostname)
         self._look_at_tasks()  # Whoever hooks into tasks may do so then.
         if isinstance(self._desks, ManyDesks):
-            self._crew = self._loop(self._desks)
+            self._crew = self._many(self._desks)
 
-    def _loop(self, desks: ManyDesks) -> Crew:
-        # Only here, because greenlet is a dependency of this kind alone.
-        from penstock.engine.running.looping import Loop
-
+    def _many(self, desks: ManyDesks) -> Crew:
         sys.setswitchinterval(SWITCH_SECONDS)
-        return Loop(self._slot, desks, self._line.wake, lambda job: self._claims.let_go(job.token))
+        kind: Callable[..., Crew] = threaded.Threads
+        if self._plan.kind == "asyncio":
+            # Only here, because greenlet is a dependency of this kind alone.
+            from penstock.engine.running.looping import Loop
+
+            kind = Loop
+        return kind(self._slot, desks, self._line.wake, lambda job: self._claims.let_go(job.token))
 
     def _on_asked(self, *_: Any) -> None:
         self._line.wake()

@@ -22,7 +22,9 @@ def kind_of(conf: Any) -> str:
     if problems := list(problems_of_kind(kind, conf.get("penstock_size"))):
         raise DeclarationError(f"penstock_kind, penstock_size: {'; '.join(problems)}")
     if kind != SINGLE and os.environ.get("USE_FAST_LOCALS"):
-        raise DeclarationError(f"USE_FAST_LOCALS is for processes that run one job at a time; unset it for kind {kind!r}")
+        raise DeclarationError(
+            f"USE_FAST_LOCALS is for processes that run one job at a time; unset it for kind {kind!r}"
+        )
     if kind == "asyncio":
         _require_greenlet()
     return str(kind)

@@ -81,6 +81,13 @@ async def retried() -> int:
     return job.attempt
 
 
+@task(queue="celery", name="engine.eager", retry=Retry(attempts=3, base=0.01))
+async def eager() -> None:
+    """Is tried again whatever happens."""
+    tell("start")
+    await asyncio.sleep(PATIENCE)
+
+
 @task(queue="celery", name="engine.mixed")
 async def mixed(number: int, seconds: float) -> list[Any]:
     """What it finds in its contexts after others have run meanwhile: job, task, number, and the same in a subtask."""
@@ -168,6 +175,7 @@ BODIES = (
     idle,
     come_back,
     retried,
+    eager,
     mixed,
     stubborn,
     cleanly,

@@ -169,6 +169,13 @@ def test_a_hard_limit_ends_its_job_and_not_its_child(booked: Station, worker: Wo
     wait_for(booked.quiet, "everything is settled")
 
 
+def test_a_job_is_tried_again_after_a_soft_limit_and_not_after_a_hard_one(booked: Station, worker: Worker) -> None:
+    soft, hard = booked.send("eager", soft_time_limit=0.3), booked.send("eager", time_limit=0.3)
+    assert (ended(booked, soft).attempts, len(booked.starts(soft))) == (3, 3)
+    row = ended(booked, hard)
+    assert (row.attempts, row.error_type, len(booked.starts(hard))) == (1, "billiard.exceptions.TimeLimitExceeded", 1)
+
+
 def test_whoever_holds_up_the_loop_is_named(booked: Station, worker: Worker) -> None:
     id = booked.send("block", 2.5)
     ended(booked, id)
@@ -258,7 +265,7 @@ def test_jobs_go_on_while_redis_is_away(booked: Station) -> None:
 
 
 def test_a_kind_that_does_not_exist_is_refused(booked: Station) -> None:
-    with pytest.raises(AssertionError, match=r"kind must be 'single', 'asyncio', not 'fibers'"):
+    with pytest.raises(AssertionError, match=r"kind must be 'single', 'threads', 'asyncio', not 'fibers'"):
         booked.worker(penstock_kind="fibers").__enter__()
 
 

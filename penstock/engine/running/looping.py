@@ -10,8 +10,6 @@ The child's main thread claims, hears the keeper and watches, so neither a slow 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import heapq
 import logging
 import os
 import threading
@@ -23,66 +21,38 @@ from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from greenlet import getcurrent, greenlet
 
 from penstock import coroutines
-from penstock.engine.running.crew import Run
+from penstock.engine.running.crew import Beside, Errand, Run, Terminated, left
 from penstock.engine.running.desk import Desk, ManyDesks
 from penstock.engine.running.opening import Job
 from penstock.engine.running.watchdog import Watchdog
 from penstock.engine.slots import Reason, Slot
-from penstock.errors import BodyLeft
 
 logger = logging.getLogger(__name__)
 CLOSE_SECONDS = 5.0
 """How long tasks that jobs have left behind may take over their cancellation when the child ends."""
 
 
-class Terminated(BaseException):
-    """A job was revoked while it ran: it leaves its tracer without an outcome, which whoever revoked it records."""
-
-
 class _Tracer(greenlet):
     """One job's."""
 
 
-class Errand:
+class Coroutine(Errand):
     """One running job."""
 
-    __slots__ = ("at", "body", "desk", "is_terminated", "job", "run")
-
-    def __init__(self, at: int, job: Job, desk: Desk, run: Run) -> None:
-        self.at = at
-        self.job = job
-        self.desk = desk
-        self.run = run
-        self.body: coroutines.Body[None] | None = None
-        self.is_terminated = False
+    body: coroutines.Body[None] | None = None
+    is_terminated = False
 
 
-class Loop:
+class Loop(Beside):
     """A crew, see :class:`penstock.engine.running.crew.Crew`."""
 
-    is_beside = True
-
     def __init__(self, slot: Slot, desks: ManyDesks, wake: Callable[[], None], let_go: Callable[[Job], object]) -> None:
-        """Args:
-        wake: wakes the child's main thread.
-        let_go: gives up a claim that somebody else ends.
-        """
-        self._slot = slot
-        self._desks = desks
-        self._wake = wake
-        self._let_go = let_go
-        self._free = list(range(len(slot.places)))
-        self._inbox: deque[Errand] = deque()
+        super().__init__(slot, desks, wake, let_go)
+        self._inbox: deque[Any] = deque()
         self._is_called = False
-        self._started = self._ended = 0
-        """The first is the main thread's to count, the second the loop's."""
-        self._is_awaited = False
-        self._errands: dict[int, Errand] = {}
-        for place in slot.places:
-            place.put("pid", slot.get("pid"))
-            place.put("fork", slot.get("fork"))
+        self._coroutines: dict[int, Coroutine] = {}
+        """By the numbers of their claims; the loop's thread's."""
         self._loop = asyncio.new_event_loop()
-        self._context = contextvars.copy_context()
         coroutines.set_driver(self._drive)
         self._thread = threading.Thread(target=self._live, name="loop", daemon=True)
         self._thread.start()
@@ -94,34 +64,17 @@ class Loop:
 
     # -- by the main thread -------------------------------------------------------------------------------------
 
-    @property
-    def running(self) -> int:
-        """See :class:`Crew`."""
-        return self._started - self._ended
-
-    @property
-    def room(self) -> int:
-        """See :class:`Crew`."""
-        return len(self._slot.places) - self.running
-
     def start(self, job: Job, incarnation: int, run: Run) -> None:
-        """See :class:`Crew`. There is a free place: one is free again before its job counts as ended."""
-        at = heapq.heappop(self._free)
-        place = self._slot.places[at]
-        place.put("incarnation", incarnation)
-        if at >= self._slot.get("used"):
-            self._slot.put("used", at + 1)
-        self._started += 1
-        self._inbox.append(Errand(at, job, Desk(place), run))
+        """See :class:`Crew`."""
+        self._inbox.append(self._seated(job, incarnation, run))
         # Whoever empties the inbox says first that it will: what was put there before is found, for what comes after
         # it is called again.
         if not self._is_called:
             self._is_called = True
             self._loop.call_soon_threadsafe(self._empty_inbox)
 
-    def ask_for_wake(self) -> None:
-        """See :class:`Crew`."""
-        self._is_awaited = True
+    def _errand(self, at: int, job: Job, desk: Desk, run: Run) -> Errand:
+        return Coroutine(at, job, desk, run)
 
     def obey(self) -> None:
         """See :class:`Crew`."""
@@ -156,9 +109,9 @@ class Loop:
             headers = errand.job.headers
             name = f"{headers.get('task')}[{headers.get('id')}]"
             body.task = self._loop.create_task(body, name=name, context=self._context.copy())
-            self._errands[errand.job.number] = errand
+            self._coroutines[errand.job.number] = errand
 
-    async def _live_as(self, errand: Errand) -> None:
+    async def _live_as(self, errand: Coroutine) -> None:
         """A job's task: awaits what its tracer comes to, and lets that go on with what came of it."""
         self._desks.sit_down(errand.desk)
         tracer = _Tracer(self._trace)
@@ -173,15 +126,15 @@ class Loop:
                 awaited = tracer.switch(result)
 
     @staticmethod
-    def _seen_outside(error: BaseException, errand: Errand) -> BaseException:
+    def _seen_outside(error: BaseException, errand: Coroutine) -> BaseException:
         if errand.is_terminated and type(error) is asyncio.CancelledError:
             return Terminated()
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
             # Others run in this process, which have not asked for its end.
-            return BodyLeft(f"the body raised {error!r}, which would have ended the jobs beside it as well")
+            return left(error)
         return coroutines.as_seen_outside(error)
 
-    def _trace(self, errand: Errand) -> None:
+    def _trace(self, errand: Coroutine) -> None:
         """The tracer's greenlet, from the message to the outcome."""
         try:
             errand.run(errand.job)
@@ -203,17 +156,11 @@ class Loop:
         return tracer.parent.switch(body)
 
     def _end(self, errand: Errand) -> None:
-        place = errand.desk.place
-        place.end(0)
-        del self._errands[errand.job.number]
-        heapq.heappush(self._free, errand.at)
-        self._ended += 1
-        if self._is_awaited:
-            self._is_awaited = False
-            self._wake()
+        del self._coroutines[errand.job.number]
+        super()._end(errand)
 
     def _obey(self) -> None:
-        for number, errand in list(self._errands.items()):
+        for number, errand in list(self._coroutines.items()):
             place, body = errand.desk.place, errand.body
             if body is None or body.task is None or place.get("number") != number:
                 continue  # It has not begun, so nobody means it.

@@ -16,9 +16,25 @@ ON_VERDICT = "tests/operations/workers/test_verdict.py"
 ON_TRACING = "tests/engine/running/test_tracing.py"
 ON_OPENING, ON_LIMITS = "tests/engine/running/test_opening.py", "tests/engine/running/test_limits.py"
 
-ON_ASYNCIO = "tests/engine/test_asyncio_children.py"
+ON_ASYNCIO, ON_THREADS = "tests/engine/test_asyncio_children.py", "tests/engine/test_thread_children.py"
 
 GUARDS = (
+    Guard(
+        name="no-job-is-tried-again-after-a-hard-limit",
+        file="penstock/app.py",
+        text="            except (TaskPredicate, TimeLimitExceeded):\n",
+        replacement="            except TaskPredicate:\n",
+        test=f"{ON_ASYNCIO}::test_a_job_is_tried_again_after_a_soft_limit_and_not_after_a_hard_one",
+        why="A job that was ended for its hard limit runs again.",
+    ),
+    Guard(
+        name="a-body-that-exits-ends-nobody-else",
+        file="penstock/engine/running/threaded.py",
+        text="        except (SystemExit, KeyboardInterrupt) as error:\n",
+        replacement="        except KeyboardInterrupt as error:\n",
+        test=f"{ON_THREADS}::test_retries_failures_and_exits_are_their_own",
+        why="A job that calls sys.exit costs all jobs of its child their attempt.",
+    ),
     Guard(
         name="jobs-in-a-loop-are-told-apart-by-their-contexts",
         file="penstock/engine/child.py",
