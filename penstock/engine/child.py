@@ -379,8 +379,7 @@ class Child:
             if self._waiting and not self._crew.is_beside and self._pace.is_slow(job.headers.get("task", "")):
                 self._return_waiting()
             began = time.monotonic()
-            number = self._numbers.get(worker_of(self._claims.holder(job.token)), self._incarnation)
-            self._crew.start(job, number, self._run_to_end)
+            self._crew.start(job, self._number_of(job), self._run_to_end)
             took = time.monotonic() - began
             if took > LONG_SECONDS and not self._crew.is_beside:
                 self._after_long_job(job)
@@ -388,7 +387,15 @@ class Child:
                 return
         self._slot.put("held", len(self._asked))
 
+    def _number_of(self, job: Job) -> int:
+        """The incarnation under which a job was claimed. One that runs alone is of the one that the slot shows."""
+        if not self._crew.is_beside:
+            return 0
+        return self._numbers.get(worker_of(self._claims.holder(job.token)), self._incarnation)
+
     def _run_to_end(self, job: Job) -> None:
+        if self._crew.is_beside and not self._claims.holds(job.token):
+            return  # Taken away between two threads: whoever ends what runs did not see it yet.
         try:
             self._run(job)
         except NONSENSE as error:

@@ -88,6 +88,8 @@ class Threads(Beside):
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._threaded: dict[int, Threaded] = {}
         """By the numbers of their claims."""
+        self._asked: SimpleQueue[None] = SimpleQueue()
+        threading.Thread(target=self._listen, name="limits", daemon=True).start()
         for number in range(len(slot.places)):
             threading.Thread(target=self._work, name=f"job-{number + 1}", daemon=True).start()
 
@@ -99,8 +101,8 @@ class Threads(Beside):
         return Threaded(at, job, desk, run)
 
     def obey(self) -> None:
-        """See :class:`Crew`. In a thread of its own: a signal's handler must not wait for a lock."""
-        threading.Thread(target=self._obey, name="obey", daemon=True).start()
+        """See :class:`Crew`. By another thread: a signal's handler must not wait for a lock."""
+        self._asked.put(None)
 
     def close(self) -> None:
         """See :class:`Crew`."""
@@ -132,6 +134,11 @@ class Threads(Beside):
     def _end(self, errand: Errand) -> None:
         del self._threaded[errand.job.number]
         super()._end(errand)
+
+    def _listen(self) -> None:
+        while True:
+            self._asked.get()
+            self._obey()
 
     def _obey(self) -> None:
         for number, errand in list(self._threaded.items()):
