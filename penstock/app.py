@@ -10,10 +10,11 @@ from typing import Any
 
 import celery
 from celery import signals
-from celery.exceptions import Ignore, TaskPredicate
+from celery._state import _task_stack
+from celery.exceptions import Ignore, TaskPredicate, TimeLimitExceeded
 from kombu import Exchange, Queue
 
-from penstock import client
+from penstock import client, coroutines
 from penstock.adoption import SCHEDULER, adopt
 from penstock.checks import require_servers
 from penstock.config import Settings
@@ -141,9 +142,9 @@ class TaskTwin(celery.Task):
         job = RunningJob(id=self.request.id, task=self.name, attempt=attempt, enqueued_at=_enqueued_at(self.request))
         with running(job):
             try:
-                result = self.declared.function(*args, **kwargs)
-            except TaskPredicate:
-                raise  # Celery's own Retry, Ignore and Reject are answers, not errors.
+                result = self._call(*args, **kwargs)
+            except (TaskPredicate, TimeLimitExceeded):
+                raise  # Celery's own Retry, Ignore and Reject are answers; after a hard limit nothing is tried again.
             except Exception as error:
                 if retry is None or not isinstance(error, retry.on):
                     raise
@@ -151,6 +152,23 @@ class TaskTwin(celery.Task):
                 raise self.retry(exc=error, countdown=pause, max_retries=retry.attempts - 1) from error
         # Outside of what is retried: the body has done its work, and a second time would return the same.
         return result if conversion is None else conversion.encode_result(result)
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        if self.declared.is_async:
+            return coroutines.run(self._as_current(self.request, self.declared(*args, **kwargs)))
+        return self.declared.function(*args, **kwargs)
+
+    async def _as_current(self, request: Any, body: Any) -> Any:
+        """The body; Celery's ``current_task`` is this task inside of it, also in a thread that the tracer is not in."""
+        if _task_stack.top is self:
+            return await body
+        _task_stack.push(self)
+        self.request_stack.push(request)
+        try:
+            return await body
+        finally:
+            self.request_stack.pop()
+            _task_stack.pop()
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
         """Celery's; refuses arguments that do not fit the body, as ``enqueue`` does, and has the declared tags.

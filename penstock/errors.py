@@ -124,6 +124,18 @@ class RemoteError(PenstockError):
         return f"{self.type}: {self.message}"
 
 
+class BodyCancelled(PenstockError):
+    """A job's coroutine ended as cancelled, and nobody had cancelled the job: something that it awaited was cancelled
+    elsewhere. Catch ``asyncio.CancelledError`` around that, and say what it means there.
+    """
+
+
+class BodyLeft(PenstockError):
+    """A job's body raised ``SystemExit`` or ``KeyboardInterrupt`` where many jobs share a process. The job has failed,
+    and the process goes on. Return, or raise an ordinary error.
+    """
+
+
 class NotCancellable(PenstockError):
     """The job has already ended, so there is nothing to cancel."""
 

@@ -7,10 +7,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
 from penstock.errors import DeclarationError
 
+SINGLE: Final = "single"
+SIZES = {"threads": 16, "asyncio": 200}
+"""Kinds of children that run many jobs at once, and how many if a profile does not say."""
+MOST = 2000
+"""Jobs that a child may run at once."""
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -21,7 +26,11 @@ class Profile:
     Args:
         name: also the worker's name before the ``@``.
         queues: the queues that it serves, all equally.
-        children: how many jobs it runs at a time.
+        children: its processes. Of the kind ``"single"`` each runs one job at a time.
+        kind: what a child is made for: ``"single"``, one job at a time, for work that computes; ``"asyncio"``, many
+            coroutines in one event loop, for tasks that are ``async def`` and wait for others; ``"threads"``, many
+            threads, for tasks that wait in calls which block.
+        size: how many jobs each child runs at once, for kinds that run many; None: 200 coroutines, or 16 threads.
         autoscale_to: with more to do it grows to so many children, and shrinks again afterwards.
         time_limit: seconds after which a job is killed, if its task says nothing of its own.
         soft_time_limit: seconds after which a job meets ``SoftTimeLimitExceeded``, if its task says nothing of its own.
@@ -37,6 +46,8 @@ class Profile:
     name: str
     queues: tuple[str, ...]
     children: int
+    kind: Literal["single", "threads", "asyncio"] = SINGLE
+    size: int | None = None
     autoscale_to: int | None = None
     time_limit: float | None = None
     soft_time_limit: float | None = None
@@ -60,6 +71,7 @@ class Profile:
             value = getattr(self, name)
             if value is not None and not _is_count(value):
                 yield f"{name} must be a whole number from 1 on, not {value!r}"
+        yield from problems_of_kind(self.kind, self.size)
         yield from self._problems_of_times()
 
     def _problems_of_times(self) -> Iterator[str]:
@@ -96,6 +108,16 @@ def _problems_of_queues(queues: Any) -> Iterator[str]:
             yield f"queues has {queue!r}, which is no name of a queue"
         elif queues.count(queue) > 1:
             yield f"queues has {queue!r} twice"
+
+
+def problems_of_kind(kind: Any, size: Any) -> Iterator[str]:
+    """What is wrong with a kind of children and how many jobs each of them runs."""
+    if kind != SINGLE and kind not in SIZES:
+        yield f"kind must be {', '.join(map(repr, (SINGLE, *SIZES)))}, not {kind!r}"
+    elif size is not None and kind == SINGLE:
+        yield f"size is for children that run many jobs; kind {SINGLE!r} runs one"
+    elif size is not None and not (_is_count(size) and size <= MOST):
+        yield f"size must be a whole number from 1 to {MOST}, not {size!r}"
 
 
 def _is_count(value: Any) -> bool:

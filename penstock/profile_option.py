@@ -36,6 +36,7 @@ class ProfileOption(click.Option):
             if "concurrency" in opts:
                 defaults.pop("autoscale", None)  # Which Celery would follow instead.
             ctx.default_map = {**(ctx.default_map or {}), **defaults}
+            choose_kind(ctx.obj.app, self._named(name))
         return name, args
 
     @property
@@ -46,6 +47,11 @@ class ProfileOption(click.Option):
         if name not in self._profiles:
             raise click.ClickException(f"there is no profile {name!r}; known: {self._known}")
         return self._profiles[name]
+
+
+def choose_kind(app: Any, profile: Profile) -> None:
+    """Has a worker of this app have children of the profile's kind; for those Celery's worker has no option."""
+    app.conf.penstock_kind, app.conf.penstock_size = profile.kind, profile.size
 
 
 def worker_options(profile: Profile) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import inspect
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 from penstock import tags as tagging
 from penstock.errors import ArgumentError, DeclarationError
@@ -182,6 +182,11 @@ class Task(Generic[P, R]):
     def __doc__(self) -> str | None:  # type: ignore[override]
         return self.function.__doc__
 
+    @property
+    def is_async(self) -> bool:
+        """Whether the body is an ``async def``."""
+        return isinstance(self, AsyncTask)
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the body in this process, now."""
         return self.function(*args, **kwargs)
@@ -296,6 +301,14 @@ class Task(Generic[P, R]):
         return plain_call(self.name, args, kwargs)
 
 
+class AsyncTask(Task[P, R]):
+    """A declared task whose body is an ``async def``. Workers of every kind run it."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:  # type: ignore[override]
+        """The body's coroutine; await it to run it here."""
+        return self.function(*args, **kwargs)  # type: ignore[return-value]
+
+
 @dataclass(frozen=True)
 class Submission(Generic[P, R]):
     """A task with the options of one call."""
@@ -357,6 +370,16 @@ class _Fit:
         return required <= kwargs.keys() <= self._allowed[given] if kwargs else not required
 
 
+class Declare(Protocol):
+    """What :func:`task` returns: makes a task of a function."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+
 @names_options
 def task(
     *,
@@ -367,8 +390,8 @@ def task(
     priority: int = 0,
     tags: Iterable[str] = (),
     name: str | None = None,
-) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Declares a task.
+) -> Declare:
+    """Declares a task: a ``def``, or an ``async def``.
 
     Args:
         queue: where its jobs wait.
@@ -387,10 +410,11 @@ def task(
         queue=queue, retry=retry, timeout=timeout, expires=expires, priority=priority, tags=tagging.given(tags)
     )
 
-    def declare(function: Callable[P, R]) -> Task[P, R]:
+    def declare(function: Callable[..., Any], /) -> Any:
         _check_body(function)
         chosen = name or f"{function.__module__}.{function.__qualname__}"
-        declared = Task(chosen, function, defaults, inspect.signature(function))
+        kind = AsyncTask if inspect.iscoroutinefunction(function) else Task
+        declared: Task[..., Any] = kind(chosen, function, defaults, inspect.signature(function))
         _register(declared)
         return declared
 
@@ -400,8 +424,8 @@ def task(
 def _check_body(function: Callable[..., Any]) -> None:
     if not inspect.isfunction(function):
         raise DeclarationError(f"{function!r}: a task is a function; write @task(...) with parentheses above a def")
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-        raise DeclarationError(f"{function.__qualname__}: a task is a plain def; call asyncio.run() inside it")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise DeclarationError(f"{function.__qualname__}: a task returns once; collect what it would yield")
     if "<locals>" in function.__qualname__ or function.__name__ == "<lambda>":
         raise DeclarationError(f"{function.__qualname__}: declare it at module level, where a worker can import it")
 

@@ -36,6 +36,10 @@ def profile(**changes: Any) -> Profile:
         ({"soft_time_limit": "5"}, "soft_time_limit must be seconds, more than 0, not '5'"),
         ({"soft_time_limit": 5, "time_limit": 5}, r"soft_time_limit \(5 s\) must come before time_limit \(5 s\)"),
         ({"max_tasks_per_child": 0}, "max_tasks_per_child must be a whole number from 1 on, not 0"),
+        ({"kind": "fibers"}, "kind must be 'single', 'threads', 'asyncio', not 'fibers'"),
+        ({"size": 10}, "size is for children that run many jobs; kind 'single' runs one"),
+        ({"kind": "asyncio", "size": 0}, "size must be a whole number from 1 to 2000, not 0"),
+        ({"kind": "asyncio", "size": 2001}, "size must be a whole number from 1 to 2000, not 2001"),
         ({"max_mib_per_child": 0.5}, "max_mib_per_child must be a whole number from 1 on, not 0.5"),
     ],
 )

@@ -1,8 +1,10 @@
 """Declaring tasks: options are checked when the module is imported, arguments when a job is submitted."""
 
+import asyncio
 import inspect
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -95,13 +97,35 @@ def test_a_retry_that_cannot_work_is_refused(options: dict[str, Any], complaint:
         Retry(**options)
 
 
-async def coroutine() -> None: ...
+async def coroutine(number: int) -> int:
+    return number
+
+
+def generator() -> Iterator[int]:
+    yield 1
+
+
+async def asynchronous_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+def test_a_coroutine_is_a_task_and_calling_it_gives_what_can_be_awaited() -> None:
+    declared = task(name="test.coroutine")(coroutine)
+    assert (declared.is_async, task(name="test.body")(body).is_async) == (True, False)
+    assert asyncio.run(declared(3)) == 3
+    with pytest.raises(ArgumentError, match="missing a required argument"):
+        declared.check_arguments((), {})
 
 
 @pytest.mark.parametrize(
     ("function", "complaint"),
-    [(coroutine, "plain def"), (lambda: None, "module level"), (int, "a task is a function")],
-    ids=["coroutine", "lambda", "class"],
+    [
+        (generator, "returns once"),
+        (asynchronous_generator, "returns once"),
+        (lambda: None, "module level"),
+        (int, "a task is a function"),
+    ],
+    ids=["generator", "asynchronous generator", "lambda", "class"],
 )
 def test_what_cannot_be_a_task_is_refused(function: Any, complaint: str) -> None:
     with pytest.raises(DeclarationError, match=complaint):

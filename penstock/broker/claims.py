@@ -140,6 +140,11 @@ class Claims:
         """Messages that this process has claimed and not settled."""
         return len(self._held)
 
+    def held_under(self) -> set[str]:
+        """The incarnations under which something is held, or asked for."""
+        asked = {self._pending[0]} if self._pending is not None else set()
+        return asked | {worker_of(claimer) for claimer, _ in list(self._held.values())}
+
     def holds(self, token: str) -> bool:
         """Whether the claim is still ours to settle."""
         return token in self._held

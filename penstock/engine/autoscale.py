@@ -31,11 +31,13 @@ class Autoscaler(CeleryAutoscaler):
         """How many jobs there are to run now."""
         if not self._is_ours:
             return int(super().qty)
-        running = sum(bool(slot.get("is_running")) for slot in self.pool.slots.live())
+        living = self.pool.slots.live()
+        running = sum(len(slot.shown) for slot in living)
         waiting = self._waiting()
         if running or waiting:
             self._last_task_received = time.monotonic()
-        return running + waiting
+        # Celery takes it for the number of children that these jobs want.
+        return -(-(running + waiting) // max((len(slot.places) for slot in living), default=1))
 
     def _waiting(self) -> int:
         connection = self.worker.consumer.connection

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import process as processes
 from pathlib import Path
@@ -27,7 +28,7 @@ from celery.app import trace
 from celery.worker import state as worker_state
 
 from penstock.broker import envelope
-from penstock.broker.claims import Claims
+from penstock.broker.claims import Claims, worker_of
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import MAX_CLAIM, Claimed, Scripts, Source
 from penstock.engine.comeback import Comebacks
@@ -37,11 +38,13 @@ from penstock.engine.keeping.identity import last_change
 from penstock.engine.processes import resident_kib
 from penstock.engine.putting_away import NONSENSE
 from penstock.engine.revoking import Revocations
-from penstock.engine.running import limits
+from penstock.engine.running import limits, threaded
 from penstock.engine.running.announcing import Announcer
 from penstock.engine.running.claiming import Claiming
+from penstock.engine.running.crew import Alone, Crew
+from penstock.engine.running.desk import ManyDesks, OneDesk
 from penstock.engine.running.duties import TaskDuties, build_tracers
-from penstock.engine.running.handing import ROOM_SECONDS, Handing
+from penstock.engine.running.handing import ROOM_SECONDS, Handing, SharedHanding
 from penstock.engine.running.line import Line
 from penstock.engine.running.opening import Job, opened
 from penstock.engine.running.pace import Pace
@@ -49,11 +52,12 @@ from penstock.engine.running.plain import PlainRunner
 from penstock.engine.running.quickening import quicken
 from penstock.engine.running.rates import Rates
 from penstock.engine.running.reception import InlinePool, Reception
-from penstock.engine.slots import Orders, Slot, Slots
+from penstock.engine.slots import ASK, Orders, Reason, Slot, Slots
 from penstock.engine.wire import Address
 from penstock.ledger import backend as ledger_backend
 from penstock.ledger.backend import LedgerBackend
 from penstock.ledger.outlet import set_outlet
+from penstock.profile import SINGLE
 
 logger = logging.getLogger(__name__)
 LONG_SECONDS = 0.1
@@ -61,6 +65,8 @@ LONG_SECONDS = 0.1
 before five times as long, by the same clock, so a child that does not ask has lost none."""
 RESET = ("SIGHUP", "SIGTTIN", "SIGTTOU", "SIGQUIT", "SIGINT", "SIGCHLD")
 WAIT_SECONDS = 1.0
+SWITCH_SECONDS = 0.001
+"""After so long the thread that claims and the one that runs jobs give way to each other."""
 FLUSH_SECONDS = 2.0
 ORDERS_SECONDS = 0.2
 """How long a child that is to end still waits for an answer that it has asked for."""
@@ -84,6 +90,8 @@ class Plan:
     max_tasks: int | None
     max_memory_kib: int | None
     disable_rate_limits: bool
+    kind: str
+    """Of its children, see :mod:`penstock.engine.kinds`."""
     logs: bool
     """Whether lines of level INFO are read by anybody."""
     logs_in_batches: bool
@@ -110,7 +118,10 @@ class Child:
         self._claimed_at = 0.0
         fork = slot.get("fork")
         self._line = Line(plan.address, slot.index, fork, self._on_news)
-        self._handing = Handing(plan.slots, slot, self._line, plan.folder, self._make_room)
+        self._is_single = plan.kind == SINGLE
+        self._desks = OneDesk(slot) if self._is_single else ManyDesks(slot)
+        handing, make_room = (Handing, self._make_room) if self._is_single else (SharedHanding, _rest)
+        self._handing = handing(plan.slots, slot, self._line, plan.folder, make_room)
         options = plan.transport_options
         self._claims = Claims(
             hostname=plan.hostname,
@@ -125,7 +136,9 @@ class Child:
         )
         is_recorded = isinstance(plan.app.backend, LedgerBackend)
         self._gate = Gate(self._handing, self._claims, Comebacks()) if is_recorded else None
-        self._announcer = Announcer(self._handing, logs=plan.logs and plan.logs_in_batches)
+        self._numbers: dict[str, int] = {}
+        """Of incarnations, by their names."""
+        self._announcer = Announcer(self._handing, self._desks, logs=plan.logs and plan.logs_in_batches)
 
     # -- before and after ---------------------------------------------------------------------------------------
 
@@ -137,7 +150,9 @@ class Child:
                 self._turn()
         except Stop:
             pass
+        self._end_jobs()
         self._give_back()
+        self._crew.close()
         signals.worker_process_shutdown.send(sender=self._plan.hostname, pid=os.getpid(), exitcode=0)
         _flush_sentry()
         self._claiming.close()
@@ -146,7 +161,8 @@ class Child:
     def _prepare(self) -> None:
         """What Celery's prefork does in each new child."""
         plan = self._plan
-        signal.signal(signal.SIGUSR2, lambda *_: self._line.wake())
+        self._crew: Crew = Alone(self._slot)
+        signal.signal(ASK, self._on_asked)
         signal.signal(signal.SIGTERM, self._on_terminate)
         limits.install(self._slot)
         for current in (billiard_process.current_process(), processes.current_process()):
@@ -174,10 +190,11 @@ class Child:
         worker_state.reset_state()
         ledger_backend.leave_to_tracer()
         set_outlet(self._handing if isinstance(app.backend, LedgerBackend) else None)
-        quicken(app)
+        quicken(app, by_context=not self._is_single)
+        if plan.kind == "threads":
+            threaded.guard(app)
         build_tracers(app, plan.hostname, logs_success=not plan.logs_in_batches)
         self._pool = InlinePool(
-            self._slot,
             self._handing,
             self._announcer,
             collects=isinstance(app.backend, LedgerBackend),
@@ -193,23 +210,38 @@ class Child:
             announcer=self._announcer,
             rates=plan.rates,
             revocations=self._revocations,
-            settle_now=self._claiming.settle_now,
+            settle_now=self._claiming.settle_now if self._is_single else self._claiming.settle_beside,
             disable_rate_limits=plan.disable_rate_limits,
         )
         self._pool.reception = self._reception
         by_copy = isinstance(app.backend, LedgerBackend) and app.backend.as_uri().startswith("postgresql")
-        self._plain = PlainRunner(
-            self._slot, self._handing, self._reception, self._announcer, plan.hostname, by_copy=by_copy
-        )
+        self._plain = PlainRunner(self._handing, self._reception, self._announcer, plan.hostname, by_copy=by_copy)
         signals.worker_process_init.send(sender=plan.hostname)
         self._look_at_tasks()  # Whoever hooks into tasks may do so then.
+        if isinstance(self._desks, ManyDesks):
+            self._crew = self._many(self._desks)
+
+    def _many(self, desks: ManyDesks) -> Crew:
+        sys.setswitchinterval(SWITCH_SECONDS)
+        kind: Callable[..., Crew] = threaded.Threads
+        if self._plan.kind == "asyncio":
+            # Only here, because greenlet is a dependency of this kind alone.
+            from penstock.engine.running.looping import Loop
+
+            kind = Loop
+        return kind(self._slot, desks, self._line.wake, lambda job: self._claims.let_go(job.token))
+
+    def _on_asked(self, *_: Any) -> None:
+        self._line.wake()
+        self._crew.obey()
 
     def _on_terminate(self, *_: Any) -> None:
         """Ends this process when the job that it runs is meant. A service manager that ends a whole group of processes
         means the worker, who lets its children go on to the end of their jobs.
         """
         slot = self._slot
-        if slot.get("is_running") and slot.get("reason_for") == slot.get("number"):
+        is_meant = slot.get("is_running") and slot.get("reason_for") == slot.get("number")
+        if is_meant or (not self._is_single and any(place.has_reason(Reason.SHUTDOWN) for place in slot.shown)):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
         slot.put("orders", Orders.DRAIN)
@@ -236,6 +268,20 @@ class Child:
             return True
         return bool(plan.max_memory_kib and self._pool.done and resident_kib(os.getpid()) > plan.max_memory_kib)
 
+    def _end_jobs(self) -> None:
+        """Waits for those that go on beside, after giving back what has not started."""
+        if not self._crew.is_beside:
+            return
+        self._return_waiting()
+        for token in reversed(self._asked):
+            self._claims.settle(token, "return")
+        self._asked.clear()
+        while self._crew.running:
+            self._crew.ask_for_wake()
+            if self._crew.running:
+                self._line.wait(WAIT_SECONDS)
+            self._line.hear()
+
     def _give_back(self) -> None:
         """Everything that has not started, in its order, as if it had never been claimed."""
         self._waiting.clear()
@@ -250,12 +296,14 @@ class Child:
         if not self._claims.held and self._claims.pending is None:
             # Nothing is held under an older name any more. Without a name, the keeper tells it again.
             self._slot.put("incarnation", self._incarnation if self._claims.worker else 0)
+        elif self._crew.is_beside and len(self._numbers) > 1:
+            self._note_oldest()
         if self._is_full:
             self._wait(WAIT_SECONDS, None)
             return
         if self._asked:
             self._wait(WAIT_SECONDS, None)
-        elif not self._waiting:
+        elif not self._waiting and self._has_room():
             claimed = self._claiming.claim(self._count())
             # What an idle child's last claim brings when it is told to end goes back with all else that is held.
             if claimed and not self._slot.get("orders"):
@@ -263,10 +311,26 @@ class Child:
         self._work()
 
     def _count(self) -> int:
-        count = self._pace.count()
+        room = self._crew.room
+        count = self._pace.count() if room is None else room
         if self._plan.max_tasks:
-            count = min(count, self._plan.max_tasks - self._pool.done)
+            count = min(count, self._plan.max_tasks - self._pool.done - self._crew.running)
         return count
+
+    def _has_room(self) -> bool:
+        """Whether a job that is claimed now would be started at once; waits a while for that."""
+        if not self._crew.is_beside or self._count() > 0:
+            return True
+        self._crew.ask_for_wake()
+        if self._count() <= 0:
+            self._wait(WAIT_SECONDS, None)
+        return False
+
+    def _note_oldest(self) -> None:
+        """Jobs that were claimed under an older name may go on for long."""
+        held = {*self._claims.held_under(), self._claims.worker}
+        self._numbers = {name: number for name, number in self._numbers.items() if name in held}
+        self._slot.put("incarnation", min(self._numbers.values(), default=0))
 
     def _take(self, claimed: list[Claimed]) -> None:
         self._claimed_at = time.time()
@@ -312,20 +376,31 @@ class Child:
             job = self._waiting.popleft()
             if not self._claims.holds(job.token):
                 continue
-            if self._waiting and self._pace.is_slow(job.headers.get("task", "")):
+            if self._waiting and not self._crew.is_beside and self._pace.is_slow(job.headers.get("task", "")):
                 self._return_waiting()
             began = time.monotonic()
-            try:
-                self._run(job)
-            except NONSENSE as error:
-                self._put_away(job, error)
-            self._slot.end(self._pool.done)
+            self._crew.start(job, self._number_of(job), self._run_to_end)
             took = time.monotonic() - began
-            if took > LONG_SECONDS:
+            if took > LONG_SECONDS and not self._crew.is_beside:
                 self._after_long_job(job)
             if self._slot.get("orders") or self._is_over():
                 return
         self._slot.put("held", len(self._asked))
+
+    def _number_of(self, job: Job) -> int:
+        """The incarnation under which a job was claimed. One that runs alone is of the one that the slot shows."""
+        if not self._crew.is_beside:
+            return 0
+        return self._numbers.get(worker_of(self._claims.holder(job.token)), self._incarnation)
+
+    def _run_to_end(self, job: Job) -> None:
+        if self._crew.is_beside and not self._claims.holds(job.token):
+            return  # Taken away between two threads: whoever ends what runs did not see it yet.
+        try:
+            self._run(job)
+        except NONSENSE as error:
+            self._put_away(job, error)
+        self._slot.end(self._pool.done)
 
     def _put_away(self, job: Job, error: Exception) -> None:
         """A message that nobody expected to be like this must not end this child, and then the next."""
@@ -345,8 +420,8 @@ class Child:
             return
         if job.is_plain and not self._claims.prepare(job.claimed, job.payload):
             return
-        self._pool.job = job
-        self._announcer.token = job.token
+        desk = self._desks.current
+        desk.job, desk.token = job, job.token
         self._reception.receive(self._reception.message(job))
 
     def _is_over(self) -> bool:
@@ -390,7 +465,7 @@ class Child:
     def _on_news(self, news: dict[str, Any]) -> None:
         if "worker" in news and news["worker"] != self._claims.worker:
             self._claims.begin(news["worker"])
-            self._incarnation = news["incarnation"]
+            self._incarnation = self._numbers[news["worker"]] = news["incarnation"]
         if "queues" in news:
             self._claiming.serve(news["queues"])
         if "full" in news:
@@ -445,6 +520,11 @@ class Child:
         """These incarnations were silent for a lease: what was claimed under them is somebody else's."""
         self._claims.abandon(workers)
         self._keep_asked()
+
+
+def _rest() -> None:
+    """Not by the line, where the main thread waits."""
+    time.sleep(ROOM_SECONDS)
 
 
 def _flush_sentry() -> None:

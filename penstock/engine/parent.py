@@ -121,7 +121,7 @@ class Parent(CeleryConsumer):
     def _watch(self) -> None:
         self._link.watch()
         self.tell_events()
-        self._showing.refresh()
+        self._showing.refresh(age=SHOW_SECONDS)
         for news in self.pool.hear():
             self._showing.warn(news["warned"])
         if self.pool.zygote_is_lost():
@@ -189,11 +189,10 @@ class Parent(CeleryConsumer):
         slots = self.pool.slots
         living = slots.live()
         claimed = max((slot.time("claimed_at") for slot in living), default=0.0)
-        idle = [slot for slot in living if not slot.get("is_running")]
         return {
             "worker": next(reversed([name for _, name in slots.incarnations]), ""),
             "held": sum(slot.get("held") for slot in living),
-            "has_room": bool(idle),
+            "has_room": any(slot.room for slot in living),
             "claimed_seconds_ago": round(time.monotonic() - claimed, 3) if claimed else None,
             "queues": list(self.app.amqp.queues.consume_from),
             "keeper": self.keeper_pid,
@@ -210,7 +209,7 @@ class Parent(CeleryConsumer):
         """On a cold shutdown: ends what runs; it goes back."""
         self.pool.on_close()
         for slot in self.pool.slots.live():
-            if slot.get("is_running"):
+            if slot.is_busy:
                 self.pool.end(slot.get("pid"), Reason.SHUTDOWN)
 
     def _on_shutting_down(self, **_: Any) -> None:
@@ -220,7 +219,7 @@ class Parent(CeleryConsumer):
         """Celery's soft shutdown, which ends as soon as the last job has."""
         seconds = float(self.app.conf.worker_soft_shutdown_timeout or 0)
         on_idle = self.app.conf.worker_enable_soft_shutdown_on_idle
-        running = any(slot.get("is_running") for slot in self.pool.slots.live())
+        running = any(slot.is_busy for slot in self.pool.slots.live())
         if seconds > 0 and (running or on_idle):
             logger.warning("Initiating Soft Shutdown, terminating in %s seconds", seconds)
             self.pool.on_close()

@@ -24,12 +24,13 @@ from typing import Any
 from celery.concurrency.base import BasePool
 from kombu.asynchronous import get_event_loop
 
-from penstock.engine import logs
+from penstock.engine import kinds, logs
 from penstock.engine.child import Plan
+from penstock.engine.place import Place
 from penstock.engine.pool_keeper import keep_children
 from penstock.engine.processes import tie_to_parent
 from penstock.engine.running.rates import Rates
-from penstock.engine.slots import Orders, Reason, Slot, Slots
+from penstock.engine.slots import ASK, Orders, Reason, Slots
 from penstock.engine.wire import Address
 from penstock.engine.zygote import Zygote
 
@@ -64,7 +65,7 @@ class Pool(BasePool):
 
     def on_start(self) -> None:
         """Forks the zygote. Nothing of the worker has a thread or a connection yet."""
-        self._slots = Slots(max(self.limit, self.most))
+        self._slots = Slots(max(self.limit, self.most), kinds.places_of(self.app.conf))
         self._address = Address()
         self._folder = Path(tempfile.mkdtemp(prefix="penstock-"))
         plan = self._plan()
@@ -106,6 +107,7 @@ class Pool(BasePool):
             max_tasks=self.options.get("maxtasksperchild"),
             max_memory_kib=self.options.get("max_memory_per_child"),
             disable_rate_limits=self.disable_rate_limits,
+            kind=kinds.kind_of(conf),
             logs=logs.reads_info(),
             logs_in_batches=is_batched,
         )
@@ -182,13 +184,24 @@ class Pool(BasePool):
     def end(self, pid: int, reason: Reason, number: int | None = None) -> None:
         """Ends the child of this process id by a signal, SIGTERM unless it is named, and says why."""
         slot = self.slots.find(pid)
-        running = slot.running() if slot is not None else None
-        if slot is None or running is None:
+        if slot is None or not (shown := slot.shown):
             return  # It has ended by itself meanwhile, and whoever runs now is not meant.
-        slot.put("reason", reason)
-        slot.put("reason_for", running.number)
+        for place in shown:
+            place.give_reason(reason)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number or signal.SIGTERM)
+
+    def cancel(self, pid: int, number: int) -> bool:
+        """Has a child that runs many jobs cancel the one of this number; False: it runs one, and has to end."""
+        slot = self.slots.find(pid)
+        if slot is None or slot.is_single:
+            return False
+        for place in slot.shown:
+            if place.get("number") == number:
+                place.give_reason(Reason.TERMINATED)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, ASK)
+        return True
 
     def hear(self) -> Iterator[dict[str, Any]]:
         """What the zygote has told since the last time."""
@@ -242,7 +255,7 @@ class Pool(BasePool):
             for slot in self._slots.live():
                 slot.put("orders", Orders.DRAIN)
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(slot.get("pid"), signal.SIGUSR2)
+                    os.kill(slot.get("pid"), ASK)
             self._wake_zygote()
 
     def on_stop(self) -> None:
@@ -260,13 +273,13 @@ class Pool(BasePool):
         self._kill(Reason.SHUTDOWN)
         self._wake_zygote()
 
-    def _running(self) -> list[Slot]:
-        return [slot for slot in self.slots.live() if slot.get("is_running")]
+    def _running(self) -> list[Place]:
+        return [place for slot in self.slots.live() for place in slot.shown]
 
     def _kill(self, reason: Reason) -> None:
         for slot in self.slots.live():
-            slot.put("reason", reason)
-            slot.put("reason_for", slot.get("number"))
+            for place in slot.places if slot.is_single else slot.shown:
+                place.give_reason(reason)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(slot.get("pid"), signal.SIGKILL)
         self._join(time.monotonic() + KILL_SECONDS)

@@ -219,7 +219,7 @@ class PoolKeeper(Keeper):
         self._slots.incarnations = [each for each in self._slots.incarnations if each[1] not in lost]
         self._tell_children(lost=lost)
         self._children.end(
-            slot for slot in self._slots.live() if slot.get("is_running") and slot.get("incarnation") in numbers
+            slot for slot in self._slots.live() if any(place.get("incarnation") in numbers for place in slot.shown)
         )
         if not self._slots.incarnations:
             self._incarnate(after=numbers)

@@ -14,9 +14,10 @@ from celery.worker import state as celerys
 from celery.worker.control import control_command, inspect_command
 
 from penstock.engine.health import claims
+from penstock.engine.place import IN_BODY
 from penstock.engine.pool import Pool
 from penstock.engine.processes import Footprint, footprint, state_of
-from penstock.engine.slots import IN_BODY, Orders, Slot
+from penstock.engine.slots import Orders, Slot
 
 KEPT_SECONDS = 1.0
 """How long what was measured is good for: many may look at one worker, and measuring walks all its memory."""
@@ -98,10 +99,13 @@ def _of_slot(slot: Slot, request: Any) -> dict[str, Any]:
         "held": slot.get("held"),
         "claimed_seconds_ago": round(time.monotonic() - claimed, 3) if claimed else None,
     }
-    running = slot.running()
+    if not slot.is_single:
+        told["running"] = len(slot.shown)
+    longest = min(slot.shown, key=lambda place: place.time("started"), default=slot)
+    running = longest.running()
     if running is None:
         return told
-    _, _, soft, hard = slot.limits()
+    _, _, soft, hard = longest.limits()
     # The child may have gone on to its next job since its request was made.
     known = _job(request) if request is not None and request.place[2] == running.token else {}
     return {
@@ -118,9 +122,10 @@ def _of_slot(slot: Slot, request: Any) -> dict[str, Any]:
 def _state(slot: Slot) -> str:
     if slot.get("orders") == Orders.DRAIN:
         return "ending"
-    if not (running := slot.get("is_running")):
+    running = {place.get("is_running") for place in slot.shown}
+    if not running:
         return "idle"
-    return "running" if running == IN_BODY else "handing over"
+    return "running" if IN_BODY in running else "handing over"
 
 
 def _job(request: Any) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import logging
 import time
 from typing import Any
 
+from celery.app.control import TERM_SIGNAME
+from celery.platforms import signals as _signals
 from celery.worker import state
 from kombu.message import Message
 from kombu.utils.imports import symbol_by_name
@@ -19,8 +21,9 @@ from penstock.broker import envelope
 from penstock.broker.claims import claimer_name
 from penstock.broker.queues import places_held_by
 from penstock.broker.scripts import Settlement
+from penstock.engine.place import Place, Running
 from penstock.engine.request import CELERYS, OURS, Request
-from penstock.engine.slots import Running, Slot, Standing
+from penstock.engine.slots import Standing
 from penstock.ledger.backend import STARTED_AT
 
 logger = logging.getLogger(__name__)
@@ -33,6 +36,14 @@ class Shown(Request):
     claims = None
     place: tuple[str, str, str] = ("", "", "")
     """Claimer, queue and token."""
+
+    def terminate(self, pool: Any, signal: Any = None) -> None:
+        """Celery's, which ends the whole child; one that runs many jobs cancels this one."""
+        number = int(self.place[2].partition(":")[0])
+        if self.time_start and pool.cancel(self.worker_pid, number):
+            self._announce_revoked("terminated", True, _signals.signum(signal or TERM_SIGNAME), False)
+        else:
+            super().terminate(pool, signal)
 
 
 class Showing:
@@ -55,16 +66,24 @@ class Showing:
 
     # -- what runs ----------------------------------------------------------------------------------------------
 
-    def refresh(self, *, whole: bool = False) -> None:
+    def refresh(self, *, whole: bool = False, age: float = 0.0) -> None:
         """Has Celery's state show what runs now.
 
         Args:
             whole: and what is claimed and waits, for which Redis is asked.
+            age: seconds for which a job among many has to run before it is shown; for whoever looks often.
         """
         slots = self._parent.pool.slots
-        running = [slot for slot in slots.live() if slot.get("is_running")]
+        since = time.monotonic() - age
+        running = [
+            (slot.get("fork"), place)
+            for slot in slots.live()
+            for place in slot.shown
+            if slot.is_single or place.time("started") <= since
+        ]
         state.all_total_count[0] = max(slots.done + len(running), state.all_total_count[0])
-        current = {key: shown for slot in running if (shown := self._look(slot, key := _key(slot))) is not None}
+        looks = (((fork, place.get("number")), place) for fork, place in running)
+        current = {key: shown for key, place in looks if (shown := self._look(place, key)) is not None}
         for key, gone in self._shown.items():
             if key not in current:
                 _forget(gone)
@@ -76,9 +95,9 @@ class Showing:
         if whole:
             self._refresh_reserved()
 
-    def _look(self, slot: Slot, key: tuple[int, int]) -> Shown | None:
+    def _look(self, place: Place, key: tuple[int, int]) -> Shown | None:
         known = self._shown.get(key)
-        if known is None and (running := slot.running()) is not None and running.number == key[1]:
+        if known is None and (running := place.running()) is not None and running.number == key[1]:
             known = self._request(running)
         return known
 
@@ -108,8 +127,7 @@ class Showing:
 
     def _request(self, running: Running) -> Shown | None:
         names = dict(self._parent.pool.slots.incarnations)
-        slot = self._parent.pool.slots.find(running.pid)
-        worker = names.get(slot.get("incarnation") if slot else 0, "") or next(reversed(names.values()), "")
+        worker = names.get(running.incarnation, "") or next(reversed(names.values()), "")
         place = claimer_name(worker, str(running.fork)), running.queue, running.token
         raw = running.raw if running.raw is not None else self._fetch(place)
         made = self._made(raw, place, running.deliveries) if raw is not None else None
@@ -229,10 +247,6 @@ class Showing:
 
 def _key_of(told: dict[str, Any]) -> tuple[int, int]:
     return told["fork"], int(told["token"].partition(":")[0])
-
-
-def _key(slot: Slot) -> tuple[int, int]:
-    return slot.get("fork"), slot.get("number")
 
 
 def _kind(task: Any) -> type[Shown]:

@@ -15,31 +15,23 @@ from __future__ import annotations
 import fcntl
 import json
 import mmap
+import signal
 import socket
 import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
 
-from penstock.broker.scripts import Claimed
-from penstock.engine import ring
+from penstock.engine import place, ring
+from penstock.engine.place import Place
 
 LEAST, MOST = 32, 1024
 """Slots of a worker: four for each child that it is to have, within these."""
 SIZE = (1 << 16) + ring.SIZE
 _HEADER = 8192
 _RING = 1 << 16
-_RAW = 512
-"""Where the message begins in a slot; before it the queue's name."""
-_QUEUE = 256
-MAX_RAW = _RING - _RAW
-MAX_QUEUE = _RAW - _QUEUE
-
-IN_BODY, ENDING = 1, 2
-"""Values of ``is_running``; 0: nothing runs."""
+MAX_RAW = _RING - place.RAW
 
 
 class Standing(IntEnum):
@@ -48,6 +40,10 @@ class Standing(IntEnum):
     FREE = 0
     LIVE = 1
     DEAD = 2
+
+
+ASK = signal.SIGUSR2
+"""Has a child look what is asked of it."""
 
 
 class Orders(IntEnum):
@@ -73,99 +69,41 @@ class Reason(IntEnum):
     """The worker's lease was taken away: the job is somebody else's."""
 
 
-_FIELDS = (
-    ("standing", "q"),
-    ("pid", "q"),
-    ("fork", "q"),
-    ("place", "q"),
-    ("orders", "q"),
-    ("recalled", "q"),
-    ("soft_target", "q"),
-    ("warned", "q"),
-    ("reason", "q"),
-    ("reason_for", "q"),
-    ("exit_status", "q"),
-    ("done", "q"),
-    ("claimed_at", "d"),
-    ("claimed_ms", "d"),
-    ("held", "q"),
-    ("incarnation", "q"),
-    # From here on written together at the start of each job.
-    ("is_running", "q"),
-    ("number", "q"),
-    ("step", "q"),
-    ("deliveries", "q"),
-    ("started", "d"),
-    ("started_at", "d"),
-    ("soft_limit", "d"),
-    ("hard_limit", "d"),
-    ("raw_length", "q"),
-    ("queue_length", "q"),
-)
-_OFFSETS = {name: 8 * place for place, (name, _) in enumerate(_FIELDS)}
-_KINDS = {name: struct.Struct("<" + kind) for name, kind in _FIELDS}
-_START = struct.Struct("<qqqqddddqq")
-_START_AT = _OFFSETS["is_running"]
-_DONE_AT = _OFFSETS["done"]
 _INTEGER = struct.Struct("<q")
 _TARGET, _RETIRED, _CLOSING, _USED, _SLEEPING, _ZYGOTE_SLEEPS, _KEEPER, _WRITES, _NAMES = range(0, 72, 8)
 _NAMES_SIZE = (_HEADER - _NAMES) // 2
 """There are two lists of names, written in turn."""
 
 
-@dataclass(frozen=True)
-class Running:
-    """The job that a child runs, as its slot shows it."""
+class Slot(Place):
+    """One child's part of the memory. It is the place of its job as well, if the child runs one at a time."""
 
-    pid: int
-    fork: int
-    number: int
-    step: int
-    deliveries: int
-    """How often the message had been delivered before."""
-    queue: str
-    started: float
-    """Monotonic."""
-    started_at: float
-    """Seconds since 1970."""
-    raw: bytes | None
-    """The message; None when it is longer than the slot."""
+    def __init__(self, memory: mmap.mmap, index: int, lock: int, places: tuple[Place, ...]) -> None:
+        """Args:
+        places: of a child that runs many at once; none: it has this one.
+        """
+        super().__init__(memory, _HEADER + index * SIZE, _RING)
+        self.index = index
+        self._lock = lock
+        self.ring = ring.Ring(memory, self._at + _RING)
+        self.is_single = not places
+        self.places: tuple[Place, ...] = places or (self,)
 
     @property
-    def token(self) -> str:
-        """Of its claim."""
-        return f"{self.number}:{self.step}"
+    def shown(self) -> list[Place]:
+        """The places in which a job runs, as far as anybody knows."""
+        among = self.places if self.is_single else self.places[: self.get("used")]
+        return [each for each in among if each.get("is_running")]
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job runs here."""
+        return bool(self.shown)
 
-class Begun(Protocol):
-    """A job that starts; see ``penstock.engine.running.opening``."""
-
-    claimed: Claimed
-    number: int
-    step: int
-
-
-class Slot:
-    """One child's part of the memory."""
-
-    def __init__(self, memory: mmap.mmap, index: int, lock: int) -> None:
-        self.index = index
-        self._memory = memory
-        self._lock = lock
-        self._at = _HEADER + index * SIZE
-        self.ring = ring.Ring(memory, self._at + _RING)
-
-    def get(self, name: str) -> int:
-        """A field that holds an integer."""
-        return int(_KINDS[name].unpack_from(self._memory, self._at + _OFFSETS[name])[0])
-
-    def time(self, name: str) -> float:
-        """A field that holds a time or a number of seconds."""
-        return float(_KINDS[name].unpack_from(self._memory, self._at + _OFFSETS[name])[0])
-
-    def put(self, name: str, value: float) -> None:
-        """Writes one field."""
-        _KINDS[name].pack_into(self._memory, self._at + _OFFSETS[name], value)
+    @property
+    def room(self) -> int:
+        """How many jobs more could run here."""
+        return len(self.places) - len(self.shown)
 
     @property
     def standing(self) -> Standing:
@@ -175,8 +113,9 @@ class Slot:
     def clear(self) -> None:
         """All fields to nothing; the standing last, because others go by it."""
         self.ring.reset()
-        for name, _ in reversed(_FIELDS):
-            self.put(name, 0)
+        for each in () if self.is_single else self.places[: self.get("used")]:
+            each.wipe()
+        self.wipe()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -190,98 +129,29 @@ class Slot:
         finally:
             fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, self.index)
 
-    # -- by the child -------------------------------------------------------------------------------------------
-
-    def begin(self, job: Begun, now: float, at: float, soft: float, hard: float) -> None:
-        """A job starts. That it does goes in last: whoever sees it finds all else, and no time of the job before, which
-        may have started long ago and would make this one look as if it had been running since.
-
-        Args:
-            now: monotonic; ``at``: seconds since 1970.
-            soft: limit in seconds; 0: none. ``hard`` as well.
-        """
-        memory, base = self._memory, self._at
-        claimed = job.claimed
-        raw, queue = claimed.raw, claimed.queue.encode()[:MAX_QUEUE]
-        length = len(raw)
-        if length <= MAX_RAW:
-            memory[base + _RAW : base + _RAW + length] = raw
-        else:
-            length = -1
-        memory[base + _QUEUE : base + _QUEUE + len(queue)] = queue
-        _START.pack_into(
-            memory,
-            base + _START_AT,
-            0,
-            job.number,
-            job.step,
-            claimed.deliveries,
-            now,
-            at,
-            soft,
-            hard,
-            length,
-            len(queue),
-        )
-        self.put("is_running", IN_BODY)
-
-    def ending(self) -> None:
-        """The body has ended, and is not handed over yet: no limit holds any more, and nothing waits behind it."""
-        _INTEGER.pack_into(self._memory, self._at + _START_AT, ENDING)
-
-    def end(self, done: int) -> None:
-        """The job's outcome is handed over."""
-        _INTEGER.pack_into(self._memory, self._at + _START_AT, 0)
-        _INTEGER.pack_into(self._memory, self._at + _DONE_AT, done)
-
-    # -- by everybody -------------------------------------------------------------------------------------------
-
-    def running(self) -> Running | None:
-        """The job that runs, as one piece: read again if the child went on meanwhile. None: it runs none."""
-        for _ in range(100):
-            before = self._start()
-            is_running, number, step, deliveries, started, started_at, _, _, length, queue_length = before
-            if not is_running:
-                return None
-            raw = None if length < 0 else self._bytes(_RAW, length)
-            queue = self._bytes(_QUEUE, queue_length).decode(errors="replace")
-            if self._start() == before:
-                return Running(
-                    self.get("pid"), self.get("fork"), number, step, deliveries, queue, started, started_at, raw
-                )
-        return None
-
-    def limits(self) -> tuple[int, float, float, float]:
-        """(number, started, soft, hard) of the body that runs; number 0: none does."""
-        read = self._start()
-        while (again := self._start()) != read:
-            read = again
-        is_running, number, _, _, started, _, soft, hard, _, _ = read
-        return (number if is_running == IN_BODY else 0), started, soft, hard
-
-    def _start(self) -> tuple[int, int, int, int, float, float, float, float, int, int]:
-        return _START.unpack_from(self._memory, self._at + _START_AT)
-
-    def _bytes(self, offset: int, length: int) -> bytes:
-        return bytes(self._memory[self._at + offset : self._at + offset + max(length, 0)])
-
 
 class Slots:
     """The table. Make it before the first fork."""
 
-    def __init__(self, children: int) -> None:
+    def __init__(self, children: int, places: int = 0) -> None:
         """Args:
         children: how many there are to be.
+        places: how many jobs each runs at once; 0: it is a child that runs one at a time.
         """
         count = max(LEAST, min(4 * children, MOST))
+        behind = _HEADER + count * SIZE
         # Pages that nobody has touched take no memory.
-        self._memory = mmap.mmap(-1, _HEADER + count * SIZE)
+        self._memory = mmap.mmap(-1, behind + count * places * place.SIZE)
         self._lock = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the worker
         self.woken, self._waker = socket.socketpair()
         """The first becomes readable when somebody wakes the zygote."""
         for end in (self.woken, self._waker):
             end.setblocking(False)
-        self.all = tuple(Slot(self._memory, index, self._lock.fileno()) for index in range(count))
+        every = [Place(self._memory, behind + at * place.SIZE, place.SIZE) for at in range(count * places)]
+        self.all = tuple(
+            Slot(self._memory, index, self._lock.fileno(), tuple(every[index * places : (index + 1) * places]))
+            for index in range(count)
+        )
 
     def _header(self, at: int) -> int:
         return int(_INTEGER.unpack_from(self._memory, at)[0])

@@ -32,9 +32,10 @@ from penstock.broker import envelope
 from penstock.engine import child
 from penstock.engine.child import Plan
 from penstock.engine.keeping import LEASE_SECONDS
+from penstock.engine.place import Place, Running
 from penstock.engine.processes import ending, is_stopped, name_process, resident_kib, tie_to_parent
 from penstock.engine.running import limits
-from penstock.engine.slots import Orders, Reason, Running, Slot, Standing
+from penstock.engine.slots import ASK, Orders, Reason, Slot, Standing
 
 logger = logging.getLogger("penstock.zygote")
 TICK_SECONDS, REST_SECONDS = 0.05, 1.0
@@ -241,16 +242,17 @@ class Zygote:
     def _bury_child(self, pid: int, status: int) -> None:
         slot, born = self._children.pop(pid)
         self._terminated = {key: since for key, since in self._terminated.items() if key[0] != pid}
-        running = slot.running()
-        if status and slot.get("reason_for") != (running.number if running else -1):
+        shown = slot.shown
+        if status and not any(place.get("reason_for") == place.get("number") for place in shown):
+            running = [running for place in shown if (running := place.running()) is not None]
             logger.error(
-                "child %d ended (%s)%s", pid, ending(status), f" while it ran {_title(running)}" if running else ""
+                "child %d ended (%s)%s", pid, ending(status), f" while it ran {_titles(running)}" if running else ""
             )
         slot.put("exit_status", status)
         self._slots.retired += slot.get("done")
         slot.put("done", 0)
         slot.put("standing", Standing.DEAD)
-        if time.monotonic() - born < SHORT_LIFE_SECONDS and not running and status:
+        if time.monotonic() - born < SHORT_LIFE_SECONDS and not shown and status:
             self._wait_longer()
         else:
             self._pause = 0.0
@@ -269,55 +271,74 @@ class Zygote:
         surplus = len(staying) - (0 if self._slots.is_closing else self._slots.target)
         if surplus > 0:
             # Those first who run nothing.
-            for slot in sorted(staying, key=lambda each: each.get("is_running"))[:surplus]:
+            for slot in sorted(staying, key=lambda each: each.is_busy)[:surplus]:
                 self._drain(slot)
 
     def _drain(self, slot: Slot) -> None:
         slot.put("orders", Orders.DRAIN)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(slot.get("pid"), signal.SIGUSR2)
+        self._signal(slot.get("pid"), ASK)
 
     def _enforce(self) -> bool:
         """Ends what has run for too long, or has grown too large; whether there is anything to watch."""
         watched = False
         now = time.monotonic()
         for pid, (slot, _) in self._children.items():
-            number, started, soft, hard = slot.limits()
-            if not number:
-                continue
-            if slot.get("reason") == Reason.TERMINATED and slot.get("reason_for") == number:
-                self._insist(pid, number, now)
-                watched = True
-            if hard and now - started >= hard:
-                self._kill(pid, slot, number, Reason.HARD_LIMIT)
-            elif soft and now - started >= soft and slot.get("soft_target") != number and slot.get("warned") != number:
-                self._warn(pid, slot, number)
-            watched = watched or bool(soft or hard)
+            for place in slot.shown:
+                watched = self._enforce_in(pid, slot, place, now) or watched
         if (most := self._plan.max_memory_kib) and now - self._looked_at_memory > MEMORY_SECONDS:
             self._looked_at_memory = now
             self._cap_memory(most)
-        return watched or bool(most and any(slot.get("is_running") for slot, _ in self._children.values()))
+        return watched or bool(most and any(slot.is_busy for slot, _ in self._children.values()))
+
+    def _enforce_in(self, pid: int, slot: Slot, place: Place, now: float) -> bool:
+        number, started, soft, hard = place.limits()
+        if not number:
+            return False
+        is_terminated = place.has_reason(Reason.TERMINATED)
+        if is_terminated or (place.has_reason(Reason.HARD_LIMIT) and not slot.is_single):
+            self._insist(pid, slot, number, now)
+        if hard and now - started >= hard:
+            self._end_job(pid, slot, place, number, Reason.HARD_LIMIT)
+        elif soft and now - started >= soft and place.get("soft_target") != number and place.get("warned") != number:
+            self._warn(pid, slot, place, number)
+        return bool(is_terminated or soft or hard)
+
+    def _end_job(self, pid: int, slot: Slot, place: Place, number: int, reason: Reason) -> None:
+        """With its child, unless that runs others as well and can cancel it."""
+        if slot.is_single:
+            self._kill(pid, place, number, reason)
+        elif place.get("reason_for") != number:
+            place.give_reason(reason)
+            self._signal(pid, ASK)
+
+    @staticmethod
+    def _signal(pid: int, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
     def _has_limits(self) -> bool:
         """Whether something runs that has a limit."""
-        looks = (slot.limits() for slot, _ in self._children.values())
+        looks = (place.limits() for slot, _ in self._children.values() for place in slot.shown)
         return any(number and (soft or hard) for number, _, soft, hard in looks)
 
-    def _insist(self, pid: int, number: int, now: float) -> None:
-        """A job that was to be terminated has some seconds to see to it; code that is not Python's hears no signal."""
+    def _insist(self, pid: int, slot: Slot, number: int, now: float) -> None:
+        """A job that was to be terminated has some seconds to see to it; code that is not Python's hears no signal.
+
+        One of many is cancelled once more: others must not pay for what it swallows.
+        """
         since = self._terminated.setdefault((pid, number), now)
         if now - since > INSIST_SECONDS:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            if not slot.is_single:
+                del self._terminated[pid, number]
+            self._signal(pid, signal.SIGKILL if slot.is_single else ASK)
 
-    def _warn(self, pid: int, slot: Slot, number: int) -> None:
-        running = slot.running()
+    def _warn(self, pid: int, slot: Slot, place: Place, number: int) -> None:
+        running = place.running()
         if running is not None and running.number == number:
-            self._tell_worker(running, slot.time("soft_limit"))
-        slot.put("soft_target", number)
-        slot.put("warned", number)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, limits.SIGNAL)
+            self._tell_worker(running, place.time("soft_limit"))
+        place.put("soft_target", number)
+        place.put("warned", number)
+        self._signal(pid, limits.SIGNAL if slot.is_single else ASK)
 
     def _tell_worker(self, running: Running, limit: float) -> None:
         """Of a soft limit: the task's own request may want to know. A worker that is stopped must not stop this."""
@@ -339,17 +360,24 @@ class Zygote:
         growth nobody else stops, may have a quarter more.
         """
         for pid, (slot, _) in self._children.items():
-            if (number := slot.limits()[0]) and resident_kib(pid) > most * 1.25:
+            in_bodies = [(place, number) for place in slot.shown if (number := place.limits()[0])]
+            if in_bodies and resident_kib(pid) > most * 1.25:
                 logger.error("child %d has more than %d KiB; it is ended", pid, int(most * 1.25))
-                self._kill(pid, slot, number, Reason.MEMORY)
+                for place, number in in_bodies:
+                    self._kill(pid, place, number, Reason.MEMORY)
 
-    def _kill(self, pid: int, slot: Slot, number: int, reason: Reason) -> None:
-        if slot.get("reason_for") == number:
+    def _kill(self, pid: int, place: Place, number: int, reason: Reason) -> None:
+        if place.get("reason_for") == number:
             return  # It is on its way.
-        slot.put("reason", reason)
-        slot.put("reason_for", number)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        place.put("reason", reason)
+        place.put("reason_for", number)
+        self._signal(pid, signal.SIGKILL)
+
+
+def _titles(running: list[Running]) -> str:
+    """The first of them, and how many others there are."""
+    others = f" and {len(running) - 1} other jobs" if running[1:] else ""
+    return f"{_title(running[0])}{others}"
 
 
 def _title(running: Running) -> str:

@@ -6,9 +6,11 @@ import os
 from celery import Celery
 
 import penstock
+from tests.engine import coroutine_bodies
 from tests.engine.tasks import declare
 
 app = Celery("engine")
 app.conf.update(json.loads(os.environ["ENGINE_CONFIG"]))
 penstock.adopt(app)
 declare(app)
+coroutine_bodies.declare(app)

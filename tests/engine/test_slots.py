@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from penstock.broker.scripts import Claimed
-from penstock.engine.slots import ENDING, LEAST, MAX_QUEUE, MAX_RAW, MOST, Slot, Slots, Standing
+from penstock.engine.place import ENDING, MAX_QUEUE
+from penstock.engine.slots import LEAST, MAX_RAW, MOST, Slot, Slots, Standing
 from tests.live import wait_for
 
 

@@ -25,6 +25,12 @@ def count(text: str, *words: str, **weights: float) -> int:
     return text.count(words[0])
 
 
+@task()
+async def price_of(order: Order) -> Decimal:
+    return order.price
+
+
+assert_type(price_of.enqueue(Order(1, Decimal(1))), Job[Decimal])
 assert_type(ship(Order(1, Decimal(1))), Order)
 assert_type(ship.enqueue(Order(1, Decimal(1)), day=date.today()), Job[Order])
 assert_type(ship.delay(Order(1, Decimal(1))), Job[Order])
@@ -40,6 +46,7 @@ assert_type(Job[Order]("id", "name").result(10), Order)
 
 
 async def in_a_coroutine() -> None:
+    assert_type(await price_of(Order(1, Decimal(1))), Decimal)
     assert_type(await ship.aenqueue(Order(1, Decimal(1))), Job[Order])
     assert_type(await ship.options(delay=60).aenqueue(Order(1, Decimal(1))), Job[Order])
     assert_type(await (await count.aenqueue("a", "b")).aresult(10), int)

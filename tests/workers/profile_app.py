@@ -11,6 +11,7 @@ PROFILES = (
     Profile(name="soft", queues=("soft",), children=1, soft_time_limit=0.5, time_limit=60),
     Profile(name="hard", queues=("hard",), children=1, time_limit=0.5),
     Profile(name="short-lived", queues=("short-lived",), children=1, max_tasks_per_child=2),
+    Profile(name="loop", queues=("loop",), children=1, kind="asyncio", size=20),
     Profile(name="small", queues=("small",), children=1, max_mib_per_child=200),
 )
 

@@ -1,9 +1,11 @@
 """What the workers of ``profile_app`` run."""
 
+import asyncio
 import os
 import time
 from pathlib import Path
 
+from celery import current_task
 from celery.exceptions import SoftTimeLimitExceeded
 
 from penstock import task
@@ -22,6 +24,15 @@ def hold(started: str, finish: str) -> int:
     Path(started).touch()
     while not Path(finish).exists():
         time.sleep(0.02)
+    return os.getpid()
+
+
+@task(queue="loop")
+async def meet(folder: str, many: int) -> int:
+    """Waits until so many run at once; its process."""
+    Path(folder, current_task.request.id).touch()
+    while len(list(Path(folder).iterdir())) < many:
+        await asyncio.sleep(0.02)
     return os.getpid()
 
 

@@ -146,3 +146,12 @@ def test_an_unknown_profile_is_one_line_and_starts_nothing(place: Place) -> None
     done = subprocess.run(command, env=place.variables, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["Error: there is no profile 'oi'; known: cpu, io, mixed"]
+
+
+@pytest.mark.slow
+def test_children_of_kind_asyncio_run_as_many_jobs_at_once_as_the_profile_says(place: Place, tmp_path: Path) -> None:
+    together = tmp_path / "together"
+    together.mkdir()
+    with place.worker("--profile", "loop"):
+        jobs = [profile_tasks.meet.enqueue(str(together), 20) for _ in range(20)]
+        assert len({job.result(timeout=PATIENCE) for job in jobs}) == 1

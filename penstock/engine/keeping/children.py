@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,13 +20,15 @@ from penstock.broker.claims import claimer_name
 from penstock.broker.queues import places_held_by
 from penstock.broker.scripts import Settlement
 from penstock.engine.keeping import ROW_SECONDS, Duty, Ward
-from penstock.engine.keeping.books import NOBODY, Kind, Place
+from penstock.engine.keeping.books import NOBODY, Kind
+from penstock.engine.keeping.books import Place as OpenPlace
 from penstock.engine.keeping.outcomes import Outcomes
 from penstock.engine.keeping.rings import RingReader
 from penstock.engine.keeping.tidings import Tidings
+from penstock.engine.place import Place, Running
 from penstock.engine.processes import ending
 from penstock.engine.running.plain import received_event
-from penstock.engine.slots import Reason, Running, Slot, Slots, Standing
+from penstock.engine.slots import Reason, Slot, Slots, Standing
 from penstock.job import Reason as Cause
 from penstock.job import State
 from penstock.ledger.delivery import describe_message
@@ -60,9 +63,8 @@ class Children(Duty):
         """By the child's fork."""
         self._burials: dict[int, Burial] = {}
         """Of dead children whose claims are on their way back."""
-        self._shown: dict[int, int] = {}
-        self._rows: dict[int, int] = {}
-        self._recalled: dict[int, int] = {}
+        self._known: dict[int, dict[int, _Known]] = {}
+        """By the child's fork and the place."""
         self._forgot = time.monotonic()
         self._records_anything = ward.database_url is not None
 
@@ -114,49 +116,59 @@ class Children(Duty):
         return self._readers[fork]
 
     def _is_busy(self) -> bool:
-        return any(slot.get("is_running") or slot.get("held") for slot in self._slots.live()) or not self.is_idle
+        return any(slot.is_busy or slot.get("held") for slot in self._slots.live()) or not self.is_idle
 
     # -- running jobs -------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
         now = time.monotonic()
+        noted: list[tuple[str, str]] = []
         for slot in self._slots.live():
-            number, started, _, _ = slot.limits()
-            if not number:
-                continue
-            fork, age = slot.get("fork"), now - started
-            if age >= EVENTS_SECONDS and self._shown.get(fork) != number:
-                self._shown[fork] = number
-                self._show(slot, number)
-            if age >= ROW_SECONDS and self._records_anything and self._rows.get(fork) != number:
-                self._rows[fork] = number
-                self._note(slot, number)
-            if age >= RECALL_SECONDS and self._recalled.get(fork) != number and slot.get("held") > 1:
-                self._recalled[fork] = number
-                self._recall(slot, number)
+            for place in slot.shown:
+                self._watch_job(slot, place, now, noted)
+        if noted:
+            # The ledger shows them from now on, in place of the index.
+            self.ward.scripts.unindex(noted)
         if now - self._forgot > FORGET_SECONDS:
             self._forgot = now
             self._forget()
 
-    def _show(self, slot: Slot, number: int) -> None:
-        running = slot.running()
+    def _watch_job(self, slot: Slot, place: Place, now: float, noted: list[tuple[str, str]]) -> None:
+        number, started, _, _ = place.limits()
+        if not number:
+            return
+        known, age = self._known.setdefault(slot.get("fork"), {}).setdefault(id(place), _Known()), now - started
+        if age >= EVENTS_SECONDS and known.shown != number:
+            known.shown = number
+            self._show(place, number)
+        if age >= ROW_SECONDS and self._records_anything and known.row != number:
+            known.row = number
+            noted += self._note(place, number)
+        # In a child that runs many at once nothing waits behind one.
+        if age >= RECALL_SECONDS and known.recalled != number and slot.is_single and slot.get("held") > 1:
+            known.recalled = number
+            self._recall(slot, number)
+
+    def _show(self, place: Place, number: int) -> None:
+        running = place.running()
         if running is None or running.number != number or (headers := _headers(running)) is None:
             return
         _, _, received = received_event(headers, running.started_at)
         self._tidings.show((running.fork, running.token), received, running.started_at, running.started_at)
 
-    def _note(self, slot: Slot, number: int) -> None:
-        """A row for a first delivery that runs for a while; what came before it has its row already."""
-        running = slot.running()
+    def _note(self, place: Place, number: int) -> list[tuple[str, str]]:
+        """A row for a first delivery that runs for a while, whose queue and id it returns; what came before it has its
+        row already.
+        """
+        running = place.running()
         if running is None or running.number != number:
-            return
+            return []
         delivery = self._delivery(running)
         if delivery is None:
-            return
+            return []
         at = datetime.fromtimestamp(running.started_at, UTC)
         self._outcomes.note(Record(step=Step.RUNNING, delivery=delivery, started_at=at, at=datetime.now(UTC)))
-        # The ledger shows it from now on, in place of the index.
-        self.ward.scripts.unindex([(running.queue, delivery.id)])
+        return [(running.queue, delivery.id)]
 
     def _delivery(self, running: Running, worker: str = "") -> Delivery | None:
         if running.raw is None:
@@ -165,7 +177,7 @@ class Children(Duty):
             payload = envelope.read(running.raw)
         except envelope.Unreadable:
             return None
-        claimer = claimer_name(worker or self._worker_of(running.fork), str(running.fork))
+        claimer = claimer_name(worker or self._worker_of(running), str(running.fork))
         info = {
             **payload["properties"]["delivery_info"],
             "priority": payload["properties"].get("priority"),
@@ -176,11 +188,10 @@ class Children(Duty):
         told = describe_message(payload["headers"], envelope.body(payload), info, self._hostname)
         return told.encoded() if told is not None else None
 
-    def _worker_of(self, fork: int) -> str:
-        """The incarnation under which a child claims."""
-        slot = next((slot for slot in self._slots.live() if slot.get("fork") == fork), None)
+    def _worker_of(self, running: Running) -> str:
+        """The incarnation under which a job was claimed."""
         names = dict(self._slots.incarnations)
-        return names.get(slot.get("incarnation") if slot else 0, self.ward.workers[-1] if self.ward.workers else "")
+        return names.get(running.incarnation, self.ward.workers[-1] if self.ward.workers else "")
 
     def _recall(self, slot: Slot, number: int) -> None:
         """Under the lock: either the child has gone on, or what waits in it is ours from now on."""
@@ -208,7 +219,7 @@ class Children(Duty):
         ]
 
     def _give_back(
-        self, worker: str, fork: int, waiting: Iterable[tuple[str, str]], reader: RingReader, place: Place
+        self, worker: str, fork: int, waiting: Iterable[tuple[str, str]], reader: RingReader, place: OpenPlace
     ) -> None:
         """To the front of their queues, the newest first, as if they had never been claimed."""
         claimer = claimer_name(worker, str(fork))
@@ -230,30 +241,33 @@ class Children(Duty):
         reader = self._reader(slot)
         reader.read()
         burial = Burial(reader)
-        running = slot.running()
+        ran = {running.number: (place, running) for place in slot.shown if (running := place.running()) is not None}
         for worker in self.ward.workers:
             orphans = self.ward.scripts.orphans(worker, claimer_name(worker, str(fork)))
             claimer = claimer_name(worker, str(fork))
             left = [each for each in orphans if not reader.has_ended(claimer, *each)]
-            ran = next((each for each in left if running and _number(each[1]) == running.number), None)
-            self._give_back(worker, fork, [each for each in left if each != ran], reader, burial.opened(len(left)))
-            if ran is not None and running is not None:
-                self._end_attempt(slot, running, worker, ran, burial)
-                running = None
-        if running is not None and slot.get("reason_for") != running.number:
-            # Its claim had ended before: acknowledged before it began, and nobody runs it again; or handed over in the
-            # last moment, and then the ledger has its end.
-            self._fail_unclaimed(slot, running, burial.opened())
-        for known in (self._shown, self._rows, self._recalled):
-            known.pop(fork, None)
+            waiting = [each for each in left if _number(each[1]) not in ran]
+            self._give_back(worker, fork, waiting, reader, burial.opened(len(left)))
+            # The newest first, as all that goes back to the front.
+            for each in sorted((each for each in left if each not in waiting), key=_newest):
+                place, running = ran.pop(_number(each[1]))
+                self._end_attempt(slot, place, running, worker, each, burial)
+        for place, running in ran.values():
+            if place.get("reason_for") != running.number:
+                # Its claim had ended before: acknowledged before it began, and nobody runs it again; or handed over in
+                # the last moment, and then the ledger has its end.
+                self._fail_unclaimed(slot, running, burial.opened())
+        self._known.pop(fork, None)
         self._readers.pop(fork, None)
         self._tidings.forget(fork)
         self._burials[fork] = burial
 
-    def _end_attempt(self, slot: Slot, running: Running, worker: str, ran: tuple[str, str], burial: Burial) -> None:
+    def _end_attempt(
+        self, slot: Slot, place: Place, running: Running, worker: str, ran: tuple[str, str], burial: Burial
+    ) -> None:
         queue, token = ran
         claimer = claimer_name(worker, str(running.fork))
-        reason = Reason(slot.get("reason")) if slot.get("reason_for") == running.number else Reason.NONE
+        reason = Reason(place.get("reason")) if place.get("reason_for") == running.number else Reason.NONE
         if reason in (Reason.HARD_LIMIT, Reason.TERMINATED):
             # Celery's own request does what follows, in the worker, where tasks are known; it says when it has.
             self.ward.tell(
@@ -267,7 +281,7 @@ class Children(Duty):
                     "pid": running.pid,
                     "raw": running.raw.decode("latin-1") if running.raw is not None else None,
                     "started_at": running.started_at,
-                    "limit": slot.time("hard_limit"),
+                    "limit": place.time("hard_limit"),
                 }
             )
         elif reason is Reason.SHUTDOWN:
@@ -323,10 +337,19 @@ class Children(Duty):
     def end(self, slots: Iterable[Slot]) -> None:
         """Ends children whose claims are somebody else's."""
         for slot in slots:
-            slot.put("reason", Reason.LOST)
-            slot.put("reason_for", slot.get("number"))
+            for place in slot.shown:
+                place.give_reason(Reason.LOST)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(slot.get("pid"), signal.SIGKILL)
+
+
+@dataclass
+class _Known:
+    """Numbers of the last jobs of a place of which something was told."""
+
+    shown: int = 0
+    row: int = 0
+    recalled: int = 0
 
 
 class Burial:
@@ -353,6 +376,10 @@ class Burial:
 
 def _number(token: str) -> int:
     return int(token.partition(":")[0])
+
+
+def _newest(claim: tuple[str, str]) -> int:
+    return -_number(claim[1])
 
 
 def _headers(running: Running) -> dict[str, Any] | None:

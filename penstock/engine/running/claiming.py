@@ -135,6 +135,16 @@ class Claiming:
             else:
                 return bool(answer)
 
+    def settle_beside(self, settlement: Settlement) -> bool:
+        """:meth:`settle_now` for another thread than the one that claims, whose connection stays as it is."""
+        while True:
+            try:
+                (answer,) = self.scripts.settle([settlement])
+            except LOST:
+                time.sleep(FIRST_PAUSE)
+            else:
+                return bool(answer)
+
     # -- resting ------------------------------------------------------------------------------------------------
 
     def _claim_by_token(self, count: int) -> list[Claimed]:

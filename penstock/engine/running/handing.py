@@ -10,6 +10,7 @@ import json
 import marshal
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,6 +128,19 @@ class Handing:
 
     def unindex(self, jobs: list[tuple[str, str]]) -> None:
         """Nothing: jobs leave the waiting index when they end, or when the ledger shows them."""
+
+
+class SharedHanding(Handing):
+    """Of a child in which several threads hand over. The ring has one writer: whoever has the lock."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._lock = threading.Lock()
+
+    def put(self, entry: tuple[Any, ...]) -> None:
+        """See :class:`Handing`."""
+        with self._lock:
+            super().put(entry)
 
 
 def _words(record: Record) -> str:

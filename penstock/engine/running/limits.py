@@ -13,8 +13,10 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.app import trace
 
+from penstock import coroutines
+from penstock.engine.place import IN_BODY
 from penstock.engine.running import tracing
-from penstock.engine.slots import IN_BODY, Slot
+from penstock.engine.slots import Slot
 
 SIGNAL = signal.SIGUSR1
 """As Celery's prefork pool has it."""
@@ -40,7 +42,9 @@ def install(slot: Slot) -> None:
     def on_signal(_number: int, frame: FrameType | None) -> None:
         if slot.get("soft_target") == slot.get("number") and slot.get("is_running") == IN_BODY and is_in_body(frame):
             slot.put("soft_target", 0)
-            raise SoftTimeLimitExceeded(slot.time("soft_limit"))
+            error = SoftTimeLimitExceeded(slot.time("soft_limit"))
+            if not coroutines.interrupt(error, frame):
+                raise error
 
     signal.signal(SIGNAL, on_signal)
 

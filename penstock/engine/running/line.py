@@ -38,13 +38,11 @@ class Line:
 
     def nudge(self) -> None:
         """Tells the keeper that something was handed over."""
-        if self._socket is not None:
-            try:
-                self._socket.send(NUDGE)
-            except BlockingIOError:
-                pass  # So much unread: it is awake.
-            except OSError:
-                self._hang_up()
+        # From any thread: whoever hears finds out that the keeper is gone, and hangs up.
+        if (line := self._socket) is not None:
+            # If it has no room, so much is unread: the keeper is awake.
+            with contextlib.suppress(OSError):
+                line.send(NUDGE)
 
     def hear(self) -> None:
         """Takes what the keeper has said."""

@@ -23,7 +23,6 @@ from penstock.engine.running.handing import PLAIN, TELL, Handing
 from penstock.engine.running.opening import Job
 from penstock.engine.running.quickening import CustomHeaders
 from penstock.engine.running.reception import Reception
-from penstock.engine.slots import Slot
 from penstock.ledger import collecting
 from penstock.ledger.delivery import claim_token
 from penstock.ledger.recording.plain import told_of
@@ -39,7 +38,6 @@ class PlainRunner:
 
     def __init__(
         self,
-        slot: Slot,
         handing: Handing,
         reception: Reception,
         announcer: Announcer,
@@ -50,7 +48,6 @@ class PlainRunner:
         """Args:
         by_copy: whether the ledger's database reads rows by COPY.
         """
-        self._slot = slot
         self._handing = handing
         self._reception = reception
         self._claims = reception.claims
@@ -81,7 +78,8 @@ class PlainRunner:
             collection = collecting.Collection(id, is_on_the_books=True, keeps_success=True, started=time.time())
             mark = collecting.open(collection)
         start, started_at = time.monotonic(), time.time()
-        self._slot.begin(job, start, started_at, soft, hard)
+        place = self._announcer.desk.place
+        place.begin(job, start, started_at, soft, hard)
         if soft or hard:
             self._handing.watch_limits()
         error = None
@@ -95,7 +93,7 @@ class PlainRunner:
             error = ExceptionInfo()
         finally:
             pool.done += 1
-            self._slot.ending()
+            place.ending()
             if collection is not None:
                 collecting.close(mark)
         took = time.monotonic() - start
@@ -210,7 +208,7 @@ class PlainRunner:
         """All that is no plain success, by Celery's own request."""
         if collection is not None and (words := collection.words()):
             self._handing.put((TELL, tuple(words), (), (), ()))
-        self._announcer.token = job.token
+        self._announcer.desk.token = job.token
         self._announcer.started(job.headers.get("shadow") or job.headers["task"])
         self._announce_start(job, claimed_at, started_at)
         message = self._reception.message(job)

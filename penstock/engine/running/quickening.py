@@ -7,6 +7,7 @@ made cheaper for the case that a child is; together they are a third of what the
 from __future__ import annotations
 
 import threading
+from contextvars import ContextVar
 from typing import Any
 
 from celery import _state
@@ -33,10 +34,38 @@ class _Storage(threading.local):
         self.stack = []
 
 
-def _quicken_stack(stack: Any) -> None:
+class _StorageByContext:
+    """The same where many jobs share a thread. What is stored never changes: contexts that are copied share it."""
+
+    def __init__(self) -> None:
+        self._stack: ContextVar[tuple[Any, ...]] = ContextVar("penstock_stack", default=())
+
+    @property
+    def stack(self) -> tuple[Any, ...]:
+        return self._stack.get()
+
+    def push(self, value: Any) -> tuple[Any, ...]:
+        pushed = (*self._stack.get(), value)
+        self._stack.set(pushed)
+        return pushed
+
+    def pop(self) -> Any:
+        pushed = self._stack.get()
+        self._stack.set(pushed[:-1])
+        return pushed[-1] if pushed else None
+
+    def __release_local__(self) -> None:
+        self._stack.set(())
+
+
+def _quicken_stack(stack: Any, *, by_context: bool = False) -> None:
     """Celery's stack of tasks or of requests, by its own methods but for the two that every job calls."""
     if not hasattr(stack, "_local"):
         return  # Celery's own for one thread, by USE_FAST_LOCALS.
+    if by_context:
+        stack._local = contextual = _StorageByContext()
+        stack.push, stack.pop = contextual.push, contextual.pop
+        return
     storage = stack._local = _Storage()
 
     def push(value: Any) -> list[Any]:
@@ -51,13 +80,17 @@ def _quicken_stack(stack: Any) -> None:
     stack.push, stack.pop = push, pop
 
 
-def quicken(app: Any) -> None:
-    """In a child, before the tracers are built."""
-    _quicken_stack(_state._task_stack)
+def quicken(app: Any, *, by_context: bool = False) -> None:
+    """In a child, before the tracers are built.
+
+    Args:
+        by_context: whether jobs are told apart by their contexts, and not by their threads.
+    """
+    _quicken_stack(_state._task_stack, by_context=by_context)
     backend = app.backend
     for task in app.tasks.values():
         if task.request_stack is not None:
-            _quicken_stack(task.request_stack)
+            _quicken_stack(task.request_stack, by_context=by_context)
         if isinstance(backend, LedgerBackend) and task._backend is None:
             # Otherwise looked up by thread, four times a job. Ours is the same for all.
             task.backend = backend

@@ -34,7 +34,6 @@ from penstock.engine.running.announcing import Announcer
 from penstock.engine.running.handing import TELL, Handing
 from penstock.engine.running.opening import Job
 from penstock.engine.running.rates import Rates
-from penstock.engine.slots import Slot
 from penstock.ledger import collecting
 from penstock.ledger.backend import LedgerBackend
 from penstock.ledger.records import Record
@@ -87,8 +86,6 @@ class Reception(PutsAway, CeleryConsumer):
         self._revocations = revocations
         self._accept = trace.prepare_accept_content(app.conf.accept_content)
         self._channel = Channel(self)
-        self.is_early = False
-        """Whether what is acknowledged now has not begun: it must be gone from Redis before it does."""
         self.rebuild()
 
     def rebuild(self) -> None:
@@ -163,7 +160,7 @@ class Reception(PutsAway, CeleryConsumer):
 
     def acknowledge(self, token: str) -> None:
         """Celery is done with a message."""
-        if not self.is_early:
+        if not self.event_dispatcher.desk.is_early:
             self.claims.acknowledge(token)
         elif (settlement := self.claims.take(token, "ack")) is not None:
             self._settle_now(settlement)
@@ -212,7 +209,6 @@ class InlinePool:
 
     def __init__(
         self,
-        slot: Slot,
         handing: Handing,
         announcer: Announcer,
         *,
@@ -225,14 +221,12 @@ class InlinePool:
         limits: the pool's (soft, hard), in seconds, for tasks that have none.
         on_done: told of each job's task and how long it took.
         """
-        self._slot = slot
         self._handing = handing
         self._announcer = announcer
         self._collects = collects
         self._limits = limits
         self._on_done = on_done
         self.reception: Reception | None = None
-        self.job: Job | None = None
         self.done = 0
 
     def apply_async(
@@ -249,27 +243,27 @@ class InlinePool:
         **_: Any,
     ) -> None:
         """Runs one of Celery's tracers for the job at hand, and does what follows from it."""
-        job, reception = self.job, self.reception
+        desk = self._announcer.desk
+        job, place = desk.job, desk.place
         assert job is not None
-        assert reception is not None
         now = time.monotonic()
-        reception.is_early = True
+        desk.is_early = True
         try:
             accept_callback(os.getpid(), now)
         finally:
-            reception.is_early = False
+            desk.is_early = False
         self._announcer.started(job.headers.get("shadow") or job.headers.get("task"))
         self._announcer.flush()
         soft, hard = soft_timeout or self._limits[0] or 0.0, timeout or self._limits[1] or 0.0
         now = time.monotonic()
-        self._slot.begin(job, now, time.time(), soft, hard)
+        place.begin(job, now, time.time(), soft, hard)
         if soft or hard:
             self._handing.watch_limits()
         try:
             told, error = self._run(target, args, kwargs or {})
         finally:
             self.done += 1
-            self._slot.ending()
+            place.ending()
         self._on_done(job.headers.get("task", ""), time.monotonic() - now)
         if error is not None:
             error_callback(error)

@@ -16,10 +16,44 @@ ON_VERDICT = "tests/operations/workers/test_verdict.py"
 ON_TRACING = "tests/engine/running/test_tracing.py"
 ON_OPENING, ON_LIMITS = "tests/engine/running/test_opening.py", "tests/engine/running/test_limits.py"
 
+ON_ASYNCIO, ON_THREADS = "tests/engine/test_asyncio_children.py", "tests/engine/test_thread_children.py"
+
 GUARDS = (
     Guard(
+        name="no-job-is-tried-again-after-a-hard-limit",
+        file="penstock/app.py",
+        text="            except (TaskPredicate, TimeLimitExceeded):\n",
+        replacement="            except TaskPredicate:\n",
+        test=f"{ON_ASYNCIO}::test_a_job_is_tried_again_after_a_soft_limit_and_not_after_a_hard_one",
+        why="A job that was ended for its hard limit runs again.",
+    ),
+    Guard(
+        name="a-body-that-exits-ends-nobody-else",
+        file="penstock/engine/running/threaded.py",
+        text="        except (SystemExit, KeyboardInterrupt) as error:\n",
+        replacement="        except KeyboardInterrupt as error:\n",
+        test=f"{ON_THREADS}::test_retries_failures_and_exits_are_their_own",
+        why="A job that calls sys.exit costs all jobs of its child their attempt.",
+    ),
+    Guard(
+        name="jobs-in-a-loop-are-told-apart-by-their-contexts",
+        file="penstock/engine/child.py",
+        text="        quicken(app, by_context=not self._is_single)\n",
+        replacement="        quicken(app)\n",
+        test=f"{ON_ASYNCIO}::test_contexts_are_never_mixed_up",
+        why="A coroutine finds the request of another job, and no current task of its own.",
+    ),
+    Guard(
+        name="a-limit-of-one-job-among-many-kills-nobody",
+        file="penstock/engine/zygote.py",
+        text="        if slot.is_single:\n            self._kill(",
+        replacement="        if True:\n            self._kill(",
+        test=f"{ON_ASYNCIO}::test_a_hard_limit_ends_its_job_and_not_its_child",
+        why="One job's time limit costs all jobs of its child their attempt.",
+    ),
+    Guard(
         name="a-job-begins-last",
-        file=SLOTS,
+        file="penstock/engine/place.py",
         text="            base + _START_AT,\n            0,\n",
         replacement="            base + _START_AT,\n            IN_BODY,\n",
         test=f"{ON_SLOTS}::test_a_child_that_is_killed_while_it_writes_that_a_job_begins_has_not_begun_it",
@@ -44,8 +78,8 @@ GUARDS = (
     Guard(
         name="hard-limits-end-jobs",
         file=ZYGOTE,
-        text="            if hard and now - started >= hard:\n",
-        replacement="            if False:\n",
+        text="        if hard and now - started >= hard:\n",
+        replacement="        if False:\n",
         test=f"{ON_CHILDREN}::test_a_job_beyond_its_hard_limit_fails_once_and_its_child_is_replaced",
         why="A job beyond its hard limit runs for ever.",
     ),

@@ -1,0 +1,170 @@
+"""Jobs in threads, for bodies that wait in calls which block: as many at once as there are places.
+
+A limit, or a revocation, is an exception that is set in the job's thread while its body runs, and is taken back if the
+body has ended before it was raised. A coroutine hears of it where it waits.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import ctypes
+import logging
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+
+from penstock import coroutines
+from penstock.engine.running.crew import Beside, Errand, Run, Terminated, left
+from penstock.engine.running.desk import Desk, ManyDesks
+from penstock.engine.running.opening import Job
+from penstock.engine.slots import Reason, Slot
+
+logger = logging.getLogger(__name__)
+_current: contextvars.ContextVar[Threaded | None] = contextvars.ContextVar("penstock_errand", default=None)
+
+
+def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
+    """Has an exception raised in a thread when it runs Python's code next; None: no more."""
+    # Without a kind a null pointer, which ctypes makes of a bare None alone.
+    given = ctypes.py_object(kind) if kind is not None else None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), given)
+
+
+class Threaded(Errand):
+    """One running job."""
+
+    def __init__(self, at: int, job: Job, desk: Desk, run: Run) -> None:
+        super().__init__(at, job, desk, run)
+        self.thread = 0
+        self._is_open = False
+        self._lock = threading.Lock()
+
+    def guarded(self, body: Callable[[], Any]) -> Any:
+        """Runs the body, in which alone an exception from outside may be raised."""
+        if self._is_open:
+            return body()  # It calls itself.
+        try:
+            self._is_open = True
+            return body()
+        except SoftTimeLimitExceeded as error:
+            raise _with(error, self.desk.place.time("soft_limit")) from error.__cause__
+        except TimeLimitExceeded as error:
+            raise _with(error, self.desk.place.time("hard_limit")) from error.__cause__
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise left(error) from error
+        finally:
+            try:
+                self._close()
+            finally:
+                self._is_open = False
+
+    def _close(self) -> None:
+        """What was set and not raised yet is taken back; under the lock, so that nothing is set any more."""
+        with self._lock:
+            self._is_open = False
+            _raise_in(self.thread, None)
+
+    def strike(self, error: BaseException) -> None:
+        """Raises the error in the body, if that still runs."""
+        with self._lock:
+            if self._is_open and not coroutines.interrupt_in(self.thread, error):
+                _raise_in(self.thread, type(error))
+
+
+def _with(error: Exception, limit: float) -> Exception:
+    """The interpreter makes the exception that it raises in a thread, and knows nothing of limits."""
+    return error if error.args else type(error)(limit).with_traceback(error.__traceback__)
+
+
+class Threads(Beside):
+    """A crew, see :class:`penstock.engine.running.crew.Crew`."""
+
+    def __init__(self, slot: Slot, desks: ManyDesks, wake: Callable[[], None], let_go: Callable[[Job], object]) -> None:
+        super().__init__(slot, desks, wake, let_go)
+        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._threaded: dict[int, Threaded] = {}
+        """By the numbers of their claims."""
+        self._asked: SimpleQueue[None] = SimpleQueue()
+        threading.Thread(target=self._listen, name="limits", daemon=True).start()
+        for number in range(len(slot.places)):
+            threading.Thread(target=self._work, name=f"job-{number + 1}", daemon=True).start()
+
+    def start(self, job: Job, incarnation: int, run: Run) -> None:
+        """See :class:`Crew`."""
+        self._inbox.put(self._seated(job, incarnation, run))
+
+    def _errand(self, at: int, job: Job, desk: Desk, run: Run) -> Errand:
+        return Threaded(at, job, desk, run)
+
+    def obey(self) -> None:
+        """See :class:`Crew`. By another thread: a signal's handler must not wait for a lock."""
+        self._asked.put(None)
+
+    def close(self) -> None:
+        """See :class:`Crew`."""
+        for _ in self._slot.places:
+            self._inbox.put(None)
+
+    # -- in other threads ---------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (errand := self._inbox.get()) is not None:
+            errand.thread = threading.get_ident()
+            self._threaded[errand.job.number] = errand
+            self._context.copy().run(self._live_as, errand)
+
+    def _live_as(self, errand: Threaded) -> None:
+        self._desks.sit_down(errand.desk)
+        _current.set(errand)
+        try:
+            errand.run(errand.job)
+        except Terminated:
+            self._let_go(errand.job)
+        except BaseException:
+            # As where a job has the process for itself: its claim, and those of the others, are the keeper's now.
+            logger.exception("a job cannot be run, or has ended its process; its child ends")
+            logging.shutdown()
+            os._exit(1)
+        self._end(errand)
+
+    def _end(self, errand: Errand) -> None:
+        del self._threaded[errand.job.number]
+        super()._end(errand)
+
+    def _listen(self) -> None:
+        while True:
+            self._asked.get()
+            self._obey()
+
+    def _obey(self) -> None:
+        for number, errand in list(self._threaded.items()):
+            place = errand.desk.place
+            if place.get("number") != number:
+                continue  # It has not begun, so nobody means it.
+            if place.get("soft_target") == number:
+                place.put("soft_target", 0)
+                errand.strike(SoftTimeLimitExceeded(place.time("soft_limit")))
+            if place.has_reason(Reason.TERMINATED):
+                errand.strike(Terminated())
+            elif place.has_reason(Reason.HARD_LIMIT):
+                errand.strike(TimeLimitExceeded(place.time("hard_limit")))
+
+
+def guard(app: Any) -> None:
+    """Has the bodies of all tasks hear of limits, and nothing else that runs in their threads. Before the tracers."""
+    for task in app.tasks.values():
+        task.run = _guarded(task.run)
+
+
+def _guarded(run: Callable[..., Any]) -> Callable[..., Any]:
+    def body(*args: Any, **kwargs: Any) -> Any:
+        errand = _current.get()
+        if errand is None or errand.thread != threading.get_ident():
+            return run(*args, **kwargs)
+        return errand.guarded(lambda: run(*args, **kwargs))
+
+    return body
