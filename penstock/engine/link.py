@@ -209,15 +209,20 @@ class KeeperLink:
 
     def flush(self) -> None:
         """Writes what the socket takes; a keeper that is busy with a slow Redis gets the rest later."""
-        if not self._unsent or self._socket is None or not self._is_owner:
+        if not self._unsent:
             return
-        try:
-            while self._unsent:
-                del self._unsent[: self._socket.send(self._unsent)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._unsent.clear()  # The keeper died; :meth:`watch` starts another and repeats what counts.
+        # A buffer cannot grow while it is sent: without the lock, what a thread says at that moment would fail, be
+        # kept for the next keeper and never reach this one.
+        with self._lock:
+            if self._socket is None or not self._is_owner:
+                return
+            try:
+                while self._unsent:
+                    del self._unsent[: self._socket.send(self._unsent)]
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._unsent.clear()  # The keeper died; :meth:`watch` starts another and repeats what counts.
 
     # -- what the keeper tells ----------------------------------------------------------------------------------
 
