@@ -11,13 +11,17 @@ from tests.share import Share
 
 TESTS = Path(__file__).parent
 TURNS = {
-    "flower/live": 4,
-    "scheduler": 3,
-    "engine": 3,
+    "flower/live": 5,
+    "scheduler": 4,
+    "engine": 4,
+    "cli": 3,
+    "ledger": 2,
+    "broker": 2,
+    "outbox": 2,
     "adoption": 2,
     "embedded": 2,
     "telemetry": 2,
-    "cli": 2,
+    "demo": 2,
 }
 """Over how many commits CI spreads the test modules of a folder and of the folders in it."""
 

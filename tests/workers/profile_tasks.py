@@ -27,7 +27,7 @@ def hold(started: str, finish: str) -> int:
     return os.getpid()
 
 
-@task(queue="loop")
+@task()
 async def meet(folder: str, many: int) -> int:
     """Waits until so many run at once; its process."""
     Path(folder, current_task.request.id).touch()

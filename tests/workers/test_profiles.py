@@ -153,5 +153,5 @@ def test_children_of_kind_asyncio_run_as_many_jobs_at_once_as_the_profile_says(p
     together = tmp_path / "together"
     together.mkdir()
     with place.worker("--profile", "loop"):
-        jobs = [profile_tasks.meet.enqueue(str(together), 20) for _ in range(20)]
+        jobs = [profile_tasks.meet.options(queue="loop").enqueue(str(together), 20) for _ in range(20)]
         assert len({job.result(timeout=PATIENCE) for job in jobs}) == 1

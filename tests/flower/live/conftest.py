@@ -1,4 +1,4 @@
-"""Deployments with Flower, each of one module, and one browser for all of them."""
+"""Deployments with Flower, each of one module, and a browser."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def flower(ground: Ground) -> Iterator[Flower]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real Chromium."""
+    """A real Chromium, of one module: while Playwright runs, so does its loop, and nobody here could begin another."""
     path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if path is None:
         pytest.skip("no Chromium here (Debian: apt-get install chromium)")
