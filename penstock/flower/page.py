@@ -66,7 +66,7 @@ class Page(Guarded):
     records_itself = True
 
     def set_default_headers(self) -> None:
-        """Nothing but our own scripts and styles runs here, whatever a job's arguments hold."""
+        """Nothing but files of Flower and of ours runs here, whatever a job's arguments hold."""
         super().set_default_headers()
         self.set_header("Content-Security-Policy", POLICY)
         self.set_header("Cache-Control", "no-store")
