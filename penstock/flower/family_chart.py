@@ -12,7 +12,6 @@ from penstock.operations.wording import printable, short_id
 
 WIDTH, HEIGHT, BETWEEN, APART, EDGE = 184, 44, 40, 12, 4
 TASK_LETTERS, ID_LETTERS = 25, 12
-REPLAYS = (Kin.REPLAYED, Kin.REPLAY)
 ORDER = (Kin.REPLAYED, Kin.PARENT, Kin.ANCESTOR, Kin.ITSELF, Kin.SIBLING, Kin.REPLAY, Kin.CHILD, Kin.DESCENDANT)
 """Of those of one generation, from the top down."""
 Places = dict[str, tuple[float, float]]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextvars
 import heapq
+import logging
+import os
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -17,6 +19,7 @@ from penstock.engine.running.opening import Job
 from penstock.engine.slots import Slot
 from penstock.errors import BodyLeft
 
+logger = logging.getLogger(__name__)
 Run = Callable[[Job], None]
 
 
@@ -136,6 +139,19 @@ class Beside:
     def ask_for_wake(self) -> None:
         """See :class:`Crew`."""
         self._is_awaited = True
+
+    def _run(self, errand: Errand) -> None:
+        """From the message to the outcome, and out of its place."""
+        try:
+            errand.run(errand.job)
+        except Terminated:
+            self._let_go(errand.job)
+        except BaseException:
+            # As where a job has the process for itself: its claim, and those of the others, are the keeper's now.
+            logger.exception("a job cannot be run, or has ended its process; its child ends")
+            logging.shutdown()
+            os._exit(1)
+        self._end(errand)
 
     def _seated(self, job: Job, incarnation: int, run: Run) -> Errand:
         """The job with a place. There is a free one: it is free again before its job counts as ended."""

@@ -10,8 +10,6 @@ The child's main thread claims, hears the keeper and watches, so neither a slow 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -27,7 +25,6 @@ from penstock.engine.running.opening import Job
 from penstock.engine.running.watchdog import Watchdog
 from penstock.engine.slots import Reason, Slot
 
-logger = logging.getLogger(__name__)
 CLOSE_SECONDS = 5.0
 """How long tasks that jobs have left behind may take over their cancellation when the child ends."""
 
@@ -136,16 +133,7 @@ class Loop(Beside):
 
     def _trace(self, errand: Coroutine) -> None:
         """The tracer's greenlet, from the message to the outcome."""
-        try:
-            errand.run(errand.job)
-        except Terminated:
-            self._let_go(errand.job)
-        except BaseException:
-            # As where a job has the process for itself: its claim, and those of the others, are the keeper's now.
-            logger.exception("a job cannot be run, and its child ends")
-            logging.shutdown()
-            os._exit(1)
-        self._end(errand)
+        self._run(errand)
 
     def _drive(self, body: Any) -> Any:
         """Runs a body for the tracer that has come to it; see :func:`penstock.coroutines.run`."""

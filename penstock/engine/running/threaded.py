@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
-import logging
-import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -23,7 +21,6 @@ from penstock.engine.running.desk import Desk, ManyDesks
 from penstock.engine.running.opening import Job
 from penstock.engine.slots import Reason, Slot
 
-logger = logging.getLogger(__name__)
 _current: contextvars.ContextVar[Threaded | None] = contextvars.ContextVar("penstock_errand", default=None)
 
 
@@ -120,16 +117,7 @@ class Threads(Beside):
     def _live_as(self, errand: Threaded) -> None:
         self._desks.sit_down(errand.desk)
         _current.set(errand)
-        try:
-            errand.run(errand.job)
-        except Terminated:
-            self._let_go(errand.job)
-        except BaseException:
-            # As where a job has the process for itself: its claim, and those of the others, are the keeper's now.
-            logger.exception("a job cannot be run, or has ended its process; its child ends")
-            logging.shutdown()
-            os._exit(1)
-        self._end(errand)
+        self._run(errand)
 
     def _end(self, errand: Errand) -> None:
         del self._threaded[errand.job.number]
