@@ -89,10 +89,10 @@ def measure(bench: Bench) -> Figure:
 
 
 def fire(bench: Bench, runs: Runs, count: int, beats: int = 1, variables: Mapping[str, str] | None = None) -> None:
-    """Schedules that are put into the ledger of beats that are at work, some seconds before they are due."""
+    """Schedules that are put into the ledger of beats that are at work, as long before they are due as stock's."""
     server = bench.server(OURS)
     with beats_at_work(bench, server, beats, variables) as (sql, running):
-        due = second_in(AHEAD)
+        due = second_in(AHEAD + MANY_AHEAD * count / MANY)
         insert(sql, (hourly(number, due) for number in range(count)))
         seconds, cpu, sql_cpu = await_jobs(server, running, count, due, sql)
         runs.seconds.append(seconds)

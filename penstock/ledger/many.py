@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Table, bindparam, cast, column, func, select, update
+from sqlalchemy import JSON, Column, Connection, Table, Text, bindparam, cast, column, func, select, update
 
 from penstock.ledger.queries import insert_into
+from penstock.ledger.session import encode_json
 
 Row = Mapping[str, Any]
 
@@ -23,7 +26,7 @@ def insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> li
     keys, names = list(table.primary_key), list(rows[0])
     statement = insert_into(connection, table)
     if connection.dialect.name == "postgresql":
-        given = statement.from_select(names, _unnested(table, names, rows)).on_conflict_do_nothing()
+        given = statement.from_select(names, _unnested(connection, table, names, rows)).on_conflict_do_nothing()
         return [tuple(row) for row in connection.execute(given.returning(*keys))]
     given = statement.on_conflict_do_nothing().returning(*keys)
     return [tuple(row) for row in connection.execute(given, [dict(row) for row in rows])]
@@ -40,7 +43,7 @@ def update_many(connection: Connection, table: Table, rows: Sequence[Row]) -> No
     keys = [key.name for key in table.primary_key]
     names = [name for name in rows[0] if name not in keys]
     if connection.dialect.name == "postgresql":
-        given = _unnested(table, list(rows[0]), rows).subquery()
+        given = _unnested(connection, table, list(rows[0]), rows).subquery()
         statement = update(table).values({name: given.c[name] for name in names})
         connection.execute(statement.where(*(table.c[key] == given.c[key] for key in keys)))
         return
@@ -50,12 +53,30 @@ def update_many(connection: Connection, table: Table, rows: Sequence[Row]) -> No
     connection.execute(statement, [{renamed[name]: value for name, value in row.items()} for row in rows])
 
 
-def _unnested(table: Table, names: Sequence[str], rows: Sequence[Row]) -> Any:
-    """The rows as PostgreSQL reads them from one array for each column."""
-    arrays = [
-        cast(bindparam(None, [row[name] for row in rows], ARRAY(table.c[name].type)), ARRAY(table.c[name].type))
-        for name in names
-    ]
-    return select(*(column(name) for name in names)).select_from(
-        func.unnest(*arrays).table_valued(*(column(name, table.c[name].type) for name in names)).render_derived()
+def _unnested(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row]) -> Any:
+    """The rows as PostgreSQL reads them from one parameter.
+
+    That is JSON: the driver makes an array of a list value by value, which takes longer than all else.
+    """
+    columns = [table.c[name] for name in names]
+    given = [_written(connection, each, [row[each.name] for row in rows]) for each in columns]
+    text = json.dumps([dict(zip(names, row, strict=True)) for row in zip(*given, strict=True)], default=_moment)
+    # A JSON value is a text in it: what PostgreSQL refuses in texts, it refuses in all of a JSON that it looks into.
+    read = [column(each.name, Text() if isinstance(each.type, JSON) else each.type) for each in columns]
+    found = func.json_to_recordset(cast(bindparam(None, text, Text()), JSON)).table_valued(*read)
+    found = found.render_derived(with_types=True)
+    return select(
+        *(cast(found.c[each.name], JSON) if isinstance(each.type, JSON) else found.c[each.name] for each in columns)
     )
+
+
+def _written(connection: Connection, each: Column[Any], values: list[Any]) -> list[Any]:
+    """The values of a column as the driver would get them."""
+    if isinstance(each.type, JSON):
+        return [None if value is None else encode_json(value) for value in values]
+    process = each.type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
+    return list(map(process, values)) if process else values
+
+
+def _moment(value: datetime) -> str:
+    return value.isoformat()

@@ -109,9 +109,21 @@ def next_due(connection: Connection, after: datetime | None = None) -> datetime 
     return found
 
 
-def due_soon(connection: Connection, until: datetime, limit: int) -> list[ScheduleRow]:
-    """Schedules that are due until then, the first first, with their definitions."""
-    rows = select(schedules).where(schedules.c.due_at <= until).order_by(schedules.c.due_at).limit(limit)
+def due_soon(
+    connection: Connection, until: datetime, limit: int, after: tuple[datetime, str] | None = None
+) -> list[ScheduleRow]:
+    """Schedules that are due until then, the first first.
+
+    Args:
+        after: due time and name of a schedule; those that come before it, and itself, are left out.
+    """
+    order = schedules.c.due_at, schedules.c.name
+    rows = select(*_WITHOUT_DEFINITION).where(schedules.c.due_at <= until).order_by(*order).limit(limit)
+    if after is not None:
+        # In this form an index finds the first; the comparison of pairs reads from the beginning on SQLite.
+        rows = rows.where(
+            schedules.c.due_at >= after[0], or_(schedules.c.due_at > after[0], schedules.c.name > after[1])
+        )
     return [ScheduleRow(**row._mapping) for row in connection.execute(rows)]
 
 

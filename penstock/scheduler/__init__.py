@@ -4,6 +4,7 @@
     planning                              what becomes of a planned time; no clock, no database
     firing · sending · publishing         one transaction for what is due; its jobs; their way to Redis
     following                             what comes after the job: fires that wait, failures in a row
+    known                                 schedules that were read, ahead of their time
     foresight                             timetables that others have written, asked ahead of time
     declarations · changes · forecast     rows from declarations, changes at run time, what comes next
     turning · beat                        a scheduler's life, and Celery's way to start it

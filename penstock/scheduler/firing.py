@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -19,13 +18,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from penstock.errors import DeclarationError
 from penstock.ledger import fires, schedules
 from penstock.ledger.fires import FireRow, FireState, Origin
 from penstock.ledger.recording.outbox import insert_first_messages
 from penstock.ledger.records import FollowUp
 from penstock.ledger.schedules import ScheduleRow
 from penstock.scheduler.foresight import Foresight
+from penstock.scheduler.known import Known
 from penstock.scheduler.planning import GRACE, MOST, NEWER, Decision, Standing, plan
 from penstock.scheduler.schedule import Schedule
 from penstock.scheduler.sending import message_of, message_of_missed
@@ -35,13 +34,9 @@ BATCH = 500
 """Schedules of one transaction."""
 TOLD = 3
 """Reasons of fires that were missed together."""
-KNOWN = 20_000
-"""Schedules that are kept read; the others are read again from their rows when they are due."""
 LATE_BATCH, MOST_AT_ONCE = 100, 50
 """Of those that are late for longer, and times of one schedule that are then decided on."""
 DECIDE_SECONDS = 1.0
-Stamp = tuple[int, datetime]
-"""Of a definition: its version, and when its schedule was made, for one that is made again begins anew."""
 After = Callable[[datetime], datetime | None]
 Put = Callable[[Connection, Sequence[FollowUp]], None]
 
@@ -176,36 +171,23 @@ class Firing:
     def __init__(self, app: Any, foresight: Foresight) -> None:
         self._app = app
         self._foresight = foresight
-        self._known: OrderedDict[str, tuple[Stamp, Schedule]] = OrderedDict()
-        self._refused: dict[str, Stamp] = {}
-        """Schedules that cannot be read here, such as those of a newer Penstock, for its schedulers."""
+        self.known = Known(foresight)
 
     def fire_due(self, connection: Connection) -> tuple[int, list[FollowUp]]:
         """Decides on what is due, in one transaction; on how many schedules, and the messages to be published now."""
         with connection.begin():
             now = schedules.begin(connection)
             rows = self._take(connection, now)
-            readable = self._read(connection, [row for row in rows if self._foresight.knows(row, now)])
+            readable = self.known.read(connection, [row for row in rows if self._foresight.knows(row, now)])
             decided = list(self._decide(connection, readable, now))
             messages = write(connection, decided, now)
         return len(decided), messages
 
-    def learn(self, connection: Connection, until: datetime) -> None:
-        """Reads the schedules that are due until then, so that this takes no time when they are."""
-        for row in schedules.due_soon(connection, until, BATCH):
-            is_known = _stamp(row) in (self._stamp_of(row.name), self._refused.get(row.name))
-            if row.definition is not None and not is_known:
-                self._learn(row, row.definition)
-
-    def reconsider(self) -> None:
-        """Tries again to read what could not be read."""
-        self._refused.clear()
-
     def _take(self, connection: Connection, now: datetime) -> list[ScheduleRow]:
         """Those that are due now before those that are late, so that an outage delays nobody when it is over."""
         ready, late = self._foresight.ready(now), now - GRACE
-        rows = schedules.take_due(connection, now, BATCH, ready, self._refused, since=late)
-        return rows + schedules.take_due(connection, late, LATE_BATCH, ready, self._refused)
+        rows = schedules.take_due(connection, now, BATCH, ready, self.known.refused, since=late)
+        return rows + schedules.take_due(connection, late, LATE_BATCH, ready, self.known.refused)
 
     def _decide(
         self, connection: Connection, readable: Sequence[tuple[ScheduleRow, Schedule]], now: datetime
@@ -221,34 +203,6 @@ class Firing:
                 yield decide(self._app, row, schedule, standing, now, self._foresight.asked_before(row), MOST_AT_ONCE)
             except Exception as error:  # One timetable that fails keeps no other from its time.
                 logger.error("schedule %r cannot be decided on: %s: %s", row.name, type(error).__name__, error)
-                self._refused[row.name] = _stamp(row)
+                self.known.refuse(row)
             if time.monotonic() > deadline:
                 return
-
-    def _read(self, connection: Connection, rows: Sequence[ScheduleRow]) -> list[tuple[ScheduleRow, Schedule]]:
-        unknown = [row.name for row in rows if self._stamp_of(row.name) != _stamp(row)]
-        definitions = schedules.definitions(connection, unknown) if unknown else {}
-        for row in rows:
-            if row.name in definitions:
-                self._learn(row, definitions[row.name])
-        return [(row, self._known[row.name][1]) for row in rows if row.name in self._known]
-
-    def _learn(self, row: ScheduleRow, definition: Mapping[str, Any]) -> None:
-        self._known.pop(row.name, None)
-        try:
-            self._known[row.name] = _stamp(row), self._foresight.completed(Schedule.of(row.name, definition))
-        except DeclarationError as error:
-            logger.error("%s; it is left to newer schedulers", error)
-            self._refused[row.name] = _stamp(row)
-            return
-        self._refused.pop(row.name, None)
-        if len(self._known) > KNOWN:
-            self._known.popitem(last=False)
-
-    def _stamp_of(self, name: str) -> Stamp | None:
-        known = self._known.get(name)
-        return known[0] if known else None
-
-
-def _stamp(row: ScheduleRow) -> Stamp:
-    return row.version, row.created_at

@@ -16,7 +16,7 @@ from penstock.outbox import Drawer
 from penstock.scheduler.lazy import computed, has_marks
 from penstock.scheduler.patience import within_a_second
 from penstock.scheduler.schedule import CARRIED, Schedule
-from penstock.task import BoundCall, declared_tasks
+from penstock.task import BoundCall, declared_task
 
 
 def message_of(app: Any, schedule: Schedule, planned: datetime, previous: datetime | None) -> FollowUp:
@@ -49,7 +49,11 @@ def _message(
     app: Any, schedule: Schedule, task: str, args: Sequence[Any], kwargs: dict[str, Any], options: Mapping[str, Any]
 ) -> FollowUp:
     drawer = Drawer()
-    declared = declared_tasks().get(task)
+    declared = declared_task(task)
+    if declared is not None and not (options or schedule.tags):
+        # Nearly all of them; making options anew checks them anew.
+        put_scheduled(drawer, BoundCall(declared, declared.defaults, tuple(args), kwargs), schedule.name)
+        return drawer.messages[0]
     own = options.get("tags", declared.defaults.tags if declared else ())
     options = {**options, "tags": tags.together(schedule.tags, own)}
     if declared is not None and options.keys() <= set(CARRIED):

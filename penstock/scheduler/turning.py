@@ -36,7 +36,10 @@ AGAIN_SECONDS = 0.5
 FOLLOW_SECONDS, FOLLOW_SHARE = 0.5, 0.05
 """How often jobs of fires are looked at, and the largest part of the time that this may take."""
 RECONSIDER_SECONDS = 60.0
-AHEAD = timedelta(seconds=5)
+AHEAD, AHEAD_SECONDS = timedelta(seconds=5), 2.0
+"""How far schedules are read ahead of their time, and how often; more often than that finds also what is new."""
+SPARE_SECONDS = 0.1
+"""With less time until the next is due, none are read ahead."""
 
 
 def scheduler_name() -> str:
@@ -61,7 +64,7 @@ class Turning:
         self._drivers: list[Any] = []
         self._started_at: datetime | None = None
         """By the database's clock; None: the declarations are not in the ledger yet."""
-        self._seen_at = self._follow_at = self._reconsider_at = 0.0
+        self._seen_at = self._follow_at = self._ahead_at = self._reconsider_at = 0.0
         self._has_failed = False
         self._looked_at = 0.0
         """Monotonic time at which it last knew what is due."""
@@ -119,7 +122,17 @@ class Turning:
         if due_at is not None and due_at <= now:
             # What is left is locked by another scheduler, or cannot be read here; the next one to come is not.
             due_at = self._next_after(eyes, now)
-        return self._until(due_at, now)
+        return 0.0 if self._has_read_ahead(eyes, due_at, now) else self._until(due_at, now)
+
+    def _has_read_ahead(self, eyes: Connection, due_at: datetime | None, now: datetime) -> bool:
+        """Reads schedules ahead as long as nothing is about to be due; whether there may be more to read."""
+        if self._until(due_at, now) < SPARE_SECONDS:
+            return False
+        if self._looked_at >= self._ahead_at:
+            self._firing.known.begin_ahead(now + AHEAD)
+            self._ahead_at = self._looked_at + AHEAD_SECONDS
+        with eyes.begin():
+            return self._firing.known.go_ahead(eyes)
 
     def _until(self, due_at: datetime | None, now: datetime) -> float:
         if due_at is None:
@@ -158,7 +171,7 @@ class Turning:
             self._note(connection)
             self._seen_at = now + SEEN_SECONDS
         if now >= self._reconsider_at:
-            self._firing.reconsider()
+            self._firing.known.reconsider()
             self._reconsider_at = now + RECONSIDER_SECONDS
 
     def _note(self, connection: Connection) -> None:
@@ -167,7 +180,6 @@ class Turning:
             now = schedules.begin(connection)
             schedules.note_beat(connection, self.name, self._started_at, now)
             schedules.forget_beats(connection, now - FORGET)
-            self._firing.learn(connection, now + AHEAD)
 
     def _open(self) -> tuple[Connection, Connection]:
         if self._connection is None or self._eyes is None:

@@ -103,13 +103,15 @@ def test_when_the_next_is_due_is_known(database_url: str) -> None:
         assert schedules.next_due(connection, NOON + 2 * HOUR) is None
 
 
-def test_what_is_due_soon_comes_with_its_definition(database_url: str) -> None:
-    for name, due in (("b", 1), ("a", 0), ("later", 3)):
+def test_what_is_due_soon_comes_slice_by_slice(database_url: str) -> None:
+    for name, due in (("d", 1), ("c", 1), ("b", 1), ("a", 0), ("later", 3)):
         add(database_url, name, due=due)
     with reading(database_url) as connection:
-        rows = schedules.due_soon(connection, NOON + HOUR, 9)
-        assert [(row.name, row.definition) for row in rows] == [("a", {"task": "t"}), ("b", {"task": "t"})]
-        assert len(schedules.due_soon(connection, NOON + HOUR, 1)) == 1
+        first = schedules.due_soon(connection, NOON + HOUR, 2)
+        assert [row.name for row in first] == ["a", "b"]
+        second = schedules.due_soon(connection, NOON + HOUR, 9, (NOON + HOUR, "b"))
+        assert [row.name for row in second] == ["c", "d"]
+        assert schedules.due_soon(connection, NOON + HOUR, 9, (NOON + HOUR, "d")) == []
 
 
 def test_how_many_are_overdue_and_since_when(database_url: str) -> None:

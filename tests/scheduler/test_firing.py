@@ -1,13 +1,12 @@
 """From times that are due to jobs: one transaction, one fire for each time, however many schedulers there are."""
 
 import threading
-from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete
+from sqlalchemy import delete
 
 from penstock.ledger import schedules
 from penstock.ledger.fires import FireState, Origin
@@ -253,23 +252,12 @@ def test_a_definition_that_this_version_cannot_read_is_left_alone(
     assert len([each for each in caplog.messages if "'newer' cannot be read by this version" in each]) == 1
 
 
-def test_it_is_not_read_again_and_again(ground: Ground, caplog: pytest.LogCaptureFixture) -> None:
-    ground.add(ground.sums("newer"), definition=UNREADABLE)
-    mine = ground.firing()
-    with closing(own_connection(ground.url)) as connection:
-        for _ in range(3):
-            mine.fire_due(connection)
-        with connection.begin():
-            mine.learn(connection, ground.hour(1))
-    assert len(caplog.messages) == 1
-
-
 def test_it_fires_when_somebody_has_mended_it(ground: Ground) -> None:
     ground.add(ground.sums(), definition=UNREADABLE)
     mine = ground.firing()
     ground.fire_due(mine)
     ground.set(definition=ground.sums().words(), version=2)
-    mine.reconsider()
+    mine.known.reconsider()
     ground.fire_due(mine)
     assert ground.states() == ["fired"]
 
@@ -326,44 +314,6 @@ def test_what_was_not_missed_is_told_to_nobody(ground: Ground) -> None:
     ground.add(ground.sums(on_missed=HEAR))
     ground.fire_due()
     assert len(ground.messages) == 1
-
-
-# -- reading ahead ----------------------------------------------------------------------------------------------------
-
-
-def test_schedules_are_read_before_they_are_due(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    ground.add(ground.sums())
-    mine = ground.firing()
-    with closing(own_connection(ground.url)) as connection:
-        with connection.begin():
-            mine.learn(connection, ground.hour(0) + timedelta(seconds=1))
-        monkeypatch.setattr(schedules, "definitions", refuse)
-        mine.fire_due(connection)
-    assert ground.states() == ["fired"]
-
-
-def refuse(_connection: Connection, names: Sequence[str]) -> Any:
-    pytest.fail(f"{names} are read once more")
-
-
-def test_another_version_of_a_schedule_is_read_again(ground: Ground) -> None:
-    ground.add(ground.sums(overlap="allow"))
-    mine = ground.firing()
-    ground.fire_due(mine)
-    ground.set(definition=ground.sums(kwargs={"left": 5, "right": 5}, overlap="allow").words(), version=2)
-    ground.an_hour_passes()
-    ground.fire_due(mine)
-    assert ground.messages[-1].kwargs == {"left": 5, "right": 5}
-
-
-def test_schedules_that_are_known_have_a_bound(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(firing, "KNOWN", 2)
-    mine = ground.firing()
-    for round in range(2):
-        ground.add(*(ground.sums(f"{round} {number}") for number in range(2)))
-        ground.fire_due(mine)
-    assert list(mine._known) == ["1 0", "1 1"]
-    assert all(ground.states(f"{round} {number}") == ["fired"] for round in range(2) for number in range(2))
 
 
 def test_who_wants_to_know_is_told_some_of_many_reasons(ground: Ground) -> None:

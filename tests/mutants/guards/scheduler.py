@@ -4,7 +4,8 @@ from tests.mutants.guard import Guard
 
 SCHEDULER = "penstock/scheduler"
 FIRING, FOLLOWING, PLANNING = f"{SCHEDULER}/firing.py", f"{SCHEDULER}/following.py", f"{SCHEDULER}/planning.py"
-DECLARATIONS, CHANGES, FORESIGHT = (f"{SCHEDULER}/{each}.py" for each in ("declarations", "changes", "foresight"))
+DECLARATIONS, CHANGES = f"{SCHEDULER}/declarations.py", f"{SCHEDULER}/changes.py"
+FORESIGHT, KNOWN = f"{SCHEDULER}/foresight.py", f"{SCHEDULER}/known.py"
 SCHEDULE, FOREIGN, TURNING = (f"{SCHEDULER}/{each}.py" for each in ("schedule", "timetables/foreign", "turning"))
 SCHEDULES, FIRES, MANY = "penstock/ledger/schedules.py", "penstock/ledger/fires.py", "penstock/ledger/many.py"
 ON = "tests/scheduler"
@@ -140,7 +141,7 @@ GUARDS = (
         file=SCHEDULES,
         text="    if left_out := list(refused):\n",
         replacement="    if left_out := list[str]():\n",
-        test=f"{ON_FIRING}::test_it_is_not_read_again_and_again[sqlite]",
+        test=f"{ON}/test_known.py::test_one_that_cannot_be_read_is_not_read_again_and_again[sqlite]",
         why="One definition of a newer release keeps a scheduler busy, and its log full.",
     ),
     # -- overlap --------------------------------------------------------------------------------------------------
@@ -347,8 +348,8 @@ GUARDS = (
     Guard(
         name="what-is-in-time-comes-first",
         file=FIRING,
-        text="ready, self._refused, since=late)\n",
-        replacement="ready, self._refused)\n",
+        text="ready, self.known.refused, since=late)\n",
+        replacement="ready, self.known.refused)\n",
         test=f"{ON_FIRING}::test_what_is_due_now_comes_before_all_that_is_late[sqlite]",
         why="After an outage every schedule waits until all others have caught up.",
     ),
@@ -362,7 +363,7 @@ GUARDS = (
     ),
     Guard(
         name="what-is-made-again-is-read-again",
-        file=FIRING,
+        file=KNOWN,
         text="    return row.version, row.created_at\n",
         replacement="    return row.version, datetime.min\n",
         test=f"{ON_FIRING}::test_a_schedule_that_is_made_again_under_its_name_goes_by_what_it_says_now[sqlite]",
