@@ -46,7 +46,8 @@ class Publishing(threading.Thread):
         )
         self._scripts = Scripts(client, Keys(options.get("global_keyprefix") or ""))
         self._batches: queue.Queue[Sequence[FollowUp] | None] = queue.Queue(BACKLOG)
-        self._tags = (f"{secrets.token_urlsafe(8)}.{number}" for number in count())
+        name = secrets.token_urlsafe(8)
+        self._tags = (f"{name}.{number}" for number in count())
         self._is_away = False
 
     def put(self, messages: Sequence[FollowUp]) -> None:

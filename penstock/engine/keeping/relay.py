@@ -55,7 +55,8 @@ class Outflow:
         """The number of the last row that was looked at, since a queue refused one; 0: none has."""
         self._refused: set[str] = set()
         """Queues that have refused one; told once."""
-        self._tags = (f"{secrets.token_urlsafe(8)}.{number}" for number in count())
+        name = secrets.token_urlsafe(8)
+        self._tags = (f"{name}.{number}" for number in count())
 
     def publish(self, connection: Connection) -> int:
         """Publishes the oldest rows that wait, in one transaction; how many it has tried, 0: the next call starts anew.
