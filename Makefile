@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --quiet
-PRODUCTION := --extra flower --extra postgresql --group rooms
+PRODUCTION := --extra asyncio --extra flower --extra postgresql --group rooms
 BUILD := --group build
 DEVELOPMENT := $(PRODUCTION) $(BUILD) --extra embedded --group test --group check
 # In CI a test that fails runs again, so that chance costs nobody an hour; the summary shows each such try and why.
