@@ -25,7 +25,7 @@ from penstock.message import ENQUEUED_AT, TAGS
 from penstock.profile import Profile, distinct
 from penstock.profile_option import ProfileOption
 from penstock.scheduler.schedule import Schedule
-from penstock.task import RunningJob, Task, declared_tasks, on_declared, running
+from penstock.task import RunningJob, Task, declared_tasks, running
 
 
 class PenstockApp(celery.Celery):
@@ -87,16 +87,6 @@ def make_app(
     ]
     app.conf.task_routes = (route_declared,)
     client.configure(settings)
-
-    def add_twin(declared: Task[..., Any]) -> None:
-        if app.finalized:
-            app.register_task(TaskTwin(declared))
-
-    def add_twins(**_: Any) -> None:
-        on_declared(add_twin)
-
-    # Made when Celery finalizes the app: making a twin reads the configuration, and importing must stay cheap.
-    app.on_after_finalize.connect(add_twins, weak=False)
     return app
 
 
