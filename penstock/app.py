@@ -110,6 +110,11 @@ def route_declared(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
 class TaskTwin(celery.Task):
     """A declared task as Celery knows it, so that ``app.tasks[name].delay()``, canvas and Flower work."""
 
+    def __new__(cls, *_: Any) -> TaskTwin:
+        """Of a class of its own: Celery keeps a task's app with its class, and a process may have several apps."""
+        made: TaskTwin = super().__new__(type(cls.__name__, (cls,), {}))
+        return made
+
     def __init__(self, declared: Task[..., Any]) -> None:
         self.declared = declared
         self.name = declared.name

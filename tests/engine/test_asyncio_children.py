@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from penstock.engine.kinds import kind_of
 from penstock.errors import DeclarationError
 from penstock.job import Reason, State
+from tests.conftest import NewLedger
+from tests.engine.contexts import belong
 from tests.engine.station import Station
 from tests.engine.test_children import ended
 from tests.engine.test_lost_workers import killed_at_the_end, runs
@@ -66,9 +69,17 @@ def test_many_jobs_wait_at_once_in_one_process(booked: Station, worker: Worker) 
 
 
 def test_contexts_are_never_mixed_up(booked: Station, worker: Worker) -> None:
-    results = [booked.app.tasks["engine.mixed"].apply_async((number, number % 7 / 1000)) for number in range(2000)]
+    results = [booked.app.tasks["engine.mixed"].apply_async((number, number % 7 / 1000)) for number in range(500)]
     for number, result in enumerate(results):
         assert result.get(timeout=60) == [[result.id, result.id, str(number)]] * 2
+
+
+def test_nothing_of_another_job_is_found_by_thousands_at_once(new_ledger: NewLedger, tmp_path: Path) -> None:
+    """Job, request, arguments, logging and context variables; `make contexts` has a hundred thousand."""
+    with new_ledger("sqlite") as ledger, Station(tmp_path / "station", ledger=ledger) as station:
+        ended, switched = belong(station, "asyncio", 5000)
+    assert ended == {"succeeded, attempt 1": 5000}
+    assert switched > 2500, "others have run in between"
 
 
 def test_retries_and_failures_are_those_of_any_task(booked: Station, worker: Worker) -> None:
