@@ -12,29 +12,37 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
+from penstock import Settings, client, enqueue_many
 from penstock.job import State
 from penstock.ledger import schema
 from penstock.ledger.session import reading
 from penstock.ledger.tables import jobs
+from tests.engine.coroutine_bodies import belong, belong_in_thread
 from tests.engine.station import Station
 from tests.live import wait_for
 
-BODIES = {"asyncio": "engine.belong", "threads": "engine.belong_in_thread"}
-PATIENCE = 600.0
+BODIES = {"asyncio": belong, "threads": belong_in_thread}
+PATIENCE = 1200.0
 
 
-def belong(station: Station, kind: str, count: int) -> tuple[Counter[str], int]:
+def play(station: Station, kind: str, count: int) -> tuple[Counter[str], int]:
     """Runs so many in one child of this kind.
 
     Returns:
         How they have ended, by state and error, and how many of them had others run between two of their looks.
     """
-    task = station.app.tasks[BODIES[kind]]
-    with station.app.connection_for_write() as connection, station.app.amqp.Producer(connection) as producer:
-        for number in range(count):
-            task.apply_async((number,), producer=producer)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "_publisher", None)
+        variables = {
+            "REDIS_URL": station.server.url,
+            "DATABASE_URL": station.ledger,
+            "PENSTOCK_VAR": str(station.folder),
+        }
+        client.configure(Settings.load(variables))
+        enqueue_many(BODIES[kind].bind(number) for number in range(count))
     with station.worker(penstock_kind=kind, penstock_size=200 if kind == "asyncio" else 20):
         wait_for(station.quiet, f"{count:,} jobs have ended", PATIENCE)
     with reading(station.ledger) as book:
@@ -59,7 +67,7 @@ def main() -> int:
             schema.upgrade(url)
             with Station(Path(folder) / "station", ledger=url) as station:
                 began = time.monotonic()
-                ended, switched = belong(station, kind, asked.jobs)
+                ended, switched = play(station, kind, asked.jobs)
         are_right &= ended == {"succeeded, attempt 1": asked.jobs}
         took = time.monotonic() - began
         print(f"{kind}: {asked.jobs:,} jobs in {took:.0f} s, {switched:,} of them among others", flush=True)

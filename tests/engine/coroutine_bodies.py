@@ -39,13 +39,13 @@ def tell(event: str, **facts: Any) -> None:
 
 
 @task(queue="celery", name="engine.await")
-async def wait(path: str) -> None:
-    """Runs until there is a file."""
+async def wait(path: str, every: float = 0.02) -> None:
+    """Runs until there is a file; looks for it every so many seconds."""
     tell("start")
     try:
         deadline = time.monotonic() + PATIENCE
         while not Path(path).exists() and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(every)
     except asyncio.CancelledError as error:
         tell("cancelled", error=type(error).__name__)
         raise

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from penstock.engine.kinds import kind_of
 from penstock.errors import DeclarationError
 from penstock.job import Reason, State
 from tests.conftest import NewLedger
-from tests.engine.contexts import belong
+from tests.engine.contexts import play
 from tests.engine.station import Station
 from tests.engine.test_children import ended
 from tests.engine.test_lost_workers import killed_at_the_end, runs
@@ -77,7 +78,7 @@ def test_contexts_are_never_mixed_up(booked: Station, worker: Worker) -> None:
 def test_nothing_of_another_job_is_found_by_thousands_at_once(new_ledger: NewLedger, tmp_path: Path) -> None:
     """Job, request, arguments, logging and context variables; `make contexts` has a hundred thousand."""
     with new_ledger("sqlite") as ledger, Station(tmp_path / "station", ledger=ledger) as station:
-        ended, switched = belong(station, "asyncio", 5000)
+        ended, switched = play(station, "asyncio", 5000)
     assert ended == {"succeeded, attempt 1": 5000}
     assert switched > 2500, "others have run in between"
 
@@ -272,13 +273,18 @@ def test_a_child_ends_after_as_many_jobs_as_it_may_run(booked: Station) -> None:
 
 def test_jobs_go_on_while_redis_is_away(booked: Station) -> None:
     with booked.proxy() as proxy, killed_at_the_end(booked.worker(broker_url=proxy.url, **LARGE)):
-        ids = [booked.send("pause", 3.0) for _ in range(1000)]
-        wait_for(lambda: booked.held() == 1000, "all are claimed")
-        proxy.cut()
+        end = booked.gate("end")
+        ids = [booked.send("await", str(end), 0.5) for _ in range(1000)]
+        wait_for(lambda: {*ids} <= {effect["id"] for effect in booked.effects(event="start")}, "all run", 60)
+        assert proxy.cut()
+        end.touch()
         for id in ids:
             row = ended(booked, id)
             assert (row.state, row.attempts, row.deliveries) == (State.SUCCEEDED, 1, 0)
         wait_for(booked.quiet, "everything is settled")
+    for event in ("start", "end"):
+        times = Counter(effect["id"] for effect in booked.effects(event=event))
+        assert {times[id] for id in ids} == {1}
 
 
 def test_a_kind_that_does_not_exist_is_refused(booked: Station) -> None:

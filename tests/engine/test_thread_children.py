@@ -11,7 +11,7 @@ import pytest
 
 from penstock.job import Reason, State
 from tests.conftest import NewLedger
-from tests.engine.contexts import belong
+from tests.engine.contexts import play
 from tests.engine.station import Station
 from tests.engine.test_children import ended
 from tests.engine.test_lost_workers import killed_at_the_end
@@ -62,7 +62,7 @@ def test_contexts_are_never_mixed_up(booked: Station, worker: Worker) -> None:
 def test_nothing_of_another_job_is_found_by_thousands_at_once(new_ledger: NewLedger, tmp_path: Path) -> None:
     """Job, request, arguments, logging and context variables; `make contexts` has a hundred thousand."""
     with new_ledger("sqlite") as ledger, Station(tmp_path / "station", ledger=ledger) as station:
-        ended, switched = belong(station, "threads", 2000)
+        ended, switched = play(station, "threads", 2000)
     assert ended == {"succeeded, attempt 1": 2000}
     assert switched > 1000, "others have run in between"
 
