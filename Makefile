@@ -5,14 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --quiet
-PRODUCTION := --extra flower --extra postgresql --group rooms
+PRODUCTION := --extra asyncio --extra flower --extra postgresql --group rooms
 BUILD := --group build
 DEVELOPMENT := $(PRODUCTION) $(BUILD) --extra embedded --group test --group check
 # In CI a test that fails runs again, so that chance costs nobody an hour; the summary shows each such try and why.
 RERUNS := $(if $(CI),--reruns 2 --max-suite-reruns 10 --rerun-show-tracebacks)
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo duel operations duel-picture test promises check fresh faults mutants bench format lock clean
+.PHONY: help up demo duel operations duel-picture test promises check fresh faults contexts mutants bench format lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ fresh: $(STAMP)  ## README's own commands in an empty clone with an empty enviro
 
 faults: $(STAMP)  ## Break stock Celery and Penstock in the same ways, and write docs/faults.md
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+contexts: $(STAMP)  ## A hundred thousand jobs among others, by coroutines and by threads: none finds anything of another
+	@$(BIN)/python -m tests.engine.contexts $(ARGS)
 
 mutants: $(STAMP)  ## Remove each guard in turn and see its test turn red
 	@$(BIN)/python -m tests.mutants $(ARGS)

@@ -14,7 +14,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import chart
-from benchmarks.comparison import floor, heart
+from benchmarks.comparison import floor, heart, sleeps
 from benchmarks.comparison import page as comparison
 from benchmarks.comparison.catalogue import HEART, SYSTEMS
 from benchmarks.comparison.compare import FULL, QUICK, SMOKE, Plan, compare, to_stderr
 from benchmarks.comparison.outcome import Outcome
-from benchmarks.comparison.targets import verdicts
+from benchmarks.comparison.system import System
+from benchmarks.comparison.targets import Verdict, verdicts
 from benchmarks.conditions import BenchmarkError
 from benchmarks.figures import (
     beat,
@@ -55,7 +56,7 @@ from benchmarks.report import Figure, as_data, as_markdown, as_text
 from benchmarks.scale import page as scale
 from benchmarks.servers import database_facts, new_database, running_server
 
-COMPARISON, SCALE = "comparison", "scale"
+COMPARISON, SLEEPS, SCALE = "comparison", "sleeps", "scale"
 FIGURES: dict[str, Callable[[Bench], Figure]] = {
     "throughput": throughput.measure,
     "mixes": mixes.measure,
@@ -77,7 +78,7 @@ FIGURES: dict[str, Callable[[Bench], Figure]] = {
 }
 ON_REQUEST: dict[str, Callable[[Bench], Figure]] = {"ledger": ledger.measure, "pages": pages.measure}
 """Figures that take long and gigabytes, for `--only`."""
-PARTS = (COMPARISON, *FIGURES, SCALE)
+PARTS = (COMPARISON, SLEEPS, *FIGURES, SCALE)
 PAGE, RAW = ROOT / "docs/benchmarks.md", ROOT / "docs/benchmarks.json"
 PICTURE, BARS = ROOT / "docs/pictures/benchmarks.svg", ROOT / "docs/pictures/comparison.svg"
 SCALE_PAGE = ROOT / "docs/scale.md"
@@ -90,6 +91,7 @@ class Found:
     where: dict[str, str]
     figures: list[Figure] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    sleeps: list[Outcome] = field(default_factory=list)
     floor: dict[str, float] = field(default_factory=dict)
     scale: scale.Scale | None = None
     ran: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -100,14 +102,20 @@ class Found:
             **as_data(self.figures, self.ran, self.where),
             "redis-benchmark": self.floor,
             "comparison": [outcome.as_data() for outcome in self.outcomes],
-            "targets": [vars(verdict) for verdict in verdicts(self.outcomes)],
+            "sleeps": [outcome.as_data() for outcome in self.sleeps],
+            "targets": [vars(verdict) for verdict in self.verdicts],
             "scale": self.scale.as_data() if self.scale else None,
         }
 
     @property
     def holds(self) -> bool:
         """Whether every target holds."""
-        return all(figure.holds for figure in self.figures) and all(found.holds for found in verdicts(self.outcomes))
+        return all(figure.holds for figure in self.figures) and all(found.holds for found in self.verdicts)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Of what all systems are measured by."""
+        return [*verdicts(self.outcomes), *sleeps.verdicts(self.sleeps)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -166,9 +174,12 @@ def measure_part(name: str, bench: Bench, asked: argparse.Namespace, found: Foun
         plan: Plan = SMOKE if asked.smoke else FULL
         with running_server(bench.folder / "redis-floor") as server:
             found.floor = floor.measure(server, int(floor.CALLS * plan.share))
-        systems = [SYSTEMS[each] for each in asked.system or SYSTEMS]
-        found.outcomes = compare(systems, plan, bench.folder, to_stderr)
+        found.outcomes = compare(wanted(SYSTEMS, asked), plan, bench.folder, to_stderr)
         return comparison.as_text(found.outcomes, found.floor)
+    if name == SLEEPS:
+        plan = sleeps.SMOKE if asked.smoke else sleeps.PLAN
+        found.sleeps = compare(wanted(sleeps.SLEEPERS, asked), plan, bench.folder, to_stderr)
+        return sleeps.as_text(found.sleeps)
     if name == SCALE:
         found.scale = scale.measure(bench)
         return scale.as_text(found.scale)
@@ -176,9 +187,24 @@ def measure_part(name: str, bench: Bench, asked: argparse.Namespace, found: Foun
     return as_text(found.figures[-1])
 
 
+def wanted(systems: Mapping[str, System], asked: argparse.Namespace) -> list[System]:
+    """Those that were asked for, or all; without what this clone cannot have.
+
+    Raises:
+        BenchmarkError: none is left.
+    """
+    found = [system for name, system in systems.items() if not asked.system or name in asked.system]
+    for system in found:
+        if not system.environment.is_there:
+            to_stderr(f"{system.title}: left out, as this clone does not have the commit")
+    if not (there := [system for system in found if system.environment.is_there]):
+        raise BenchmarkError(f"none of these is measured here: {', '.join(asked.system or systems)}")
+    return there
+
+
 def write(found: Found) -> None:
     """The pages, the pictures and the raw data."""
-    beside = comparison.as_markdown(found.outcomes, found.floor)
+    beside = [*comparison.as_markdown(found.outcomes, found.floor), "", *sleeps.as_markdown(found.sleeps)]
     PAGE.write_text(as_markdown(found.figures, found.ran, found.where, beside))
     RAW.write_text(json.dumps(found.as_data(), indent=1, ensure_ascii=False) + "\n")
     PICTURE.write_text(chart.draw(found.figures))

@@ -103,6 +103,8 @@ def made_of(app: celery.Celery, consumer: Any) -> dict[str, Any]:
         "results": "ignored" if conf.task_ignore_result else "kept",
         "log level": LOG_LEVEL,
     }
+    if kind := conf.get("penstock_kind"):
+        settings["kind"] = f"{kind}, {conf.get('penstock_size') or 'its own number'} at once"
     return {
         "pool": _name(consumer.pool),
         "transport": _name(consumer.connection.transport),

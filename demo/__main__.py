@@ -75,6 +75,7 @@ def _work(stage: Stage, console: Console, ticking: metronome.Metronome) -> Balan
     watch(accepted, rows, console, PATIENCE)
     balance = _settled(stage)
     _show_books(console)
+    console.print(f"fetched: up to {stage.site.most_at_once} slow pages at once by one process", soft_wrap=True)
     _show_reports(stage.accounts.reports, console)
     if folder := os.environ.get(PICTURES):
         pictures.take(stage, accepted, Path(folder))

@@ -11,9 +11,11 @@ from typing import Any
 
 from demo.sales_data import LAST_DAY
 from penstock import Job, State
-from tasks import reports, sales, shell, webhooks
+from tasks import pages, reports, sales, shell, webhooks
 
 PAGES, MISSING_PAGES = 200, 8
+SLOW_PAGES, SHAKY_PAGES, LOST_PAGES = 150, 42, 8
+"""Fetched by coroutines: pages that take a while, those that are refused at first, and those that are not there."""
 HOOKS, GONE_HOOKS = 60, 4
 COMMANDS, FAILING_COMMANDS = 10, 4
 NOTE, FAILS = "note", "false"
@@ -70,6 +72,7 @@ def plan(site: str, effects: Path) -> list[Planned]:
         *_cancelled(site),
         _sales(),
         _overview(),
+        *_fetched(site),
         *_pages(site),
         *_hooks(site),
         *_commands(effects),
@@ -115,6 +118,17 @@ def _pages(site: str) -> Iterator[Planned]:
         submit = partial(webhooks.check_url.enqueue, site + page)
         error = "tasks.webhooks.UnexpectedStatus"
         yield Planned("URL checks, page missing", submit, State.FAILED, Effect.PAGE, key=page, error=error)
+
+
+def _fetched(site: str) -> Iterator[Planned]:
+    for kind, number in (("slow", SLOW_PAGES), ("shaky", SHAKY_PAGES)):
+        for page in (f"/{kind}/{each}" for each in range(number)):
+            submit = partial(pages.fetch.enqueue, site + page)
+            yield Planned("pages fetched at once", submit, State.SUCCEEDED, Effect.PAGE, key=page)
+    for page in (f"/missing/fetched/{each}" for each in range(LOST_PAGES)):
+        submit = partial(pages.fetch.enqueue, site + page)
+        error = "tasks.webhooks.UnexpectedStatus"
+        yield Planned("pages fetched, missing", submit, State.FAILED, Effect.PAGE, key=page, error=error)
 
 
 def _hooks(site: str) -> Iterator[Planned]:

@@ -1,8 +1,9 @@
-"""A small site on loopback: pages to check, and a receiver of webhooks that fails now and then."""
+"""A small site on loopback: pages, some of them slow or refused at first, and a receiver of webhooks that fails too."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,25 +17,48 @@ from demo.plan import Effect
 
 FAILS_FIRST, ASKS_FOR_PATIENCE = 5, 7
 """Every so-manieth webhook is answered with 503, or with 429 and Retry-After, when it comes for the first time."""
+SLOW_SECONDS = 0.5
+"""That a slow page takes."""
 
 
 class Site(ThreadingHTTPServer):
     """Answers, and appends what it answered to the accounts."""
 
     daemon_threads = True
-    request_queue_size = 64
+    request_queue_size = 512
 
     def __init__(self, accounts: Accounts, secret: str) -> None:
         super().__init__(("127.0.0.1", 0), _Request)
         self.accounts = accounts
         self.webhook = Webhook(secret)
         self._deliveries: Counter[str] = Counter()
+        self._visits: Counter[str] = Counter()
+        self._slow = self.most_at_once = 0
         self._lock = threading.Lock()
 
     @property
     def address(self) -> str:
         """Where it is."""
         return f"http://127.0.0.1:{self.server_port}"
+
+    def answer_page(self, path: str) -> int:
+        """The status for a page, after the time that it takes."""
+        if path.startswith("/missing"):
+            return 404
+        if path.startswith("/slow"):
+            self._take_time()
+        with self._lock:
+            self._visits[path] += 1
+            return 503 if path.startswith("/shaky") and self._visits[path] == 1 else 200
+
+    def _take_time(self) -> None:
+        """Notes how many slow pages are under way at once, at most."""
+        with self._lock:
+            self._slow += 1
+            self.most_at_once = max(self.most_at_once, self._slow)
+        time.sleep(SLOW_SECONDS)
+        with self._lock:
+            self._slow -= 1
 
     def answer_hook(self, id: str) -> int:
         """The status for a webhook: some are refused when they come for the first time."""
@@ -52,7 +76,7 @@ class _Request(BaseHTTPRequestHandler):
     server: Site
 
     def do_GET(self) -> None:
-        status = 404 if self.path.startswith("/missing") else 200
+        status = self.server.answer_page(self.path)
         self._finish(status, Effected(Effect.PAGE, self.path, status == 200))
 
     def do_POST(self) -> None:

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import DeclarationError
+from penstock.task import on_declared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from penstock.scheduler.schedule import Schedule
+    from penstock.task import Task
 
 POOL = "penstock.engine.pool:Pool"
 CONSUMER = "penstock.engine.consumer:consumer"
@@ -21,6 +23,7 @@ CONTROL = "penstock.engine.revoking:Control"
 AMQP = "penstock.engine.amqp:AMQP"
 BACKEND = "penstock.ledger.backend:LedgerBackend"
 SCHEDULER = "penstock.scheduler.beat:Scheduler"
+TWIN = "penstock.app:TaskTwin"
 LOST_CHILD_SECONDS = 0.5
 PATIENCE = 5.0
 """Seconds that Redis has to tell whether it keeps jobs; Celery then goes on to wait for it."""
@@ -76,7 +79,23 @@ def adopt(
     app.conf.worker_lost_wait = LOST_CHILD_SECONDS
     app.control_cls = CONTROL
     app.amqp_cls = AMQP
+    _know_declared(app)
     return app
+
+
+def _know_declared(app: Celery) -> None:
+    """Has the app run what ``@penstock.task`` declares, unless it has a task of that name."""
+    from kombu.utils.imports import symbol_by_name
+
+    def add_twin(declared: Task[..., Any]) -> None:
+        if app.finalized and declared.name not in app.tasks:
+            app.register_task(symbol_by_name(TWIN)(declared))
+
+    def add_twins(**_: Any) -> None:
+        on_declared(add_twin)
+
+    # Made when Celery finalizes the app: making a twin reads the configuration, and importing must stay cheap.
+    app.on_after_finalize.connect(add_twins, weak=False)
 
 
 def _refuse_unsafe_broker(instance: Any = None, **_: Any) -> None:

@@ -25,7 +25,7 @@ from penstock.message import ENQUEUED_AT, TAGS
 from penstock.profile import Profile, distinct
 from penstock.profile_option import ProfileOption
 from penstock.scheduler.schedule import Schedule
-from penstock.task import RunningJob, Task, declared_tasks, on_declared, running
+from penstock.task import RunningJob, Task, declared_tasks, running
 
 
 class PenstockApp(celery.Celery):
@@ -87,16 +87,6 @@ def make_app(
     ]
     app.conf.task_routes = (route_declared,)
     client.configure(settings)
-
-    def add_twin(declared: Task[..., Any]) -> None:
-        if app.finalized:
-            app.register_task(TaskTwin(declared))
-
-    def add_twins(**_: Any) -> None:
-        on_declared(add_twin)
-
-    # Made when Celery finalizes the app: making a twin reads the configuration, and importing must stay cheap.
-    app.on_after_finalize.connect(add_twins, weak=False)
     return app
 
 
@@ -119,6 +109,11 @@ def route_declared(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
 
 class TaskTwin(celery.Task):
     """A declared task as Celery knows it, so that ``app.tasks[name].delay()``, canvas and Flower work."""
+
+    def __new__(cls, *_: Any) -> TaskTwin:
+        """Of a class of its own: Celery keeps a task's app with its class, and a process may have several apps."""
+        made: TaskTwin = super().__new__(type(cls.__name__, (cls,), {}))
+        return made
 
     def __init__(self, declared: Task[..., Any]) -> None:
         self.declared = declared

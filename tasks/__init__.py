@@ -1,5 +1,5 @@
 """What runs: one module per domain. A worker, and a producer, get them all by importing this package."""
 
-from tasks import housekeeping, reports, sales, shell, webhooks
+from tasks import housekeeping, pages, reports, sales, shell, webhooks
 
-__all__ = ["housekeeping", "reports", "sales", "shell", "webhooks"]
+__all__ = ["housekeeping", "pages", "reports", "sales", "shell", "webhooks"]

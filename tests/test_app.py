@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 
-from penstock.app import PenstockApp
+from penstock.adoption import adopt
+from penstock.app import PenstockApp, TaskTwin
 from penstock.client import HARD_LIMIT_GRACE
 from penstock.errors import ArgumentError
 from tasks import webhooks
@@ -69,6 +71,18 @@ def test_a_twin_sends_its_declared_tags_unless_the_call_has_its_own(app: Penstoc
 def test_a_task_that_is_sent_by_its_name_waits_on_its_declared_queue(app: PenstockApp, broker: redis.Redis) -> None:
     app.send_task("tasks.webhooks.check_url", ["http://localhost"])
     assert broker.llen("web") == 1
+
+
+def test_apps_of_one_process_have_twins_of_their_own() -> None:
+    one, two = (adopt(Celery(name, broker="memory://", set_as_current=False)) for name in ("one", "two"))
+    for app in (one, two, one):
+        assert app.tasks[jobs.add.name].app is app
+
+
+def test_an_adopted_apps_own_task_is_not_replaced_by_a_declared_one_of_its_name() -> None:
+    app = Celery("own", set_as_current=False)
+    app.task(name=jobs.add.name)(declared_late)
+    assert not isinstance(adopt(app).tasks[jobs.add.name], TaskTwin)
 
 
 def test_making_an_app_connects_to_nothing() -> None:

@@ -21,6 +21,7 @@ def preload(**_: Any) -> None:
     """In the parent, before it forks: loads the libraries, whose memory all children then share. Opens nothing."""
     import urllib3  # noqa: F401
 
+    import tasks.http_in_loop
     import tasks.reporting.page
     import tasks.reporting.reading  # noqa: F401
 

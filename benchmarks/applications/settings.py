@@ -9,7 +9,7 @@ worker_send_task_events = os.environ.get("BENCH_EVENTS", "yes") == "yes"
 broker_connection_retry_on_startup = True
 worker_hijack_root_logger = False
 
-# For beats: tasks that they know, and entries that are due each hour.
+# Further tasks; and for beats entries that are due each hour.
 imports = os.environ.get("BENCH_IMPORTS", "").split()
 beat_schedule = {
     f"entry {number}": {

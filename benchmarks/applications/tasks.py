@@ -8,11 +8,16 @@ from celery import shared_task
 
 from benchmarks.marks import Marks
 
+SECONDS = float(os.environ.get("BENCH_SECONDS", "0"))
+"""That each job waits as for somebody's answer."""
+
 
 @shared_task
 def note(slot: int) -> None:
-    """Does nothing but note when it started."""
+    """Does nothing but note when it started, unless the run has it wait."""
     marks().note(slot)
+    if SECONDS:
+        time.sleep(SECONDS)
 
 
 @shared_task

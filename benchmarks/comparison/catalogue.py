@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.comparison.environment import Environment, Node, Own, Python
+from benchmarks.comparison.environment import Before, Environment, Node, Own, Python
 from benchmarks.comparison.leftovers import READY
 from benchmarks.comparison.system import Database, System
 
 CELERY = Python("celery", ("celery", "kombu", "redis", "hiredis", "sqlalchemy", "psycopg"))
 BARE = Python("bare", ("redis", "hiredis", "psycopg"))
 PENSTOCK = Own(("penstock", "celery", "kombu", "redis", "hiredis", "sqlalchemy", "psycopg"))
+BEFORE = Before(PENSTOCK.packages, "3baefbb93972770c1f4b281f1204c8e13d936ac4")
+"""The last commit before arguments had types and children kinds."""
 BULLMQ = Node("bullmq")
 CELERY_PENDING = (*READY, "unacked")
 BARE_PENDING = ("bare", "bare:held:*", "bare:waiting:*")
 OURS_PENDING = (*READY, "penstock:inflight:*", "penstock:parked:*")
 LEDGER = "penstock.ledger.backend:LedgerBackend+{database}"
 WORKER = ("-m", "benchmarks.side")
+COROUTINES = "benchmarks.applications.coroutines"
 
 
 def _module(name: str, *arguments: str) -> tuple[str, ...]:
@@ -176,6 +179,16 @@ def _python_peers() -> list[System]:
             workers=2,
         ),
         _peer(
+            "arq",
+            "arq x 2 (maintained no more than for security)",
+            ("-m", "arq", "benchmarks.peers.arq.WorkerSettings"),
+            pending=("arq:queue", "arq:in-progress:*"),
+            keeps="nothing",
+            settings="max_jobs 100, poll_delay 0.01 s (0.5 s by default), keep_result 0, asynchronous task",
+            packages=("arq", "redis", "hiredis"),
+            workers=2,
+        ),
+        _peer(
             "rq",
             "rq, SimpleWorker x 2",
             ("-m", "rq.cli", "worker", "-w", "rq.SimpleWorker", "-u", "{redis}", "--quiet", "bench"),
@@ -227,26 +240,35 @@ def _ours(
     *,
     children: int = 2,
     pool: str = "",
+    kind: str = "",
     keeps: str = "rows (PostgreSQL)",
     database: Database = "ledger",
+    environment: Environment = PENSTOCK,
+    prepare: Sequence[str] = (),
     fewest: int = 25_000,
     most: int = 200_000,
 ) -> System:
     variables: Mapping[str, str] = {"BENCH_POOL": pool, "BENCH_CHILDREN": str(children), "BENCH_EVENTS": "yes"}
+    is_coroutine = kind == "asyncio"
+    if kind:
+        variables = {**variables, "BENCH_KIND": kind, "BENCH_IMPORTS": COROUTINES if is_coroutine else ""}
     if database != "none":
         variables = {**variables, "BENCH_RESULTS": "yes", "BENCH_RESULT_BACKEND": LEDGER}
-    environment: Environment = PENSTOCK
     return System(
         name=name,
         title=f"Penstock {title}",
         keeps=keeps,
-        settings=f"-c {children}, -E (events on)" + (f", -P {pool}" if pool else ""),
+        settings=f"-c {children}, -E (events on)"
+        + (f", -P {pool}" if pool else "")
+        + (f", kind {kind}" if kind else "")
+        + (", asynchronous task" if is_coroutine else ""),
         environment=environment,
-        producer=_module("ours"),
+        producer=_module("ours", *(("coroutine",) if is_coroutine else ())),
         workers=[(*WORKER, "ours", "worker")],
         pending=OURS_PENDING,
         database=database,
         kept_rows="SELECT count(*) FROM jobs" if database != "none" else "",
+        prepare=prepare,
         variables=variables,
         is_ours=True,
         fewest=fewest,
@@ -261,6 +283,17 @@ def _penstock() -> list[System]:
         _ours("penstock_sqlite", "-c2 on SQLite", keeps="rows (SQLite)", database="ledger in a file"),
         _ours("penstock_pg", "-c2 on PostgreSQL"),
         _ours("penstock_pg_1", "-c1 on PostgreSQL", children=1),
+        _ours(
+            "penstock_before",
+            "-c2 on PostgreSQL, before kinds and types",
+            environment=BEFORE,
+            # Its own tables: those of today may be others.
+            database="empty",
+            prepare=("-c", "from penstock.ledger.schema import upgrade; upgrade('{database}')"),
+        ),
+        _ours("penstock_asyncio", "-c2 of kind asyncio", kind="asyncio", fewest=5000),
+        _ours("penstock_asyncio_1", "-c1 of kind asyncio", kind="asyncio", children=1, fewest=5000),
+        _ours("penstock_threads_1", "-c1 of kind threads", kind="threads", children=1, fewest=5000),
         _ours(
             "penstock_prefork",
             "-P processes -c2, PostgreSQL",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +32,16 @@ class Environment(ABC):
     def versions(self) -> dict[str, str]:
         """What is installed there, of what matters."""
 
+    @property
+    def root(self) -> Path:
+        """Where its processes find the harness, and Penstock's if they have any."""
+        return ROOT
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it can be had at all."""
+        return True
+
 
 @dataclass(frozen=True)
 class Own(Environment):
@@ -44,6 +56,33 @@ class Own(Environment):
     def versions(self) -> dict[str, str]:
         """Of this environment."""
         return _installed(self.program(), tuple(self.packages))
+
+
+@dataclass(frozen=True)
+class Before(Own):
+    """The same packages with this repository as it was at a commit, its harness included."""
+
+    commit: str
+
+    def program(self) -> str:
+        """This interpreter; the files are put there first."""
+        _checkout(self.commit, self.root)
+        return sys.executable
+
+    def versions(self) -> dict[str, str]:
+        """With the commit."""
+        return {**super().versions(), "commit": self.commit[:7]}
+
+    @property
+    def root(self) -> Path:
+        """Those files."""
+        return KEPT / f"commit-{self.commit}"
+
+    @property
+    def is_there(self) -> bool:
+        """Whether this clone has the commit: a shallow one, or files without their history, do not."""
+        asked = ["git", "cat-file", "-e", f"{self.commit}^{{commit}}"]
+        return subprocess.run(asked, cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +137,21 @@ def _made(name: str) -> str:
         _run([sys.executable, "-m", "uv", *install])
         stamp.write_text(pins.read_text())
     return str(program)
+
+
+@cache
+def _checkout(commit: str, folder: Path) -> None:
+    if folder.exists():
+        return
+    KEPT.mkdir(parents=True, exist_ok=True)
+    # Under its name only when it is whole.
+    with tempfile.TemporaryDirectory(dir=KEPT) as made, tempfile.TemporaryFile() as archive:
+        command = ["git", "archive", commit]
+        subprocess.run(command, cwd=ROOT, stdout=archive, check=True)
+        archive.seek(0)
+        with tarfile.open(fileobj=archive) as files:
+            files.extractall(Path(made) / "files", filter="data")
+        (Path(made) / "files").rename(folder)
 
 
 @cache

@@ -17,7 +17,7 @@ import psutil
 from benchmarks import facts
 from benchmarks.comparison.environment import Environment
 from benchmarks.conditions import BenchmarkError
-from benchmarks.harness import ROOT, STOP_SECONDS
+from benchmarks.harness import STOP_SECONDS
 from benchmarks.servers import Server
 
 Database = Literal["none", "empty", "ledger", "ledger in a file"]
@@ -143,7 +143,7 @@ class Deployment:
             return subprocess.Popen(
                 command,
                 env=self._variables(),
-                cwd=ROOT,
+                cwd=self.system.environment.root,
                 text=True,
                 bufsize=1,
                 stdin=subprocess.PIPE if has_pipes else subprocess.DEVNULL,

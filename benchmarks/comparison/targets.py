@@ -10,8 +10,10 @@ from benchmarks.report import MARKS, number
 
 OURS = "penstock_pg"
 """Two children, events on, every outcome in PostgreSQL."""
-PYTHON_PEERS = ("huey", "dramatiq", "taskiq", "saq", "rq", "procrastinate")
+PYTHON_PEERS = ("huey", "dramatiq", "taskiq", "saq", "arq", "rq", "procrastinate")
 PEERS = (*PYTHON_PEERS, "bullmq")
+COROUTINE_PEERS = ("taskiq", "saq", "arq")
+"""Those whose tasks are coroutines, as those of our kind asyncio."""
 LEVEL = 0.95
 """What counts as level: turns of one system differ by that much."""
 
@@ -38,9 +40,8 @@ class Verdict:
 def verdicts(outcomes: Sequence[Outcome]) -> list[Verdict]:
     """Of all targets whose systems were measured."""
     known = {outcome.name: outcome for outcome in outcomes}
-    if OURS not in known:
-        return []
-    return [*_running(known), *_submitting(known), *_idle(known)]
+    beside = [*_running(known), *_submitting(known), *_idle(known)] if OURS in known else []
+    return [*beside, *_kinds(known)]
 
 
 def _running(known: Mapping[str, Outcome]) -> Iterator[Verdict]:
@@ -79,9 +80,29 @@ def _idle(known: Mapping[str, Outcome]) -> Iterator[Verdict]:
             yield Verdict(f"{quantity.replace('_', ' ')} enqueue → start, ms", value, f"≤ {bound:g}", value <= bound)
 
 
-def _times(known: Mapping[str, Outcome], quantity: str, what: str, names: Sequence[str], bound: float) -> Verdict:
+def _kinds(known: Mapping[str, Outcome]) -> Iterator[Verdict]:
+    """Of children that run many jobs; and what those that run one pay for there being others."""
+    if "penstock_asyncio_1" in known:
+        rate = known["penstock_asyncio_1"].median("run") or 0.0
+        yield Verdict("coroutines: jobs/s of one child", rate, "≥ 5,000", rate >= 5000)
+    peers = _measured(known, COROUTINE_PEERS, "run")
+    if peers and "penstock_asyncio" in known:
+        best = _best(known, peers, "run")
+        what = f"coroutines: times the fastest of {', '.join(peers)} ({best})"
+        yield _times(known, "run", what, [best], 1.0, ours="penstock_asyncio")
+    for what, ours, theirs, bound in (
+        ("threads: times a child that runs one job at a time", "penstock_threads_1", "penstock_pg_1", 0.5),
+        ("one at a time: times the engine before kinds and types", OURS, "penstock_before", LEVEL),
+    ):
+        if ours in known and theirs in known:
+            yield _times(known, "run", what, [theirs], bound, ours=ours)
+
+
+def _times(
+    known: Mapping[str, Outcome], quantity: str, what: str, names: Sequence[str], bound: float, *, ours: str = OURS
+) -> Verdict:
     theirs = max(known[name].median(quantity) or 0.0 for name in names)
-    value = (known[OURS].median(quantity) or 0.0) / theirs if theirs else 0.0
+    value = (known[ours].median(quantity) or 0.0) / theirs if theirs else 0.0
     return Verdict(what, value, f"≥ {bound:g} x", value >= bound)
 
 

@@ -16,7 +16,7 @@ app = App(connector=PsycopgConnector(conninfo=os.environ["BENCH_DATABASE_URL"]))
 @app.task(name="note", queue="bench")
 async def note(slot: int) -> None:
     """The body."""
-    body.note(slot)
+    await body.note_in_loop(slot)
 
 
 def enqueue(slot: int) -> None:

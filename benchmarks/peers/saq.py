@@ -17,10 +17,10 @@ queue = Queue.from_url(os.environ["BENCH_REDIS"], name="bench")
 
 async def note(_context: dict[str, Any], *, slot: int) -> None:
     """The body."""
-    body.note(slot)
+    await body.note_in_loop(slot)
 
 
-settings = {"queue": queue, "functions": [note], "concurrency": 10}
+settings = {"queue": queue, "functions": [note], "concurrency": body.CONCURRENCY or 10}
 
 
 async def enqueue(slot: int) -> None:

@@ -17,7 +17,7 @@ broker = ListQueueBroker(os.environ["BENCH_REDIS"], queue_name="bench")
 @broker.task("note")
 async def note(slot: int) -> None:
     """The body."""
-    body.note(slot)
+    await body.note_in_loop(slot)
 
 
 async def enqueue(slot: int) -> None:

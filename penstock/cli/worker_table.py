@@ -56,7 +56,7 @@ def print_lines(views: Sequence[WorkerView]) -> None:
     """One worker a line, separated by tabs; nothing is cut, and what nobody knows is empty."""
     for view in views:
         told = view.told
-        numbers = (len(told.running), len(told.children), told.memory_kib) if told else ("", "", "")
+        numbers = (told.jobs, len(told.children), told.memory_kib) if told else ("", "", "")
         queues = ",".join(told.queues) if told else ""
         columns = (view.name, view.verdict.value, *numbers, queues, "; ".join(view.why))
         click.echo("\t".join(one_line(str(column)) for column in columns))
@@ -105,7 +105,9 @@ def _child(child: Child, told: Told) -> list[Text]:
     job = f" {short_id(child.job)}" if child.job else ""
     return [
         Text(str(child.pid or "")),
-        Text("stopped" if is_stopped else child.state, style="bold red" if is_stopped else ""),
+        Text(
+            f"{'stopped' if is_stopped else child.state} {child.busy}".strip(), style="bold red" if is_stopped else ""
+        ),
         Text(_mebibytes(process.memory_kib) if process else ""),
         Text("" if child.done is None else f"{child.done:,}"),
         Text("" if child.seconds is None else duration(child.seconds)),

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any, TypeVar, Union, get_args, get_origin
 
-from penstock.codec.classes import Model, Record, is_model
+from penstock.codec.classes import Model, Record, Shape, is_model
 from penstock.codec.containers import Places, Series, Table
 from penstock.codec.form import Codec
 from penstock.codec.scalars import JSON_SCALARS, TEXTS, Choice, Member, Same, Seconds, path_of
@@ -38,6 +38,7 @@ SERIES: dict[Any, tuple[type, tuple[type, ...]]] = {
     abc.Iterable: (list, ORDERED),
 }
 """By annotation: what comes back, and what is taken."""
+QUALIFIERS = ("Required", "NotRequired", "ReadOnly")
 TABLES = (dict, abc.Mapping, abc.MutableMapping)
 
 
@@ -59,7 +60,9 @@ def codec_of(annotation: Any, scope: Scope = types.MappingProxyType({})) -> Code
     if is_model(kind):
         return Model(annotation)
     if dataclasses.is_dataclass(kind):
-        return _record(kind) if origin is None else _generic_record(kind, parts, scope)
+        return _record(kind) if origin is None else Record(kind, _fields(kind, _meanings(kind, parts, scope)))
+    if issubclass(kind, dict) and hasattr(kind, "__required_keys__"):
+        return _shape(kind) if origin is None else _shape_within(kind, _meanings(kind, parts, scope))
     return _of_class(kind) if origin is None else ANY
 
 
@@ -72,12 +75,17 @@ def _unwrapped(annotation: Any, scope: Scope) -> Any:
             return scope.get(annotation, Any)
         if isinstance(annotation, typing.NewType):
             annotation = annotation.__supertype__
-        elif get_origin(annotation) in (typing.Annotated, typing.Final):
+        elif get_origin(annotation) in (typing.Annotated, typing.Final) or _qualifier(annotation) in QUALIFIERS:
             annotation = get_args(annotation)[0]
         elif type(annotation).__name__ == "TypeAliasType":  # `type Price = Decimal`, from Python 3.12 on.
             annotation = annotation.__value__
         else:
             return annotation
+
+
+def _qualifier(annotation: Any) -> str:
+    """How a field of a TypedDict is wrapped, also by the classes that typing_extensions brings for older Pythons."""
+    return str(getattr(get_origin(annotation), "_name", ""))
 
 
 def _union(members: list[Codec], parts: tuple[Any, ...]) -> Codec:
@@ -130,9 +138,25 @@ def _record(kind: type) -> Record:
     return Record(kind, _fields(kind, {}))
 
 
-def _generic_record(kind: Any, parts: tuple[Any, ...], scope: Scope) -> Record:
-    meanings = dict(zip(kind.__parameters__, (_unwrapped(each, scope) for each in parts), strict=False))
-    return Record(kind, _fields(kind, meanings))
+@cache
+def _shape(kind: Any) -> Shape:
+    return _shape_within(kind, {})
+
+
+def _shape_within(kind: Any, scope: Scope) -> Shape:
+    def required() -> set[str]:
+        # Where annotations are texts the class itself did not see which of them are wrapped.
+        wrapped = {name: _qualifier(each) for name, each in _hints(kind).items()}
+        return {name for name in wrapped if wrapped[name] == "Required"} | {
+            name for name in kind.__required_keys__ if wrapped[name] != "NotRequired"
+        }
+
+    return Shape(kind, _fields(kind, scope), required)
+
+
+def _meanings(kind: Any, parts: tuple[Any, ...], scope: Scope) -> Scope:
+    """What stands for the type variables of a generic class in this use of it."""
+    return dict(zip(kind.__parameters__, (_unwrapped(each, scope) for each in parts), strict=False))
 
 
 def _fields(kind: type, scope: Scope) -> Callable[[], dict[str, Codec]]:

@@ -1,4 +1,4 @@
-"""Values of the application's own classes: dataclasses, and pydantic's models as far as it is loaded."""
+"""Values of the application's own classes: dataclasses, TypedDicts, and pydantic's models as far as it is loaded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -52,26 +52,58 @@ class Record(Codec):
         return done
 
     def decode(self, value: Any) -> Any:
-        if not isinstance(value, dict):
-            raise self.misfit(value)
-        done = {}
-        for name, each in value.items():
-            if name not in self._codecs:
-                raise Misfit(f"{self.words} has no field {name!r}{self._hint(name)}")
-            try:
-                done[name] = self._codecs[name].decode(each)
-            except Misfit as misfit:
-                raise misfit.inside(f".{name}") from None
-        if missing := self._required - done.keys():
-            raise Misfit("missing").inside(f".{min(missing)}")
+        done = _fields(self, value, {name: codec.decode for name, codec in self._codecs.items()}, self._required)
         try:
             return self._kind(**done)
         except Exception as error:  # Of its __post_init__.
             raise Misfit(f"{self.words} refuses it ({type(error).__name__}: {error})") from None
 
-    def _hint(self, name: Any) -> str:
-        close = difflib.get_close_matches(str(name), self._codecs, n=1)
-        return f"; did you mean {close[0]}?" if close else ""
+
+class Shape(Codec):
+    """A ``TypedDict``: a ``dict`` of the fields that it names."""
+
+    rank = CONVERTED
+
+    def __init__(self, kind: type, codecs: Callable[[], dict[str, Codec]], required: Callable[[], set[str]]) -> None:
+        """Args:
+        codecs: of its fields, asked for at the first value, as a class may have fields of itself.
+        required: names of the fields that each value has; asked for then as well.
+        """
+        super().__init__(kind.__name__, converts=True)
+        self._ask, self._ask_required = codecs, required
+
+    @cached_property
+    def _codecs(self) -> dict[str, Codec]:
+        return self._ask()
+
+    @cached_property
+    def _required(self) -> set[str]:
+        return self._ask_required()
+
+    def encode(self, value: Any) -> dict[str, Any]:
+        return _fields(self, value, {name: codec.encode for name, codec in self._codecs.items()}, self._required)
+
+    def decode(self, value: Any) -> dict[str, Any]:
+        return _fields(self, value, {name: codec.decode for name, codec in self._codecs.items()}, self._required)
+
+
+def _fields(whole: Codec, value: Any, ways: Mapping[str, Callable[[Any], Any]], required: set[str]) -> dict[str, Any]:
+    """Those of an object, each by its way: none that is unknown, and all that are required."""
+    if not isinstance(value, dict):
+        raise whole.misfit(value)
+    done = {}
+    for name, each in value.items():
+        if name not in ways:
+            close = difflib.get_close_matches(str(name), ways, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise Misfit(f"{whole.words} has no field {name!r}{hint}")
+        try:
+            done[name] = ways[name](each)
+        except Misfit as misfit:
+            raise misfit.inside(f".{name}") from None
+    if missing := required - done.keys():
+        raise Misfit("missing").inside(f".{min(missing)}")
+    return done
 
 
 def is_model(annotation: type) -> bool:

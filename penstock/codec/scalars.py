@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import enum
 import math
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -98,7 +99,16 @@ def _datetime(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def _bytes(text: str) -> bytes:
+    return b64decode(text, validate=True)
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode("ascii")
+
+
 TEXTS: dict[type, Text] = {
+    bytes: Text(bytes, _bytes, _base64),
     datetime: Text(datetime, _datetime, datetime.isoformat),
     date: Text(date, date.fromisoformat, date.isoformat, apart_from=datetime),
     time: Text(time, time.fromisoformat, time.isoformat),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -78,19 +78,22 @@ def _measured(roles: Sequence[tuple[str, int]]) -> Sequence[dict[str, Any]]:
 
 def _children(pool: Any) -> Iterator[dict[str, Any]]:
     """What each child does. Threads have the process id of their worker."""
-    running = {request.worker_pid: request for request in tuple(celerys.active_requests)}
+    requests = tuple(celerys.active_requests)
     if isinstance(pool, Pool):
+        by_claim = {(request.worker_pid, request.place[2]): request for request in requests}
         for slot in pool.slots.live():
-            yield _of_slot(slot, running.get(slot.get("pid")))
+            yield _of_slot(slot, by_claim)
         return
-    for request in tuple(celerys.active_requests):
+    running = {request.worker_pid for request in requests}
+    for request in requests:
         yield {"pid": request.worker_pid, "state": "running", **_job(request)}
     for pid in pool.info.get("processes") or ():
         if pid not in running:
             yield {"pid": pid, "state": "idle"}
 
 
-def _of_slot(slot: Slot, request: Any) -> dict[str, Any]:
+def _of_slot(slot: Slot, by_claim: Mapping[tuple[int, str], Any]) -> dict[str, Any]:
+    """Of a child's jobs that which has run for longest; the requests are by process id and token."""
     claimed = slot.time("claimed_at")
     told = {
         "pid": slot.get("pid"),
@@ -100,14 +103,15 @@ def _of_slot(slot: Slot, request: Any) -> dict[str, Any]:
         "claimed_seconds_ago": round(time.monotonic() - claimed, 3) if claimed else None,
     }
     if not slot.is_single:
-        told["running"] = len(slot.shown)
+        told["running"], told["places"] = len(slot.shown), len(slot.places)
     longest = min(slot.shown, key=lambda place: place.time("started"), default=slot)
     running = longest.running()
     if running is None:
         return told
     _, _, soft, hard = longest.limits()
-    # The child may have gone on to its next job since its request was made.
-    known = _job(request) if request is not None and request.place[2] == running.token else {}
+    # The child may have gone on to its next job since its requests were made.
+    request = by_claim.get((slot.get("pid"), running.token))
+    known = _job(request) if request is not None else {}
     return {
         **told,
         **known,

@@ -51,6 +51,8 @@ class Project:
         self._workers = 0
         self.environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | {
             "SHOP_BROKER": broker,
+            "REDIS_URL": broker,
+            "PYTHONPATH": str(ROOT),
             "SHOP_RESULTS": broker.removesuffix("/0") + "/1",
             "SHOP_BOOKS": str(books),
         }
@@ -69,6 +71,13 @@ class Project:
         before, after = change()
         self._replace(after, before)
         self._is_adopted = False
+
+    def add_rates(self, kind: str | None) -> None:
+        """Adds the page's task that is a coroutine; workers have children of this kind."""
+        (module,) = re.findall(r"^```python\n# shop/rates\.py\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+        (self.folder / "shop/rates.py").write_text(module)
+        self._replace('"shop.mail"]', '"shop.mail", "shop.rates"]')
+        self._replace("penstock.adopt(app)\n", f"penstock.adopt(app)\napp.conf.penstock_kind = {kind!r}\n")
 
     def _replace(self, old: str, new: str) -> None:
         text = self.file.read_text()
@@ -101,6 +110,10 @@ class Project:
     def front(self, *words: str) -> list[str]:
         """Runs the web front with these words; the lines that it prints."""
         return self._ran([sys.executable, "-m", "shop.front", *words]).splitlines()
+
+    def run(self, code: str) -> None:
+        """Runs it as an application of the shop."""
+        self._ran([sys.executable, "-c", code])
 
     def celery(self, *words: str) -> str:
         """Runs a command of Celery's; what it prints."""

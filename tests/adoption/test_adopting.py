@@ -90,6 +90,20 @@ def test_the_pages_command_starts_a_worker(place: Place) -> None:
         assert place.stock.front("place", "1", "--wait") == ["{'order': '1', 'paid': 350}"]
 
 
+@pytest.mark.parametrize("kind", [None, "asyncio", "threads"])
+def test_an_adopted_project_runs_tasks_that_are_coroutines(place: Place, kind: str | None) -> None:
+    place.adopted.add_rates(kind)
+    with place.adopted.worker(children=1) as worker:
+        place.adopted.run("from shop.rates import fetch; [fetch.enqueue(each) for each in '123']")
+        place.adopted.run("from shop.celery import app; app.send_task('shop.rates.fetch', ['4'])")
+        place.wait_until_done(*lines(*"1234", each=("fetched",)))
+        place.stock.front("place", "5")
+        place.wait_until_done(*lines("5"))
+        place.wait_until_settled()
+        assert "ERROR" not in worker.log
+    assert sorted(place.stock.done) == sorted([*lines(*"1234", each=("fetched",)), *lines("5")])
+
+
 def test_workers_of_both_kinds_share_the_queues(place: Place) -> None:
     orders = [str(number) for number in range(20)]
     with place.stock.worker() as stock, place.adopted.worker() as adopted:

@@ -31,7 +31,7 @@ from tests.live import ROOT
 from tests.servers import KINDS, running
 
 NOWHERE = {"REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": "postgresql://ada:secret@127.0.0.1:1/ledger"}
-EVERY_QUEUE = (Profile(name="main", queues=("default", "celery", "web"), children=1),)
+EVERY_QUEUE = (Profile(name="main", queues=("default", "celery", "web", "pages"), children=1),)
 
 
 def deployed(variables: dict[str, str], **parts: Any) -> PenstockApp:

@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 import redis
 from click.testing import Result
+from rich.console import Console
 
+from penstock.cli.worker_table import print_worker
 from penstock.cli.workers import workers
 from penstock.operations.workers import deeds
 from penstock.operations.workers.deeds import WorkerRefused
+from penstock.operations.workers.view import Child, Told, Verdict, WorkerView
 from tests.cli.conftest import run_with
 from tests.cli.stock import stock_worker
 from tests.conftest import Live
@@ -101,6 +104,17 @@ def test_what_a_worker_runs_is_shown_with_how_long(live: Live) -> None:
     (child,) = (child for child in children if child["job"] == id)
     assert (child["state"], child["queue"]) == ("running", "default")
     assert 0 < child["seconds"] < 30
+
+
+def test_a_child_that_runs_many_jobs_is_one_line_with_how_many() -> None:
+    child = Child(7, "running", running=41, places=200, job="a-job", task="tasks.fetch", seconds=2.0)
+    view = WorkerView(
+        "fetch@here", Verdict.WELL, ("well",), None, Told("fetch@here/1", True, ("web",), children=(child,))
+    )
+    with (console := Console(width=200)).capture() as captured:
+        print_worker(console, view)
+    (line,) = (line for line in captured.get().splitlines() if "tasks.fetch" in line)
+    assert "running 41 of 200" in line
 
 
 def test_a_worker_that_is_not_there_is_refused_with_those_that_are(live: Live) -> None:

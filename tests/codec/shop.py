@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag, IntEnum
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, NewType, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, NewType, NotRequired, TypedDict, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, Field, SecretStr
@@ -45,6 +45,12 @@ class Mark(Flag):
 class Spot(NamedTuple):
     x: Decimal
     y: Decimal
+
+
+class Home(TypedDict):
+    street: str
+    moved_in: date
+    floor: NotRequired[int]
 
 
 @dataclass

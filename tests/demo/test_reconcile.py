@@ -1,6 +1,7 @@
 """The demo's reconciliation: it adds up after a real run, and notices what is missing afterwards."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -72,7 +73,12 @@ def live(
 
 def test_the_demo_accounts_for_every_job(live: Run) -> None:
     last = live.output.splitlines()[-1]
-    assert last == "300 submitted = 272 succeeded + 16 failed as planned + 12 cancelled, 0 unaccounted"
+    assert last == "500 submitted = 464 succeeded + 24 failed as planned + 12 cancelled, 0 unaccounted"
+
+
+def test_pages_were_fetched_by_one_process_many_at_a_time(live: Run) -> None:
+    (at_once,) = re.findall(r"^fetched: up to (\d+) slow pages at once by one process$", live.output, re.MULTILINE)
+    assert int(at_once) > 20
 
 
 def test_the_last_run_can_be_reconciled_again(live: Run) -> None:

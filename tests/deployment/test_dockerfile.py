@@ -51,6 +51,14 @@ def test_the_lock_that_is_installed_is_that_of_production() -> None:
     assert install.endswith("-r requirements/production.txt")
 
 
+def test_what_is_installed_lets_a_profile_be_of_any_kind() -> None:
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["asyncio"]
+    needed = {re.split(r"\W", each)[0] for each in asked} - {"penstock"}
+    locked = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements/production.txt").read_text(), re.MULTILINE))
+    assert needed
+    assert needed <= locked
+
+
 def test_the_library_arrives_as_a_wheel_and_the_rooms_as_folders(understood: Understood) -> None:
     rooms = {source.removesuffix(".py") for source in copied(stages()[-1])}
     # Flower, not the app, reads flowerconfig.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import os
+import random
 import signal
 import sys
 import time
@@ -13,11 +15,15 @@ from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery, current_task
+from celery.app.log import TaskFormatter
 
 from penstock import Retry, current_job, task
 from penstock.app import TaskTwin
 from tests.engine.tasks import PATIENCE, note
 
+LOOKS = 3
+FORMATTER = TaskFormatter("%(task_id)s", use_color=False)
+"""Of Celery's own lines of a task's logger."""
 MARK: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="")
 
 
@@ -33,13 +39,13 @@ def tell(event: str, **facts: Any) -> None:
 
 
 @task(queue="celery", name="engine.await")
-async def wait(path: str) -> None:
-    """Runs until there is a file."""
+async def wait(path: str, every: float = 0.02) -> None:
+    """Runs until there is a file; looks for it every so many seconds."""
     tell("start")
     try:
         deadline = time.monotonic() + PATIENCE
         while not Path(path).exists() and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(every)
     except asyncio.CancelledError as error:
         tell("cancelled", error=type(error).__name__)
         raise
@@ -103,6 +109,65 @@ async def mixed(number: int, seconds: float) -> list[Any]:
     first = await look()
     second = await asyncio.create_task(look())
     return [first, second]
+
+
+class Belonging:
+    """What the running body finds of itself, wherever code of a job asks: it has to be the same at each look."""
+
+    last = ""
+    """The job that has looked last in this process."""
+
+    def __init__(self, number: int) -> None:
+        assert MARK.get() == "", f"the mark of {MARK.get()} is here"
+        self._mark = f"{number}"
+        MARK.set(self._mark)
+        self._id = current_task.request.id
+        self.has_switched = False
+        self.look()
+
+    def look(self) -> None:
+        """Fails when anything of another job is here; notes whether another one has run since the last look."""
+        job = current_job()
+        line = FORMATTER.format(logging.LogRecord("engine", logging.INFO, __file__, 1, "", None, None))
+        # The number came as the argument, so none of the five can be wrong in the same way as all others.
+        assert list(current_task.request.args) == [int(self._mark)], "another job's arguments"
+        found = (job.id if job else None, current_task.request.id, line, MARK.get())
+        assert found == (self._id, self._id, self._id, self._mark), f"{self._id} found {found}"
+        self.has_switched |= Belonging.last not in ("", self._id)
+        Belonging.last = self._id
+
+
+@task(queue="celery", name="engine.belong")
+async def belong(number: int) -> bool:
+    """Looks at its contexts while others run; whether there were any."""
+    mine = Belonging(number)
+    for _ in range(LOOKS):
+        await asyncio.sleep(0)
+        mine.look()
+    await asyncio.create_task(_look_beside(mine))
+    return mine.has_switched
+
+
+async def _look_beside(mine: Belonging) -> None:
+    await asyncio.sleep(number_of_seconds())
+    mine.look()
+
+
+@task(queue="celery", name="engine.belong_in_thread")
+def belong_in_thread(number: int) -> bool:
+    """The same where each job has a thread."""
+    mine = Belonging(number)
+    for _ in range(LOOKS):
+        time.sleep(0)
+        mine.look()
+    time.sleep(number_of_seconds())
+    mine.look()
+    return mine.has_switched
+
+
+def number_of_seconds() -> float:
+    """Up to two milliseconds, so that jobs go on in another order than they began."""
+    return random.random() / 500  # noqa: S311
 
 
 @task(queue="celery", name="engine.stubborn")
@@ -177,6 +242,8 @@ BODIES = (
     retried,
     eager,
     mixed,
+    belong,
+    belong_in_thread,
     stubborn,
     cleanly,
     fall,

@@ -1,12 +1,13 @@
 """Children of kind asyncio: many jobs at once in one loop, each with its own context, limits and end."""
 
 import contextlib
-import json
 import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from penstock.engine.kinds import kind_of
 from penstock.errors import DeclarationError
 from penstock.job import Reason, State
+from tests.conftest import NewLedger
+from tests.engine.contexts import play
 from tests.engine.station import Station
 from tests.engine.test_children import ended
 from tests.engine.test_lost_workers import killed_at_the_end, runs
@@ -67,9 +70,17 @@ def test_many_jobs_wait_at_once_in_one_process(booked: Station, worker: Worker) 
 
 
 def test_contexts_are_never_mixed_up(booked: Station, worker: Worker) -> None:
-    results = [booked.app.tasks["engine.mixed"].apply_async((number, number % 7 / 1000)) for number in range(2000)]
+    results = [booked.app.tasks["engine.mixed"].apply_async((number, number % 7 / 1000)) for number in range(500)]
     for number, result in enumerate(results):
         assert result.get(timeout=60) == [[result.id, result.id, str(number)]] * 2
+
+
+def test_nothing_of_another_job_is_found_by_thousands_at_once(new_ledger: NewLedger, tmp_path: Path) -> None:
+    """Job, request, arguments, logging and context variables; `make contexts` has a hundred thousand."""
+    with new_ledger("sqlite") as ledger, Station(tmp_path / "station", ledger=ledger) as station:
+        ended, switched = play(station, "asyncio", 5000)
+    assert ended == {"succeeded, attempt 1": 5000}
+    assert switched > 2500, "others have run in between"
 
 
 def test_retries_and_failures_are_those_of_any_task(booked: Station, worker: Worker) -> None:
@@ -262,13 +273,18 @@ def test_a_child_ends_after_as_many_jobs_as_it_may_run(booked: Station) -> None:
 
 def test_jobs_go_on_while_redis_is_away(booked: Station) -> None:
     with booked.proxy() as proxy, killed_at_the_end(booked.worker(broker_url=proxy.url, **LARGE)):
-        ids = [booked.send("pause", 3.0) for _ in range(1000)]
-        wait_for(lambda: booked.held() == 1000, "all are claimed")
-        proxy.cut()
+        end = booked.gate("end")
+        ids = [booked.send("await", str(end), 0.5) for _ in range(1000)]
+        wait_for(lambda: {*ids} <= {effect["id"] for effect in booked.effects(event="start")}, "all run", 60)
+        assert proxy.cut()
+        end.touch()
         for id in ids:
             row = ended(booked, id)
             assert (row.state, row.attempts, row.deliveries) == (State.SUCCEEDED, 1, 0)
         wait_for(booked.quiet, "everything is settled")
+    for event in ("start", "end"):
+        times = Counter(effect["id"] for effect in booked.effects(event=event))
+        assert {times[id] for id in ids} == {1}
 
 
 def test_a_kind_that_does_not_exist_is_refused(booked: Station) -> None:
@@ -292,6 +308,8 @@ def test_the_answer_of_a_child_says_how_many_it_runs(booked: Station, worker: Wo
     end = booked.gate("end")
     ids = [booked.send("await", str(end)) for _ in range(3)]
     running(booked, ids)
-    answer = booked.app.control.broadcast("processes", reply=True, timeout=3)
-    assert '"running": 3' in json.dumps(answer, default=str)
+    ((answer,),) = (told.values() for told in booked.app.control.broadcast("processes", reply=True, timeout=3))
+    (child,) = answer["children"]
+    assert (child["state"], child["running"], child["places"]) == ("running", 3, 100)
+    assert (child["job"], child["task"]) == (ids[0], "engine.await"), "the one that has run for longest is named"
     end.touch()

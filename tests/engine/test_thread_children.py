@@ -4,11 +4,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from penstock.job import Reason, State
+from tests.conftest import NewLedger
+from tests.engine.contexts import play
 from tests.engine.station import Station
 from tests.engine.test_children import ended
 from tests.engine.test_lost_workers import killed_at_the_end
@@ -51,9 +54,17 @@ def test_many_jobs_block_at_once_in_one_process(booked: Station, worker: Worker)
 
 
 def test_contexts_are_never_mixed_up(booked: Station, worker: Worker) -> None:
-    results = [booked.app.tasks["engine.mixed"].apply_async((number, number % 7 / 1000)) for number in range(500)]
+    results = [booked.app.tasks["engine.mixed"].apply_async((number, number % 7 / 1000)) for number in range(125)]
     for number, result in enumerate(results):
         assert result.get(timeout=60) == [[result.id, result.id, str(number)]] * 2
+
+
+def test_nothing_of_another_job_is_found_by_thousands_at_once(new_ledger: NewLedger, tmp_path: Path) -> None:
+    """Job, request, arguments, logging and context variables; `make contexts` has a hundred thousand."""
+    with new_ledger("sqlite") as ledger, Station(tmp_path / "station", ledger=ledger) as station:
+        ended, switched = play(station, "threads", 2000)
+    assert ended == {"succeeded, attempt 1": 2000}
+    assert switched > 1000, "others have run in between"
 
 
 def test_two_thousand_jobs_leave_a_row_each(booked: Station, worker: Worker) -> None:

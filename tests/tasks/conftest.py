@@ -12,11 +12,11 @@ import redis
 
 from demo.sales_data import make_sales_database
 from penstock import Settings, client
-from tasks import http
+from tasks import http, http_in_loop
 from tests.conftest import NewLedger
 from tests.conftest import deployment as describe_deployment
 from tests.live import Worker
-from tests.tasks.site import Site
+from tests.tasks.site import Site, make_certificate
 
 #: Of the scheme's own form; signs nothing outside of these tests.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwbm9yZGVy"
@@ -34,12 +34,22 @@ def task_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def _fresh_pool() -> Iterator[None]:
     yield
     http.close_pool()
+    http_in_loop._context.cache_clear()
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
     """A web site on 127.0.0.1."""
     with Site().running() as made:
+        yield made
+
+
+@pytest.fixture
+def secure_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A site whose certificate, trusted here, is for shop.example alone."""
+    context = make_certificate(tmp_path, "shop.example")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    with Site(context=context).running() as made:
         yield made
 
 

@@ -4,27 +4,16 @@ import ipaddress
 import os
 import socket
 import time
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 
 import pytest
 
 from tasks import http
 from tasks.egress import EgressRefused, Unreachable
 from tests.tasks.conftest import Names
-from tests.tasks.site import Reply, Site, make_certificate
+from tests.tasks.site import Reply, Site
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
-
-
-@pytest.fixture
-def secure_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A site whose certificate, trusted here, is for shop.example alone."""
-    context = make_certificate(tmp_path, "shop.example")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
-    with Site(context=context).running() as made:
-        yield made
 
 
 def test_the_connection_goes_to_the_address_that_was_checked(names: Names) -> None:

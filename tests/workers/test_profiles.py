@@ -145,7 +145,7 @@ def test_an_unknown_profile_is_one_line_and_starts_nothing(place: Place) -> None
     command = [sys.executable, "-m", "celery", "-A", "workers", "worker", "--profile", "oi"]
     done = subprocess.run(command, env=place.variables, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.splitlines() == ["Error: there is no profile 'oi'; known: cpu, io, mixed"]
+    assert done.stderr.splitlines() == ["Error: there is no profile 'oi'; known: cpu, io, fetch, mixed"]
 
 
 @pytest.mark.slow

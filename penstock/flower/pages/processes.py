@@ -36,6 +36,7 @@ class ProcessesPage(Page):
             "stuck": sum(view.verdict is Verdict.STUCK for view in views),
             "running": sum(len(each.running) for each in told),
             "children": sum(len(each.children) for each in told),
+            "jobs": f"{sum(each.jobs for each in told):,}",
             "memory": mebibytes(sum(each.memory_kib for each in told)),
             "mebibytes": mebibytes,
             "longest": longest,

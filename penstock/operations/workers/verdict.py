@@ -137,7 +137,9 @@ def _quiet(told: Told, around: Surroundings) -> str:
 
 
 def _well(told: Told, around: Surroundings) -> str:
-    busy = f"runs {counted(len(told.running), 'job')}" if told.running else "idle"
+    places = sum(child.places or 0 for child in told.children)
+    room = f" of {places} at once" if places else ""
+    busy = f"runs {counted(told.jobs, 'job')}{room}" if told.jobs else "idle"
     ago = told.claimed_seconds_ago
     last = "has not claimed yet" if ago is None else f"last claimed {duration(ago)} ago"
     paused = around.paused(told)

@@ -55,6 +55,9 @@ class Child:
         state: idle, running, handing over (the outcome of its job), or ending.
         done: jobs since its fork; None: nobody tells, as of all else.
         held: claims that have not started.
+        running: jobs at this moment, of a child that runs many at once; the rest is told of the one that has run for
+            longest.
+        places: how many such a child may run.
         seconds: since its job has started.
         soft_limit: of its job, in seconds; ``hard_limit`` as well.
     """
@@ -64,6 +67,8 @@ class Child:
     done: int | None = None
     held: int | None = None
     claimed_seconds_ago: float | None = None
+    running: int | None = None
+    places: int | None = None
     job: str | None = None
     task: str | None = None
     queue: str | None = None
@@ -81,6 +86,16 @@ class Child:
     def limit(self) -> float | None:
         """Seconds after which its job is ended, or told to end."""
         return self.hard_limit or self.soft_limit
+
+    @property
+    def jobs(self) -> int:
+        """That it runs."""
+        return int(self.seconds is not None) if self.running is None else self.running
+
+    @property
+    def busy(self) -> str:
+        """How many of its places have a job; empty for a child that runs one at a time."""
+        return "" if self.places is None else f"{self.jobs} of {self.places}"
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Self:
@@ -144,6 +159,11 @@ class Told:
     def running(self) -> list[Child]:
         """Children that run a job."""
         return [child for child in self.children if child.seconds is not None]
+
+    @property
+    def jobs(self) -> int:
+        """That its children run."""
+        return sum(child.jobs for child in self.children)
 
     @property
     def memory_kib(self) -> int:

@@ -51,6 +51,15 @@ def test_a_worker_that_claims_is_well() -> None:
     assert judge(FRESH, told(), QUIET) == (Verdict.WELL, ("idle, last claimed 1s ago",))
 
 
+def test_jobs_of_children_that_run_many_are_counted_beside_their_places() -> None:
+    children = tuple(Child(pid, "running", running=jobs, places=200, seconds=1.0) for pid, jobs in ((4, 41), (5, 1)))
+    assert judge(FRESH, told(children=children), QUIET) == (
+        Verdict.WELL,
+        ("runs 42 jobs of 400 at once, last claimed 1s ago",),
+    )
+    assert [child.busy for child in children] == ["41 of 200", "1 of 200"]
+
+
 def test_a_worker_that_claims_nothing_while_jobs_wait_is_stuck_and_says_how_many() -> None:
     verdict, (why,) = judge(FRESH, told(claimed_seconds_ago=240.0), queue(37, 200.0))
     assert verdict is Verdict.STUCK
