@@ -66,6 +66,22 @@ GUARDS = (
         why="One careless call fills Redis.",
     ),
     Guard(
+        name="an-adopted-apps-task-stays-its-own",
+        file="penstock/adoption.py",
+        text="if app.finalized and declared.name not in app.tasks:",
+        replacement="if app.finalized:",
+        test=f"{ON_APP}::test_an_adopted_apps_own_task_is_not_replaced_by_a_declared_one_of_its_name",
+        why="A worker runs another body than the one that its app has under this name.",
+    ),
+    Guard(
+        name="twins-of-apps-are-their-own",
+        file=APP,
+        text="super().__new__(type(cls.__name__, (cls,), {}))",
+        replacement="super().__new__(cls)",
+        test=f"{ON_APP}::test_apps_of_one_process_have_twins_of_their_own",
+        why="Jobs of one app go to the broker of another one in the same process.",
+    ),
+    Guard(
         name="union-members-differ",
         file="penstock/codec/unions.py",
         text="        if reader is not member and not is_its_path:\n",

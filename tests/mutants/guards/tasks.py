@@ -8,6 +8,14 @@ ON_ACCESS = "tests/flower/test_access.py"
 
 GUARDS = (
     Guard(
+        name="coroutines-connect-to-the-checked-address",
+        file="tasks/http_in_loop.py",
+        text="asyncio.open_connection(address, target.port,",
+        replacement="asyncio.open_connection(target.host, target.port,",
+        test="tests/tasks/test_pages.py::test_the_connection_goes_to_the_address_that_was_checked",
+        why="A name that changes its answer leads a job into the private network.",
+    ),
+    Guard(
         name="only-public-addresses",
         file=EGRESS,
         text="for address in found if _why_refused(address, allow) is None]",
