@@ -1,0 +1,124 @@
+"""The handle of a submitted job, which can be asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from penstock.client.publishing import publisher
+from penstock.client.threads import in_a_thread
+from penstock.job import State
+from penstock.results import failure_of, pauses
+from penstock.task import declared_task
+
+if TYPE_CHECKING:
+    from penstock.ledger.outbox import OutboxRow
+    from penstock.ledger.rows import JobRow
+
+R = TypeVar("R")
+
+
+class Job(Generic[R]):
+    """A submitted job. Its attributes do no I/O; ``refresh`` and ``result`` ask for news."""
+
+    __slots__ = ("_outbox_row", "_waiting", "id", "queue", "row", "task")
+
+    def __init__(self, id: str, task: str, queue: str | None = None) -> None:
+        """Args:
+        queue: where it was put, if that is known.
+        """
+        self.id = id
+        self.task = task
+        self.queue = queue
+        self.row: JobRow | None = None
+        self._outbox_row: OutboxRow | None = None
+        self._waiting: State | None = None
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} of {self.task}>"
+
+    @property
+    def state(self) -> State | None:
+        """The state at the last refresh: the ledger's, or else where the job waits.
+
+        None when neither knew it: a worker had just claimed it, or it was never submitted, or not by us.
+        """
+        known = self.row or self._outbox_row
+        return known.state if known else self._waiting
+
+    def refresh(self) -> Job[R]:
+        """Reads the job's row; without one, asks the outbox and then Redis whether it waits.
+
+        Raises:
+            LedgerUnavailable: the SQL database does not answer.
+            BrokerUnavailable: there is no row, and Redis does not answer.
+        """
+        self._waiting = None
+        if not self._read_row() and not self._outbox_row:
+            self._waiting = publisher().waiting_state(self.id, self.queue)
+            if self._waiting is None:
+                self._read_row()  # It may have ended between the two questions.
+        return self
+
+    def _read_row(self) -> JobRow | None:
+        from penstock.ledger import queries
+        from penstock.ledger.outbox import find_waiting
+        from penstock.ledger.session import reading
+
+        with reading(publisher().settings.database_url) as connection:
+            self.row = queries.find_job(connection, self.id)
+            self._outbox_row = None if self.row else find_waiting(connection, self.id)
+        return self.row
+
+    async def arefresh(self) -> Job[R]:
+        """As :meth:`refresh`, in a thread."""
+        return await in_a_thread(self.refresh)
+
+    def result(self, timeout: float) -> R:
+        """Waits up to ``timeout`` seconds for the job to end and returns what its body returned.
+
+        It is what the annotation of the task's body says, where the task has been imported, or else plain JSON.
+
+        Raises:
+            JobFailed: it failed or was cancelled.
+            UnreadableResult: what is recorded is not what the annotation says.
+            TimeoutError: it has not ended in time; it goes on.
+            LedgerUnavailable: the SQL database does not answer.
+        """
+        if timeout <= 0:
+            self._read_row()
+            return self._value(timeout)
+        with publisher().hearing.ear([self.id]) as ear:
+            for pause in pauses(timeout):
+                ear.wait(pause)
+                if self._has_ended():
+                    break
+        return self._value(timeout)
+
+    async def aresult(self, timeout: float) -> R:
+        """As :meth:`result`; any number of tasks may wait, on one connection."""
+        from penstock.broker.hearing import AsyncEar
+
+        if timeout <= 0:
+            await in_a_thread(self._read_row)
+            return self._value(timeout)
+        ear = AsyncEar()
+        with publisher().hearing.listening([self.id], ear):
+            for pause in pauses(timeout):
+                await ear.wait(pause)
+                if await in_a_thread(self._has_ended):
+                    break
+        return self._value(timeout)
+
+    def _has_ended(self) -> bool:
+        row = self._read_row()
+        return row is not None and row.state.is_final
+
+    def _value(self, timeout: float) -> R:
+        if self.row is None or not self.row.state.is_final:
+            raise TimeoutError(f"{self!r} has not ended within {timeout:g} s; it goes on")
+        if self.row.state is not State.SUCCEEDED:
+            raise failure_of(self.row)
+        # What has replaced the task has its own result, and its name in the row.
+        declared = declared_task(self.row.task)
+        conversion = declared.conversion if declared else None
+        return cast(R, self.row.result if conversion is None else conversion.decode_result(self.row.result))
