@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
+from penstock.client.looking import Asked, Waiting, afind_row, afind_waiting, find_rows, find_waiting
 from penstock.client.publishing import publisher
-from penstock.client.threads import in_a_thread
 from penstock.job import State
 from penstock.results import failure_of, pauses
 from penstock.task import declared_task
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from penstock.ledger.rows import JobRow
 
 R = TypeVar("R")
+
+
+NOWHERE = Waiting(None, None)
+GRACE_SECONDS = 1.0
+"""For a last look at the ledger, which begins when the time that was given is over."""
 
 
 class Job(Generic[R]):
@@ -53,25 +58,38 @@ class Job(Generic[R]):
             BrokerUnavailable: there is no row, and Redis does not answer.
         """
         self._waiting = None
-        if not self._read_row() and not self._outbox_row:
-            self._waiting = publisher().waiting_state(self.id, self.queue)
-            if self._waiting is None:
+        if not self._read_row():
+            (found,) = find_waiting([self._asked])
+            self._take(found)
+            if found == NOWHERE:
                 self._read_row()  # It may have ended between the two questions.
         return self
 
-    def _read_row(self) -> JobRow | None:
-        from penstock.ledger import queries
-        from penstock.ledger.outbox import find_waiting
-        from penstock.ledger.session import reading
+    async def arefresh(self) -> Job[R]:
+        """As :meth:`refresh`, without holding up the loop: jobs that are asked for together are read together."""
+        self._waiting = None
+        if not await self._aread_row():
+            found = await afind_waiting(self.id, self.queue)
+            self._take(found)
+            if found == NOWHERE:
+                await self._aread_row()
+        return self
 
-        with reading(publisher().settings.database_url) as connection:
-            self.row = queries.find_job(connection, self.id)
-            self._outbox_row = None if self.row else find_waiting(connection, self.id)
+    @property
+    def _asked(self) -> Asked:
+        return Asked(publisher(), self.id, self.queue)
+
+    def _read_row(self) -> JobRow | None:
+        (self.row,) = find_rows([self._asked])
+        self._outbox_row = None
         return self.row
 
-    async def arefresh(self) -> Job[R]:
-        """As :meth:`refresh`, in a thread."""
-        return await in_a_thread(self.refresh)
+    async def _aread_row(self) -> JobRow | None:
+        self.row, self._outbox_row = await afind_row(self.id), None
+        return self.row
+
+    def _take(self, found: Waiting) -> None:
+        self._outbox_row, self._waiting = found
 
     def result(self, timeout: float) -> R:
         """Waits up to ``timeout`` seconds for the job to end and returns what its body returned.
@@ -95,18 +113,27 @@ class Job(Generic[R]):
         return self._value(timeout)
 
     async def aresult(self, timeout: float) -> R:
-        """As :meth:`result`; any number of tasks may wait, on one connection."""
-        from penstock.broker.hearing import AsyncEar
+        """As :meth:`result`; any number of tasks may wait, on one connection to Redis and two to SQL.
+
+        Raises:
+            TimeoutError: it has not ended in time, or the ledger did not say so; also while the SQL database is silent.
+        """
+        from asyncio import timeout as limit
+
+        from penstock.client.ears import alistening
 
         if timeout <= 0:
-            await in_a_thread(self._read_row)
+            await self._aread_row()
             return self._value(timeout)
-        ear = AsyncEar()
-        with publisher().hearing.listening([self.id], ear):
-            for pause in pauses(timeout):
-                await ear.wait(pause)
-                if await in_a_thread(self._has_ended):
-                    break
+        try:
+            async with limit(timeout + GRACE_SECONDS), alistening([self.id]) as ear:
+                for pause in pauses(timeout):
+                    await ear.wait(pause)
+                    row = await self._aread_row()
+                    if row is not None and row.state.is_final:
+                        break
+        except TimeoutError:
+            raise TimeoutError(f"{self!r}: the ledger did not say within {timeout:g} s whether it has ended") from None
         return self._value(timeout)
 
     def _has_ended(self) -> bool:

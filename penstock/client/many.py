@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from penstock import message
+from penstock.client.bulk import Chunk, Part, Progress
 from penstock.client.job import Job
-from penstock.client.publishing import Destination, Outgoing, publisher
-from penstock.client.signals import listened_signals
-from penstock.client.templates import new_ids, way
+from penstock.client.publishing import publisher
+from penstock.client.sending import Parcel, begin_for_loop, settle_for_loop
+from penstock.client.signals import announced
 from penstock.client.transactions import keep
 from penstock.errors import ArgumentError, BrokerUnavailable
-from penstock.message import Template
 from penstock.outbox import current_outbox, outbox
 from penstock.task import BoundCall
 
 if TYPE_CHECKING:
+    from penstock.client.gathering import Request
     from penstock.outbox import AnySession
 
 R = TypeVar("R")
 T = TypeVar("T")
 CHUNK = 1000
-MAX_CALL_BYTES = 4_000_000
-"""Bytes that one call of ``enqueue_many`` to Redis carries, or a single job that is larger."""
+TURN_SECONDS = 0.002
+"""How long messages are made before a loop gets its turn."""
 
 
 def enqueue_many(
@@ -52,8 +51,7 @@ def enqueue_many(
         BrokerUnavailable: Redis did not take a chunk; its sentence says which calls were accepted.
         OutboxError: the session cannot take the jobs.
     """
-    if chunk < 1:
-        raise ValueError(f"chunk={chunk}: at least 1")
+    _require_sensible(chunk)
     if session is not None:
         with outbox(session):
             return enqueue_many(calls, chunk=chunk)
@@ -68,103 +66,162 @@ def enqueue_many(
     return jobs
 
 
+async def aenqueue_many(
+    calls: Iterable[BoundCall[R]] | AsyncIterable[BoundCall[R]],
+    *,
+    chunk: int = CHUNK,
+    session: AnySession | None = None,
+) -> list[Job[R]]:
+    """As :func:`enqueue_many`, from coroutines: the loop goes on while messages are made and while Redis has them.
+
+    Args:
+        calls: taken in the loop's thread; also of an asynchronous generator.
+        chunk: how many calls are checked and sent together.
+        session: SQLAlchemy's, also one that has to be awaited.
+
+    Returns:
+        A job for each call, in the order of the calls.
+
+    Raises:
+        ArgumentError: as :func:`enqueue_many`.
+        BrokerUnavailable: likewise.
+        OutboxError: likewise.
+        CancelledError: with a note that says which calls were accepted.
+    """
+    _require_sensible(chunk)
+    if session is not None:
+        async with outbox(session):
+            return await aenqueue_many(calls, chunk=chunk)
+    jobs: list[Job[R]] = []
+    bulk = _AsyncBulk()
+    try:
+        async for taken in _chunks(calls, chunk):
+            jobs += await bulk.submit(taken)
+        await bulk.settle()
+    except Exception:
+        await bulk.settle()
+        raise
+    except BaseException as error:
+        error.add_note(bulk.give_up())
+        raise
+    return jobs
+
+
+def _require_sensible(chunk: int) -> None:
+    if chunk < 1:
+        raise ValueError(f"chunk={chunk}: at least 1")
+
+
+async def _chunks(
+    calls: Iterable[BoundCall[R]] | AsyncIterable[BoundCall[R]], size: int
+) -> AsyncIterator[list[BoundCall[R]]]:
+    if not isinstance(calls, AsyncIterable):
+        waiting = iter(calls)
+        while taken := list(islice(waiting, size)):
+            yield taken
+        return
+    taken = []
+    async for call in calls:
+        taken.append(call)
+        if len(taken) == size:
+            yield taken
+            taken = []
+    if taken:
+        yield taken
+
+
 class _Bulk:
     """Submits chunk after chunk; the next one is built while Redis takes the last."""
 
     def __init__(self) -> None:
-        self._block = current_outbox()
-        self._taken = self._accepted = 0
-        """Calls of the chunks that were begun, and of those that Redis has taken."""
-        self._partly: list[str] = []
-        """Queues whose jobs Redis has taken of the chunk in between."""
-        self._sending: tuple[Callable[[], None], str, int] | None = None
-        """What is on its way: how to wait for it, its queue, and the calls that are accepted with its chunk."""
+        self._progress = Progress(current_outbox())
+        self._sending: tuple[Callable[[], None], Part] | None = None
+        """What is on its way, and how to wait for it."""
 
     def submit(self, calls: list[BoundCall[R]]) -> list[Job[R]]:
         """Checks a chunk, waits for what is on its way, and sends the chunk."""
-        is_quiet = self._block is None and listened_signals() is None
+        chunk = Chunk(calls, self._progress.taken, self._progress.block)
         try:
-            jobs, groups = self._build(calls, is_quiet)
+            chunk.build()
         except ArgumentError as error:
             self.settle()
-            raise ArgumentError(f"{error}; {self._so_far()}") from None
-        self._taken += len(calls)
-        parts = [(destination, part) for destination, group in groups.items() for part in _parts(group)]
-        begin: Callable[..., Callable[[], None]] = publisher().begin_quietly if is_quiet else publisher().begin
-        if self._block is not None:
-            begin = partial(keep, self._block)
-        for number, (destination, part) in enumerate(parts, 1):
+            raise ArgumentError(f"{error}; {self._progress}") from None
+        self._progress.taken += len(calls)
+        begin: Callable[..., Callable[[], None]] = publisher().begin_quietly if chunk.is_quiet else publisher().begin
+        if self._progress.block is not None:
+            begin = partial(keep, self._progress.block)
+        for part in chunk.parts():
             # One at a time, so that jobs for one destination stay in the order of their calls.
             self.settle()
-            wait = self._reporting(partial(begin, destination, part))
-            self._sending = wait, destination.queue, self._taken if number == len(parts) else 0
-        return jobs
+            self._sending = self._reporting(partial(begin, part.destination, part.jobs)), part
+        return chunk.jobs
 
     def settle(self) -> None:
         """Waits for what is on its way."""
         if self._sending is None:
             return
-        (wait, queue, accepted), self._sending = self._sending, None
+        (wait, part), self._sending = self._sending, None
         self._reporting(wait)
-        self._partly.append(queue)
-        if accepted:
-            self._accepted, self._partly = accepted, []
-
-    def _build(self, calls: list[BoundCall[R]], is_quiet: bool) -> tuple[list[Job[R]], dict[Destination, list[Any]]]:
-        """The jobs, and what goes where: messages, or what they are made of if somebody may want to change them."""
-        limit, now = publisher().settings.max_argument_bytes, datetime.now(UTC)
-        # By identity, as most calls of a chunk share one object, whose hash would cost more than the call.
-        ways: dict[tuple[int, int], tuple[Template, list[Any]]] = {}
-        groups: dict[Destination, list[Any]] = {}
-        jobs: list[Job[R]] = []
-        last, conversion = None, None
-        for job_id, (task, options, args, kwargs) in zip(new_ids(len(calls)), calls, strict=True):
-            try:
-                task.check_arguments(args, kwargs)
-                if task is not last:
-                    last, conversion = task, task.conversion
-                if conversion is not None:
-                    args, kwargs = conversion.encode(args, kwargs)
-                arguments = message.check(task.name, args, kwargs, limit)
-            except ArgumentError as error:
-                raise ArgumentError(f"call {self._taken + len(jobs) + 1:,}: {error}") from None
-            key = id(task), id(options)
-            if key not in ways:
-                destination, template = way(task, options, now, in_outbox=self._block is not None)
-                ways[key] = template, groups.setdefault(destination, [])
-            template, group = ways[key]
-            # What is made at once leaves no objects behind through which the garbage collector would go.
-            group.append(
-                (job_id, template.unsealed(job_id, arguments)) if is_quiet else Outgoing(job_id, template, arguments)
-            )
-            jobs.append(Job(job_id, task.name, options.queue))
-        return jobs, groups
+        self._progress.accept(part)
 
     def _reporting(self, step: Callable[[], T]) -> T:
         try:
             return step()
         except BrokerUnavailable as error:
-            raise BrokerUnavailable(f"{error}; {self._so_far()}") from error
-
-    def _so_far(self) -> str:
-        done = "accepted" if self._block is None else "put into the session's transaction"
-        whole = f"calls 1 to {self._accepted:,} were {done}" if self._accepted else f"none was {done}"
-        return (
-            f"{whole}, and some of the next chunk, for {', '.join(dict.fromkeys(self._partly))}"
-            if self._partly
-            else whole
-        )
+            raise BrokerUnavailable(f"{error}; {self._progress}") from error
 
 
-def _parts(group: list[Any]) -> Iterator[list[Any]]:
-    """A group in calls that hold Redis up for some milliseconds each, however large the arguments are."""
-    part: list[Any] = []
-    size = 0
-    for each in group:
-        length = len(each[1]) if len(each) == 2 else len(each.arguments.text)
-        if part and size + length > MAX_CALL_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(each)
-        size += length
-    yield part
+class _AsyncBulk:
+    """The same for coroutines."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(current_outbox())
+        self._sending: tuple[Request[Parcel, None], Callable[[], None] | None, Part] | None = None
+        """What is on its way, and what then sends the signal of it."""
+
+    async def submit(self, calls: list[BoundCall[R]]) -> list[Job[R]]:
+        """Checks a chunk, waits for what is on its way, and sends the chunk."""
+        import asyncio
+
+        chunk = Chunk(calls, self._progress.taken, self._progress.block)
+        try:
+            while not chunk.build(TURN_SECONDS):
+                await asyncio.sleep(0)
+        except ArgumentError as error:
+            await self.settle()
+            raise ArgumentError(f"{error}; {self._progress}") from None
+        self._progress.taken += len(calls)
+        for part in chunk.parts():
+            await self.settle()
+            self._begin(part, is_quiet=chunk.is_quiet)
+        return chunk.jobs
+
+    def _begin(self, part: Part, *, is_quiet: bool) -> None:
+        if self._progress.block is not None:
+            keep(self._progress.block, part.destination, part.jobs)
+            self._progress.accept(part)
+            return
+        messages, tell = (part.jobs, None) if is_quiet else announced(part.jobs)
+        self._sending = begin_for_loop(Parcel(publisher(), part.destination, messages)), tell, part
+
+    async def settle(self) -> None:
+        """Awaits what is on its way."""
+        if self._sending is None:
+            return
+        request, tell, part = self._sending
+        try:
+            await settle_for_loop(request)
+        except BrokerUnavailable as error:
+            self._sending = None
+            raise BrokerUnavailable(f"{error}; {self._progress}") from error
+        self._sending = None
+        self._progress.accept(part)
+        if tell is not None:
+            tell()
+
+    def give_up(self) -> str:
+        """Waits for nothing any more; what became of the calls."""
+        if self._sending is not None:
+            self._sending[0].answer.cancel()
+            return f"{self._progress}; Redis may take the calls for {self._sending[2].destination.queue} that follow"
+        return str(self._progress)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock import message
 from penstock.client.job import Job
-from penstock.client.publishing import Outgoing, publisher
+from penstock.client.publishing import Destination, Outgoing, publisher
+from penstock.client.sending import Parcel, begin_for_loop, settle_for_loop
+from penstock.client.signals import announced
 from penstock.client.templates import new_ids, way
-from penstock.client.threads import in_a_thread
 from penstock.client.transactions import keep
 from penstock.outbox import Outbox, current_outbox, outbox
 from penstock.task import BoundCall, Options, Task
@@ -39,27 +40,41 @@ def send(declared: Task[..., R], options: Options, args: Any, kwargs: Any, sessi
     if session is not None:
         with outbox(session):
             return send(declared, options, args, kwargs)
-    sender, block = publisher(), current_outbox()
-    if (conversion := declared.conversion) is not None:
-        args, kwargs = conversion.encode(args, kwargs)
-    arguments = message.check(declared.name, args, kwargs, sender.settings.max_argument_bytes)
-    destination, template = way(declared, options, datetime.now(UTC), in_outbox=block is not None)
-    (id,) = new_ids(1)
-    outgoing = [Outgoing(id, template, arguments)]
+    block = current_outbox()
+    destination, outgoing = _prepared(declared, options, args, kwargs, in_outbox=block is not None)
     if block is None:
-        sender.publish(destination, outgoing)
+        publisher().publish(destination, [outgoing])
     else:
-        keep(block, destination, outgoing)
-    return Job(id, declared.name, options.queue)
+        keep(block, destination, [outgoing])
+    return Job(outgoing.id, declared.name, options.queue)
 
 
 async def asend(
     declared: Task[..., R], options: Options, args: Any, kwargs: Any, session: AnySession | None = None
 ) -> Job[R]:
-    """:func:`send` for coroutines. A thread waits for Redis; a session stays in the one that it belongs to."""
+    """:func:`send` for coroutines. A thread waits for Redis; a session stays in the one that it belongs to.
+
+    The message is made in the caller's own thread and context, which know the job and the trace that it belongs to.
+    """
     if session is not None:
         async with outbox(session):
             return send(declared, options, args, kwargs)
     if current_outbox() is not None:
         return send(declared, options, args, kwargs)
-    return await in_a_thread(send, declared, options, args, kwargs)
+    destination, outgoing = _prepared(declared, options, args, kwargs, in_outbox=False)
+    messages, tell = announced([outgoing])
+    await settle_for_loop(begin_for_loop(Parcel(publisher(), destination, messages)))
+    if tell is not None:
+        tell()
+    return Job(outgoing.id, declared.name, options.queue)
+
+
+def _prepared(
+    declared: Task[..., Any], options: Options, args: Any, kwargs: Any, *, in_outbox: bool
+) -> tuple[Destination, Outgoing]:
+    if (conversion := declared.conversion) is not None:
+        args, kwargs = conversion.encode(args, kwargs)
+    arguments = message.check(declared.name, args, kwargs, publisher().settings.max_argument_bytes)
+    destination, template = way(declared, options, datetime.now(UTC), in_outbox=in_outbox)
+    (id,) = new_ids(1)
+    return destination, Outgoing(id, template, arguments)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from penstock.client.signals import announce, listened_signals
+from penstock.client.signals import announced
 from penstock.config import Settings
 from penstock.job import State
 from penstock.message import Arguments, Template
+from penstock.threads import in_a_thread
 
 if TYPE_CHECKING:
     from penstock.broker.hearing import Hearing
     from penstock.broker.publisher import Producers
+
+
+MOST_JOBS, MOST_BYTES = 1000, 4_000_000
+"""Of one call to Redis, which serves nobody else for a few milliseconds meanwhile; or a single job that is larger."""
 
 
 class Outgoing(NamedTuple):
@@ -56,35 +61,39 @@ class Publisher:
 
     def begin(self, destination: Destination, jobs: list[Outgoing]) -> Callable[[], None]:
         """Sends jobs; a call of what is returned waits until Redis has taken them."""
-        signals = listened_signals()
-        if signals is None:
-            return self.begin_quietly(destination, [(id, way.unsealed(id, arguments)) for id, way, arguments in jobs])
-        messages, tell = announce(signals, jobs)
-        self.begin_quietly(destination, messages)()
-        return tell
+        messages, tell = announced(jobs)
+        wait = self.begin_quietly(destination, messages)
+        if tell is not None:
+            wait()
+            return tell
+        return wait
 
     def begin_quietly(self, destination: Destination, messages: list[tuple[str, bytes]]) -> Callable[[], None]:
         """Sends pairs of id and message, without a signal."""
         return self._producers.begin(destination.queue, destination.step, messages, destination.due_ms).wait
 
-    def waiting_state(self, id: str, queue: str | None) -> State | None:
-        """Where a job waits.
+    def waiting_states(self, jobs: Sequence[tuple[str, str | None]]) -> list[State | None]:
+        """Where jobs wait, of which are given the ids and, where they are known, the queues.
 
         Raises:
             BrokerUnavailable: Redis does not answer.
         """
         from penstock.broker.connection import translated
-        from penstock.broker.waiting import waiting_state
+        from penstock.broker.waiting import waiting_states
 
         with translated(self.settings.redis_url):
-            return waiting_state(self._producers.client, self._producers.keys, id, queue)
+            return waiting_states(self._producers.client, self._producers.keys, jobs)
 
-    @property
+    @cached_property
     def hearing(self) -> Hearing:
         """Where this process hears of ended jobs."""
         from penstock.broker.hearing import hearing_of
 
         return hearing_of(self.settings.redis_url, self.settings.broker_options)
+
+    async def ahearing(self) -> Hearing:
+        """The same for coroutines: what is imported at first use does not hold up their loop."""
+        return self.hearing if "hearing" in self.__dict__ else await in_a_thread(getattr, self, "hearing")
 
     @cached_property
     def _producers(self) -> Producers:

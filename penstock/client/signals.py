@@ -18,11 +18,17 @@ def listened_signals() -> Any:
     return None
 
 
-def announce(signals: Any, jobs: list[Outgoing]) -> tuple[list[tuple[str, bytes]], Callable[[], None]]:
-    """Sends Celery's signal before publishing and returns the messages, and a function that sends the one after it.
+def announced(jobs: list[Outgoing]) -> tuple[list[tuple[str, bytes]], Callable[[], None] | None]:
+    """The messages of jobs, by their ids, after Celery's signal before publishing.
 
     Tracing tools hook there, and their changes to headers are kept.
+
+    Returns:
+        The messages, and what sends the signal after publishing; None: nobody listens.
     """
+    signals = listened_signals()
+    if signals is None:
+        return [(id, template.unsealed(id, arguments)) for id, template, arguments in jobs], None
     messages, sent = [], []
     for id, template, arguments in jobs:
         headers = template.headers(id, arguments)

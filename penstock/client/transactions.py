@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from penstock.client.publishing import Destination, Outgoing
-from penstock.client.signals import announce, listened_signals
+from penstock.client.signals import announced
 from penstock.outbox import Outbox
 
 
@@ -13,18 +13,15 @@ def keep(block: Outbox, destination: Destination, jobs: list[Outgoing]) -> Calla
     """Puts jobs into a session's transaction; there is nothing to wait for in what is returned."""
     from penstock.ledger.records import FollowUp
 
-    signals = listened_signals()
-    messages = [(id, way.unsealed(id, arguments)) for id, way, arguments in jobs] if signals is None else []
-    tell: Callable[[], None] = _nothing
-    if signals is not None:
-        messages, tell = announce(signals, jobs)
+    messages, tell = announced(jobs)
     block.put(
         [
             FollowUp(key=id, job_id=id, task=way.task, payload=raw, **destination._asdict())
             for (_, way, _), (id, raw) in zip(jobs, messages, strict=True)
         ]
     )
-    tell()
+    if tell is not None:
+        tell()
     return _nothing
 
 
