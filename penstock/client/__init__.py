@@ -8,14 +8,13 @@ from penstock.client.ending import as_ended
 from penstock.client.job import Job
 from penstock.client.many import aenqueue_many, enqueue_many
 from penstock.client.one import asend, put_scheduled, send
-from penstock.client.publishing import Publisher, configure
+from penstock.client.publishing import configure
 from penstock.client.templates import HARD_LIMIT_GRACE, time_limits
 from penstock.task import register_sender
 
 __all__ = [
     "HARD_LIMIT_GRACE",
     "Job",
-    "Publisher",
     "aenqueue_many",
     "as_ended",
     "configure",

@@ -37,61 +37,69 @@ class AsEnded(Iterator[Job[R]], AsyncIterator[Job[R]], Generic[R]):
     """What :func:`as_ended` returns: to be iterated over once, in one of the two ways."""
 
     def __init__(self, jobs: Iterable[Job[R]], timeout: float) -> None:
-        self._waiting = {job.id: job for job in jobs}
-        self._timeout = timeout
-        self._each: Generator[Job[R]] | None = None
-        self._aeach: AsyncGenerator[Job[R]] | None = None
+        # They do not know this object, or a loop that is left early would listen until the garbage is collected.
+        waiting = _Waiting(jobs, timeout)
+        self._each = _ended(waiting)
+        self._aeach = _aended(waiting)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Job[R]:
-        self._each = self._each or self._ended()
         return next(self._each)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Job[R]:
-        self._aeach = self._aeach or self._aended()
         return await anext(self._aeach)
 
-    def _ended(self) -> Generator[Job[R]]:
-        yield from self._take(find_ended(self._waiting))
-        if not self._waiting:
-            return
-        with publisher().hearing.ear(self._waiting) as ear:
-            for pause in pauses(self._timeout):
-                news = ear.wait(pause)
-                yield from self._take(find_ended(self._still(news)))
-                if not self._waiting:
-                    return
-        raise self._overdue()
 
-    async def _aended(self) -> AsyncGenerator[Job[R]]:
-        for job in self._take(await in_a_thread(find_ended, list(self._waiting))):
-            yield job
-        if not self._waiting:
-            return
-        async with alistening(list(self._waiting)) as ear:
-            for pause in pauses(self._timeout):
-                news = await ear.wait(pause)
-                for job in self._take(await in_a_thread(find_ended, self._still(news))):
-                    yield job
-                if not self._waiting:
-                    return
-        raise self._overdue()
+class _Waiting(Generic[R]):
+    """Jobs that have not ended so far."""
 
-    def _still(self, news: set[str]) -> list[str]:
-        """Those to look at: the ones that were heard of, or all that have not ended."""
-        return list(news & self._waiting.keys() if news else self._waiting)
+    def __init__(self, jobs: Iterable[Job[R]], timeout: float) -> None:
+        self.jobs = {job.id: job for job in jobs}
+        self.timeout = timeout
 
-    def _take(self, rows: list[JobRow]) -> list[Job[R]]:
+    def asked(self, news: set[str]) -> list[str]:
+        """Those to look at: the ones that were heard of, or all."""
+        return list(news & self.jobs.keys() if news else self.jobs)
+
+    def take(self, rows: list[JobRow]) -> list[Job[R]]:
         """The jobs of these rows, which wait no more."""
         for row in rows:
-            self._waiting[row.id].row = row
-        return [self._waiting.pop(row.id) for row in rows]
+            self.jobs[row.id].row = row
+        return [self.jobs.pop(row.id) for row in rows]
 
-    def _overdue(self) -> TimeoutError:
-        count = f"{len(self._waiting)} of the jobs have"
-        return TimeoutError(f"{count} not ended within {self._timeout:g} s; they go on")
+    def overdue(self) -> TimeoutError:
+        """For whoever waits no longer."""
+        return TimeoutError(f"{len(self.jobs)} of the jobs have not ended within {self.timeout:g} s; they go on")
+
+
+def _ended(waiting: _Waiting[R]) -> Generator[Job[R]]:
+    yield from waiting.take(find_ended(waiting.jobs))
+    if not waiting.jobs:
+        return
+    with publisher().hearing.ear(waiting.jobs) as ear:
+        for pause in pauses(waiting.timeout):
+            news = ear.wait(pause)
+            yield from waiting.take(find_ended(waiting.asked(news)))
+            if not waiting.jobs:
+                return
+    raise waiting.overdue()
+
+
+async def _aended(waiting: _Waiting[R]) -> AsyncGenerator[Job[R]]:
+    for job in waiting.take(await in_a_thread(find_ended, list(waiting.jobs))):
+        yield job
+    if not waiting.jobs:
+        return
+    async with alistening(list(waiting.jobs)) as ear:
+        for pause in pauses(waiting.timeout):
+            news = await ear.wait(pause)
+            for job in waiting.take(await in_a_thread(find_ended, waiting.asked(news))):
+                yield job
+            if not waiting.jobs:
+                return
+    raise waiting.overdue()

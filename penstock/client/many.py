@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from penstock.client.bulk import Chunk, Part, Progress
 from penstock.client.job import Job
 from penstock.client.publishing import publisher
-from penstock.client.sending import Parcel, begin_for_loop, settle_for_loop
+from penstock.client.sending import Parcel, begin_for_loop, fate
 from penstock.client.signals import announced
 from penstock.client.transactions import keep
 from penstock.errors import ArgumentError, BrokerUnavailable
@@ -210,7 +210,7 @@ class _AsyncBulk:
             return
         request, tell, part = self._sending
         try:
-            await settle_for_loop(request)
+            await request.answer
         except BrokerUnavailable as error:
             self._sending = None
             raise BrokerUnavailable(f"{error}; {self._progress}") from error
@@ -221,7 +221,4 @@ class _AsyncBulk:
 
     def give_up(self) -> str:
         """Waits for nothing any more; what became of the calls."""
-        if self._sending is not None:
-            self._sending[0].answer.cancel()
-            return f"{self._progress}; Redis may take the calls for {self._sending[2].destination.queue} that follow"
-        return str(self._progress)
+        return f"{self._progress}; {fate(self._sending[0])}" if self._sending else str(self._progress)

@@ -39,19 +39,22 @@ async def settle_for_loop(request: Request[Parcel, None]) -> None:
         await request.answer
     except BaseException as error:
         if not isinstance(error, Exception):
-            was_begun = _sends.was_begun(request)
-            error.add_note(_what_became_of(request.wanted, was_begun, not request.answer.cancelled()))
+            error.add_note(fate(request))
         raise
 
 
-def _what_became_of(parcel: Parcel, was_begun: bool, was_answered: bool) -> str:
-    id, _ = parcel.messages[0]
-    more = f" and {len(parcel.messages) - 1:,} more of the same call" if len(parcel.messages) > 1 else ""
-    if not was_begun:
-        return f"job {id}{more}: not submitted"
-    if was_answered:
-        return f"job {id}{more}: submitted, and Redis had answered already"
-    return f"job {id}{more}: on the way to Redis, which may take it all the same; Job(id, task).refresh() tells"
+def fate(request: Request[Parcel, None]) -> str:
+    """What becomes of a parcel that nobody waits for any more."""
+    request.answer.cancel()
+    messages = request.wanted.messages
+    more = f" and {len(messages) - 1:,} more of the same call" if len(messages) > 1 else ""
+    what = "not submitted"
+    if not request.answer.cancelled():
+        error = request.answer.exception()
+        what = f"not submitted ({error})" if error else "submitted, and Redis had answered already"
+    elif _sends.was_begun(request):
+        what = "on the way to Redis, which may take it all the same; Job(id, task).refresh() tells"
+    return f"job {messages[0][0]}{more}: {what}"
 
 
 def _carry_out(parcels: list[Parcel]) -> list[Exception | None]:
