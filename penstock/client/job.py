@@ -9,10 +9,12 @@ from penstock.client.publishing import publisher
 from penstock.job import State
 from penstock.results import failure_of, pauses
 from penstock.task import declared_task
+from penstock.threads import in_a_thread
 
 if TYPE_CHECKING:
     from penstock.ledger.outbox import OutboxRow
     from penstock.ledger.rows import JobRow
+    from penstock.why.reason import Why
 
 R = TypeVar("R")
 
@@ -74,6 +76,27 @@ class Job(Generic[R]):
             if found == NOWHERE:
                 await self._aread_row()
         return self
+
+    def why(self) -> Why:
+        """Why it does not run: a sentence, and the facts behind it. Of one that runs or has ended it says so.
+
+        No worker is asked: Redis and the ledger know what those have written down. Where one of both does not answer,
+        the other is asked alone.
+        """
+        from penstock.why.explaining import why
+
+        known = publisher()
+        return why(
+            self.id,
+            known.settings.database_url,
+            known.broker,
+            lease_seconds=known.settings.lease_seconds,
+            named_queue=self.queue,
+        )
+
+    async def awhy(self) -> Why:
+        """As :meth:`why`, without holding up the loop."""
+        return await in_a_thread(self.why)
 
     @property
     def _asked(self) -> Asked:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +18,7 @@ from penstock.threads import in_a_thread
 if TYPE_CHECKING:
     from penstock.broker.hearing import Hearing
     from penstock.broker.publisher import Producers
+    from penstock.broker.scripts import Scripts
 
 
 MOST_JOBS, MOST_BYTES = 1000, 4_000_000
@@ -78,11 +80,23 @@ class Publisher:
         Raises:
             BrokerUnavailable: Redis does not answer.
         """
-        from penstock.broker.connection import translated
         from penstock.broker.waiting import waiting_states
 
+        with self.broker() as scripts:
+            return waiting_states(scripts.client, scripts.keys, jobs)
+
+    @contextmanager
+    def broker(self) -> Iterator[Scripts]:
+        """The way to Redis, for questions.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer.
+        """
+        from penstock.broker.connection import translated
+        from penstock.broker.scripts import Scripts
+
         with translated(self.settings.redis_url):
-            return waiting_states(self._producers.client, self._producers.keys, jobs)
+            yield Scripts(self._producers.client, self._producers.keys)
 
     @cached_property
     def hearing(self) -> Hearing:
