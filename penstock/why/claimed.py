@@ -57,6 +57,8 @@ def behind_another(job: Subject) -> Reason | None:
     claim = job.found.claim if job.found else None
     if card is None or claim is None or not card.is_single or claim.first in ("", job.id):
         return None
+    if card.ledger_away_since is not None:
+        return None  # What has ended is still claimed, until its outcome is written.
     facts = {"Worker": card.hostname, "Runs before it": claim.first}
     sentence = f"{card.hostname} has claimed it, and a child of it runs job {one_line(claim.first)} first"
     return Reason("behind-another", sentence, facts, is_whole=True)
@@ -87,7 +89,9 @@ def just_claimed(job: Subject) -> Reason | None:
     if card.ledger_away_since is None:
         return Reason("just-claimed", f"{card.hostname} has just claimed it", {"Worker": card.hostname}, is_whole=True)
     since = distance(card.ledger_away_since, job.now)
-    sentence = f"{card.hostname} has claimed it, and cannot write to the ledger since {since}: it runs, or has ended"
+    sentence = (
+        f"{card.hostname} has claimed it, and cannot write to the ledger since {since}: it starts, runs, or has ended"
+    )
     facts = {"Worker": card.hostname, "Ledger away since": card.ledger_away_since}
     return Reason("outcome-kept", sentence, facts, is_whole=True)
 

@@ -53,9 +53,10 @@ def all_silent(job: Subject) -> Reason | None:
     serving = _serving(job)
     if not all(job.is_silent(card) for card in serving):
         return None
-    names = ", ".join(card.hostname for card in serving)
     return Reason(
-        "workers-silent", f"of all workers that serve its queue {job.queue} nothing is heard: {names}", _facts(job)
+        "workers-silent",
+        f"of all workers that serve its queue {job.queue} nothing is heard: {_names(serving)}",
+        _facts(job),
     )
 
 
@@ -64,11 +65,27 @@ def all_rest(job: Subject) -> Reason | None:
     serving = _serving(job)
     if not all(card.is_full for card in serving):
         return None
-    names = ", ".join(card.hostname for card in serving)
-    since = min((card.ledger_away_since for card in serving if card.ledger_away_since), default=None)
-    when = f", which does not answer since {distance(since, job.now)}" if since else ""
-    sentence = f"all that serve its queue {job.queue} rest until the ledger has taken what they have{when}: {names}"
-    return Reason("workers-rest", sentence, {**_facts(job), "Ledger away since": since})
+    sentence = f"all that serve its queue {job.queue} rest until the ledger has taken what they have{_away(job)}"
+    return Reason("workers-rest", f"{sentence}: {_names(serving)}", _facts(job))
+
+
+def none_can_write(job: Subject) -> Reason | None:
+    """They claim no more than they have room for, because nothing that has ended leaves them."""
+    serving = _serving(job)
+    if not all(card.is_full or card.ledger_away_since for card in serving):
+        return None
+    sentence = f"all that serve its queue {job.queue} keep what has ended, as long as they have room{_away(job)}"
+    return Reason("workers-keep", f"{sentence}: {_names(serving)}", _facts(job))
+
+
+def _away(job: Subject) -> str:
+    """Since when none of those who would claim it can write."""
+    times = [card.ledger_away_since for card in _serving(job) if card.ledger_away_since]
+    return f"; they cannot write to it since {distance(max(times), job.now)}" if times else ""
+
+
+def _names(cards: Sequence[WorkerCard]) -> str:
+    return ", ".join(card.hostname for card in cards)
 
 
 def behind_others(job: Subject) -> Reason | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -73,9 +74,19 @@ class Ground:
         engine.dispose()
         return id
 
+    def send_unreadable(self) -> str:
+        """A job whose message has a body that nobody can decode."""
+        id = jobs.echo.options(queue="draft").enqueue(1).id
+        message = json.loads(self.redis.rpop("draft"))
+        self.redis.delete(self.keys.waiting("draft"))
+        message["properties"]["body_encoding"] = "base64"
+        message["body"] = "no base64"
+        self.redis.lpush("default", json.dumps(message))
+        return id
+
     @contextmanager
     def ledger_away(self) -> Iterator[None]:
-        """Nobody can read or write jobs, as when a migration went wrong; SQLite knows no other way to be away at once."""
+        """Nobody can read or write jobs, as when a migration went wrong: SQLite has no other way to be away at once."""
         self._rename("jobs", "jobs_away")
         try:
             yield

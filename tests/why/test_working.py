@@ -1,7 +1,6 @@
 """Why a job waits while a worker is there: each reason is brought about for real, on one worker of one child."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 from celery import chain, chord, group
 
+from penstock import enqueue_many
 from penstock.job import State
 from penstock.ledger.letters import LetterFilter, list_letters
 from penstock.ledger.session import reading
@@ -181,23 +181,22 @@ def test_a_worker_that_was_told_to_claim_no_more(ground: Ground) -> None:
 
 
 def test_a_job_that_a_child_has_claimed_behind_another(ground: Ground, worker: Worker) -> None:
-    """The keeper stands still, or it would take the job back half a second later."""
+    """The keeper stands still, or it would take the job back half a second later; its like would replace it."""
+    for job in enqueue_many(jobs.add.bind(number, 0) for number in range(200)):
+        job.result(DONE)  # Quick ones: the child claims several at once.
     pause(ground.app, "default", "", actor="otto")
-    gate = ground.folder / "behind"
-    first = str(ground.app.send_task("tests.progressing", (str(gate),)).id)
-    second = jobs.add.enqueue(1, 2)
-    with stopped(worker.keeper):
+    first, second = jobs.sleep.enqueue(2), jobs.add.enqueue(1, 2)
+    with stopped(worker.pid, worker.zygote, worker.keeper):
         resume(ground.app, "default", actor="otto")
         found = ground.becomes(second.id, "behind-another")
-    assert found.sentence.endswith(f" has claimed it, and a child of it runs job {first} first")
-    gate.touch()
+    assert found.sentence.endswith(f" has claimed it, and a child of it runs job {first.id} first")
     assert second.result(DONE) == 3
 
 
 def test_a_worker_that_is_not_heard_of_and_what_it_has_claimed(ground: Ground, worker: Worker) -> None:
     held, gate = ground.hold()
     waiting = jobs.add.enqueue(1, 2)
-    with stopped(worker.keeper):
+    with stopped(worker.pid, worker.zygote, worker.keeper):
         found = ground.becomes(held, "runs-on-silent-worker")
         assert ", and the job goes back to its queue" in found.sentence
         assert "its lease ends" in found.sentence
@@ -207,28 +206,33 @@ def test_a_worker_that_is_not_heard_of_and_what_it_has_claimed(ground: Ground, w
     assert waiting.result(DONE) == 3
 
 
-def test_what_waits_for_the_ledger(ground: Ground, worker: Worker) -> None:
-    from penstock import enqueue_many
-
+def test_what_waits_for_the_ledger(ground: Ground) -> None:
     with ground.ledger_away():
         kept = jobs.add.enqueue(1, 2)
         found = ground.becomes(kept.id, "outcome-kept")
         assert " has claimed it, and cannot write to the ledger since " in found.sentence
+        unreadable = ground.send_unreadable()
+        assert ground.becomes(unreadable, "buried").sentence.startswith("it was buried ")
         asking = ground.in_transaction()
         found = ground.becomes(asking, "at-the-gate")
         assert " has claimed it and may not start it before the ledger agrees, which does not answer" in found.sentence
-        killed = jobs.kill_own_process.enqueue()
-        assert ground.becomes(killed.id, "buried").sentence.startswith("it was buried ")
-        enqueue_many(jobs.add.bind(number, 0) for number in range(6000))
-        last = jobs.add.enqueue(3, 4)
-        found = ground.becomes(last.id, "workers-rest")
-        assert found.sentence.startswith(
-            "all that serve its queue default rest until the ledger has taken what they have"
-        )
     assert kept.result(DONE) == 3
-    assert last.result(DONE) == 7
-    for id in (asking, killed.id):
+    for id in (asking, unreadable):
         ground.becomes(id, "ended")
+
+
+def test_workers_that_claim_nothing_before_the_ledger_has_what_they_have(ground: Ground) -> None:
+    with ground.ledger_away():
+        ground.becomes(jobs.add.enqueue(1, 2).id, "outcome-kept")
+        jobs.sleep.enqueue(3)
+        behind = jobs.add.enqueue(3, 4)
+        found = ground.becomes(behind.id, "workers-keep")
+        assert " keep what has ended, as long as they have room; they cannot write to it since " in found.sentence
+        enqueue_many(jobs.echo.bind("x" * 900_000) for _ in range(40))
+        last = jobs.add.enqueue(5, 6)
+        found = ground.becomes(last.id, "workers-rest")
+        assert " rest until the ledger has taken what they have; they cannot write to it since " in found.sentence
+    assert last.result(DONE) == 11
 
 
 def test_an_id_that_nobody_has_heard_of(ground: Ground) -> None:
@@ -252,4 +256,3 @@ def test_asking_takes_a_constant_number_of_round_trips(ground: Ground) -> None:
     for number in range(500):
         jobs.add.options(queue="elsewhere").enqueue(number, 0)
     assert abs(trips() - few) <= 20
-    assert os.getpid()
