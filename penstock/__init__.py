@@ -1,7 +1,7 @@
 """Penstock: Celery's API, command line and ecosystem, with every outcome in SQL."""
 
 from penstock.adoption import adopt
-from penstock.client import Job, as_ended, enqueue_many
+from penstock.client import Job, aenqueue_many, as_ended, enqueue_many
 from penstock.config import EnvironmentSettings, Settings, load, setting
 from penstock.errors import JobFailed, PenstockError
 from penstock.job import State
@@ -20,6 +20,7 @@ __all__ = [
     "State",
     "Task",
     "adopt",
+    "aenqueue_many",
     "as_ended",
     "current_job",
     "enqueue_many",

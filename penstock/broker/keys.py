@@ -73,7 +73,9 @@ class Keys:
         return self._ours(f"inflight:{claimer}:{queue}")
 
     def worker(self, worker: str) -> str:
-        """Hash of one incarnation: its claimers' last bases, its in-flight hashes' names, and since when it ends."""
+        """Hash of one incarnation: its claimers' last bases, its in-flight hashes' names, since when it ends, and its
+        card, what its keeper says of it as JSON; see :mod:`penstock.engine.keeping.card`.
+        """
         return self._ours(f"worker:{worker}")
 
     @property

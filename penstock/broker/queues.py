@@ -123,7 +123,7 @@ def _status(
         in_flight=in_flight.get(queue, 0),
         parked=parked,
         blocked=blocked.get(queue, 0),
-        pause=_pause(gate),
+        pause=pause_of(gate),
     )
 
 
@@ -140,7 +140,8 @@ def enqueued_ms_of(payload: dict[str, Any]) -> int | None:
     return envelope.moment_ms(payload["headers"].get(ENQUEUED_AT))
 
 
-def _pause(gate: bytes | None) -> Pause | None:
+def pause_of(gate: bytes | None) -> Pause | None:
+    """What ``Keys.gates`` says of a queue."""
     if gate is None:
         return None
     kept = json.loads(gate)
@@ -258,7 +259,7 @@ def pause(scripts: Scripts, queue: str, by: str, note: str = "") -> Pause | None
     pipe = scripts.client.pipeline(transaction=True)
     pipe.hget(scripts.keys.gates, queue).hset(scripts.keys.gates, queue, json.dumps(gate))
     before, _, _ = pipe.sadd(scripts.keys.queues, queue).execute()
-    return _pause(before)
+    return pause_of(before)
 
 
 def resume(scripts: Scripts, queue: str) -> bool:

@@ -200,9 +200,13 @@ class Scripts:
         """Begins a worker's lease."""
         self.call("renew", worker, 1)
 
-    def renew(self, worker: str) -> bool:
-        """Extends a worker's lease; False when it was taken away."""
-        return bool(self.call("renew", worker, 0))
+    def renew(self, worker: str, card: str = "") -> bool:
+        """Extends a worker's lease; False when it was taken away.
+
+        Args:
+            card: what its keeper says of it; empty: what it has said before.
+        """
+        return bool(self.call("renew", worker, 0, card))
 
     def drain(self, worker: str) -> bool:
         """Notes, for those who look, that a worker ends; False when it has no lease."""

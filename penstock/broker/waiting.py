@@ -22,32 +22,41 @@ class Note(NamedTuple):
     """When it was enqueued, or is due; of the waiting index, in milliseconds since 1970."""
 
 
-def waiting_state(client: Redis, keys: Keys, id: str, queue: str | None = None) -> State | None:
-    """QUEUED, SCHEDULED or BLOCKED; None when the broker does not know the job, or a worker has claimed it.
+def waiting_states(client: Redis, keys: Keys, jobs: Sequence[tuple[str, str | None]]) -> list[State | None]:
+    """QUEUED, SCHEDULED or BLOCKED; None when the broker does not know a job, or a worker has claimed it.
 
     Args:
-        queue: where it was put; None looks on every queue.
+        jobs: ids, and the queues where they were put; None looks on every queue.
     """
-    note = find_note(client, keys, id, [queue] if queue else _queues(client, keys))
-    return note.state if note else None
+    everywhere = _queues(client, keys) if any(queue is None for _, queue in jobs) else []
+    notes = find_notes(client, keys, [(id, [queue] if queue else everywhere) for id, queue in jobs])
+    return [note.state if note else None for note in notes]
 
 
-def find_note(client: Redis, keys: Keys, id: str, queues: Sequence[str]) -> Note | None:
-    """What is noted of a job on these queues, in one trip whatever their number; None like :func:`waiting_state`."""
+def find_notes(client: Redis, keys: Keys, jobs: Sequence[tuple[str, Sequence[str]]]) -> list[Note | None]:
+    """What is noted of jobs on these queues, in one trip whatever their number; None like :func:`waiting_states`."""
     with client.pipeline(transaction=False) as pipeline:
-        pipeline.hexists(keys.blocked, id)
         pipeline.time()
-        for name in queues:
-            pipeline.zscore(keys.waiting(name), id)
-        is_blocked, (seconds, microseconds), *scores = pipeline.execute()
-    found = [(score, queue) for score, queue in zip(scores, queues, strict=True) if score is not None]
+        pipeline.hmget(keys.blocked, [id for id, _ in jobs])
+        for id, queues in jobs:
+            for name in queues:
+                pipeline.zscore(keys.waiting(name), id)
+        (seconds, microseconds), blocked, *scores = pipeline.execute()
+    now, rest = seconds * 1000 + microseconds / 1000, iter(scores)
+    return [
+        _note(is_blocked is not None, [(next(rest), name) for name in queues], now)
+        for (_, queues), is_blocked in zip(jobs, blocked, strict=True)
+    ]
+
+
+def _note(is_blocked: bool, places: Sequence[tuple[float | None, str]], now_ms: float) -> Note | None:
+    found = [(score, queue) for score, queue in places if score is not None]
     since, place = min(found) if found else (None, None)
     if is_blocked:
         return Note(State.BLOCKED, place, since)
     if since is None:
         return None
-    is_due = since <= seconds * 1000 + microseconds / 1000
-    return Note(State.QUEUED if is_due else State.SCHEDULED, place, since)
+    return Note(State.QUEUED if since <= now_ms else State.SCHEDULED, place, since)
 
 
 def _queues(client: Redis, keys: Keys) -> list[str]:

@@ -28,6 +28,7 @@ from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts
 from penstock.engine.keeping import Duty, Ward
 from penstock.engine.keeping.adopt import Adopt
+from penstock.engine.keeping.card import Card
 from penstock.engine.keeping.depths import Depths
 from penstock.engine.keeping.identity import Identity
 from penstock.engine.keeping.news import News
@@ -81,8 +82,7 @@ class Keeper:
         self._ended = False
         self._said_goodbye = False
         self._is_draining = False
-        self._served: set[str] = set()
-        """Queues that the worker has ever claimed from."""
+        self._card = Card(self._places, self._away_since)
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> None:
@@ -105,9 +105,10 @@ class Keeper:
         self._ward = ward = _ward(config, self._tell, self._selector)
         self._settle = Settle(ward)
         self._outcomes = Outcomes(ward, config["database_url"], self._settle)
+        self._renew = Renew(ward, self._card)
         # In this order when several are due: what a commit has brought is published before its claim ends.
         promote, watch = Promote(ward), Watch(ward)
-        self._duties: list[Duty] = [Renew(ward), self._outcomes, self._settle, News(ward), promote, watch]
+        self._duties: list[Duty] = [self._renew, self._outcomes, self._settle, News(ward), promote, watch]
         self._duties += [Reap(ward), Identity(ward), Adopt(ward), Sweep(ward)]
         if (counting := self._outcomes.counting) is not None:
             self._duties.append(Depths(ward, watch, promote, counting))
@@ -144,7 +145,7 @@ class Keeper:
     def _resign(self) -> None:
         """From the roles of this keeper, or jobs for later and those of stock producers would wait for their end."""
         keys = self._ward.scripts.keys
-        for role in (keys.promoter, *map(keys.watcher, self._served)):
+        for role in (keys.promoter, *map(keys.watcher, self._card.served)):
             self._ward.resign(role)
 
     def _await_outcomes(self, deadline: float) -> None:
@@ -156,6 +157,13 @@ class Keeper:
         if os.getppid() != self._parent and not self._ended:
             self._orphaned = self._orphaned or time.monotonic()
             self._ended = time.monotonic() - self._orphaned > self._ward.lease_seconds
+
+    def _places(self) -> tuple[int, bool]:
+        """Celery's own pools keep to themselves how many jobs they take."""
+        return 0, True
+
+    def _away_since(self) -> float | None:
+        return self._outcomes.away_since
 
     # -- the worker's words -------------------------------------------------------------------------------------
 
@@ -206,7 +214,8 @@ class Keeper:
             self._ward.workers = words["workers"]
         if "queues" in words:
             self._ward.queues = words["queues"]
-            self._served.update(words["queues"])
+            self._card.served.update(words["queues"])
+            self._renew.look()
         if "retire" in words:
             self._settle.retire(words["retire"])
         if words.get("draining"):
@@ -223,6 +232,7 @@ class Keeper:
 
     def _tell(self, **news: Any) -> None:
         """Tells the worker, now or when it listens again. Whoever is stopped must not stop its keeper as well."""
+        self._card.is_full = news.get("full", self._card.is_full)
         self._unsaid += json.dumps(news).encode() + b"\n"
         self._speak()
 

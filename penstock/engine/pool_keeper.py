@@ -187,6 +187,7 @@ class PoolKeeper(Keeper):
         self._ward.workers = [name for _, name in self._slots.incarnations]
         self._ward.scripts.join(name)
         self._tell_children(worker=name, incarnation=number)
+        self._renew.look()
         if self._is_draining:
             self._note_draining()
 
@@ -228,6 +229,7 @@ class PoolKeeper(Keeper):
 
     def _tell(self, **news: Any) -> None:
         """To the worker, to the children, or to both."""
+        self._card.is_full = news.get("full", self._card.is_full)
         if "lost" in news:
             self._lose(news["lost"])
         if news.get("changed", 0) > self._changed_ms:
@@ -257,6 +259,10 @@ class PoolKeeper(Keeper):
             self.lose_child(self._lines[fork], fork)
         except OSError:
             pass  # It has ended, and its line says so.
+
+    def _places(self) -> tuple[int, bool]:
+        slots = self._slots.live()
+        return sum(len(slot.places) for slot in slots), all(slot.is_single for slot in slots)
 
     # -- the end ------------------------------------------------------------------------------------------------
 

@@ -207,7 +207,12 @@ def forget_published(connection: Connection) -> None:
 
 def find_waiting(connection: Connection, job_id: str) -> OutboxRow | None:
     """The newest message of a job in the outbox; None when there is none: it has ended, or was never put there."""
+    return find_waiting_among(connection, [job_id]).get(job_id)
+
+
+def find_waiting_among(connection: Connection, job_ids: Sequence[str]) -> dict[str, OutboxRow]:
+    """The same of many jobs, by their ids."""
     columns = [outbox.c[name] for name in OutboxRow.__dataclass_fields__]
-    rows = select(*columns).where(outbox.c.job_id == clip(job_id)).order_by(outbox.c.number.desc()).limit(1)
-    row = connection.execute(rows).one_or_none()
-    return OutboxRow(*row) if row else None
+    rows = select(*columns).where(outbox.c.job_id.in_([clip(id) for id in job_ids])).order_by(outbox.c.number)
+    newest = {row.job_id: OutboxRow(*row) for row in connection.execute(rows)}
+    return {id: newest[clip(id)] for id in job_ids if clip(id) in newest}

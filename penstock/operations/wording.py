@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Any
 
 from penstock.job import Reason, State
 from penstock.ledger.fires import FireRow, Origin
 from penstock.ledger.rows import JobRow
+from penstock.wording import counted as counted
+from penstock.wording import distance as distance
+from penstock.wording import duration as duration
+from penstock.wording import one_line as one_line
+from penstock.wording import printable as printable
 
-# Everything that moves the cursor, changes colours or turns the direction of writing. A job's arguments and
-# errors come from anywhere, and may not operate the reader's terminal.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 SHORT_ID = 8
 UNSAID = (Reason.ERROR, Reason.REVOKED)
 """Reasons that are the rule for their state."""
-_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def short_id(id: str) -> str:
@@ -27,31 +27,6 @@ def short_id(id: str) -> str:
 def is_uuid(id: str) -> bool:
     """Whether an id has the form that clients make up, and was not chosen by somebody."""
     return len(id) == 36 and all(character in "0123456789abcdef-" for character in id)
-
-
-def duration(seconds: float) -> str:
-    """A length of time, short: 4ms, 1.25s, 3m 5s, 2h 10m."""
-    if seconds < 0.9995:
-        return f"{max(seconds, 0) * 1000:.0f}ms"
-    if seconds < 59.95:
-        return f"{seconds:.3g}s"
-    rest = round(seconds)
-    parts = []
-    for size, unit in _UNITS:
-        count, rest = divmod(rest, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return " ".join(parts[:2])
-
-
-def distance(moment: datetime, now: datetime) -> str:
-    """A time as seen from now, in its largest unit: 5s ago, 3m ago, in 2h."""
-    seconds = (now - moment).total_seconds()
-    for size, unit in _UNITS:
-        if abs(seconds) >= size:
-            count = f"{abs(seconds) // size:.0f}{unit}"
-            return f"{count} ago" if seconds > 0 else f"in {count}"
-    return "now"
 
 
 def error_in_short(row: JobRow) -> str:
@@ -87,18 +62,3 @@ def call_of(task: str, args: Any, kwargs: Any) -> str:
     named = kwargs if isinstance(kwargs, dict) else {}
     given = [*(repr(value) for value in values), *(f"{name}={value!r}" for name, value in named.items())]
     return f"{task}({', '.join(given)})"
-
-
-def one_line(text: str) -> str:
-    """``text`` without line ends and control characters."""
-    return " ".join(printable(text).split())
-
-
-def printable(text: str) -> str:
-    """``text`` with each control character, except line ends and tabs, as U+FFFD."""
-    return _CONTROL.sub("\ufffd", text).encode("utf-8", "replace").decode("utf-8")
-
-
-def counted(number: int, noun: str) -> str:
-    """1 job, 1,204 jobs."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

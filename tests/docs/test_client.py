@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock import Job, client
+from penstock import Job
+from penstock.client import publishing
 from penstock.config import Settings
 from tests.live import ROOT, Worker
 
@@ -67,10 +68,16 @@ def test_a_job_gets_and_gives_what_the_page_says(variables: dict[str, str], fold
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
+def test_a_coroutine_submits_and_waits_as_the_page_says(variables: dict[str, str], folder: Path) -> None:
+    assert run("orders_in_a_loop.py", variables, folder) == shown("orders_in_a_loop.py")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("worker")
 def test_a_stock_producer_sends_the_same(
     variables: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_publisher", client.Publisher(Settings.load(variables)))
+    monkeypatch.setattr(publishing, "_publisher", publishing.Publisher(Settings.load(variables)))
     sent = run("stock.py", variables, folder).strip()
     assert Decimal(Job[str](sent, "shop.total").result(PATIENCE)) == Decimal("3.10")
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import redis
 
-from penstock import client
+from penstock.client import publishing
 from penstock.config import Settings
 from penstock.embedded.__main__ import main
 from penstock.job import State
@@ -255,7 +255,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another project's folder is the current one."""
     (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(client, "_publisher", None)  # which the apps there take
+    monkeypatch.setattr(publishing, "_publisher", None)  # which the apps there take
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -1,7 +1,10 @@
 """Asynchronous sessions: their rows can only be inserted by awaiting them. PostgreSQL has the driver for it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +19,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.pool import NullPool
 
 import penstock
-from penstock import client, enqueue_many
+from penstock import BoundCall, aenqueue_many, enqueue_many
 from penstock.app import PenstockApp
 from penstock.errors import ArgumentError, OutboxError
 from penstock.ledger.session import reading
@@ -168,24 +171,64 @@ def test_two_coroutines_have_blocks_of_their_own(run: Run) -> None:
     assert len(run(body)) == 1
 
 
-def test_without_a_session_aenqueue_reaches_redis_and_does_not_hold_up_the_loop(
-    broker_url: str, postgresql_ground: Ground, app: PenstockApp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    released = asyncio.Event()
+@pytest.mark.parametrize("kind", ["session", "connection", "registry"])
+def test_many_go_with_the_commit_of_what_has_to_be_awaited(run: Run, kind: str) -> None:
+    made: list[str] = []
 
-    async def main() -> None:
-        publish = client.Publisher.publish
-        loop = asyncio.get_running_loop()
+    async def calls() -> AsyncIterator[BoundCall[int]]:
+        for number in range(450):  # more than one statement takes
+            yield jobs.add.bind(number, 0)
 
-        def publish_when_the_loop_has_turned(*arguments: Any) -> None:
-            asyncio.run_coroutine_threadsafe(released.wait(), loop).result(10)
-            publish(*arguments)
+    async def put(session: Any) -> None:
+        made.extend(job.id for job in await aenqueue_many(calls(), chunk=300, session=session))
 
-        monkeypatch.setattr(client.Publisher, "publish", publish_when_the_loop_has_turned)
-        waiting = asyncio.create_task(jobs.add.aenqueue(1, 2))
-        await asyncio.sleep(0)
-        released.set()
-        await waiting
+    async def body(engine: AsyncEngine) -> None:
+        if kind == "connection":
+            async with engine.begin() as connection:
+                await put(connection)
+            return
+        registry = async_scoped_session(async_sessionmaker(engine), scopefunc=asyncio.current_task)
+        session = registry() if kind == "session" else registry
+        await put(session)
+        await session.rollback()
+        made.clear()
+        await put(session)
+        await session.commit()
+        await registry.remove()
 
-    asyncio.run(main())
-    assert postgresql_ground.client.llen("default") == 1
+    assert run(body) == made
+
+
+def test_what_a_transaction_needs_is_imported_beside_the_loop(app: PenstockApp) -> None:
+    code = """
+import asyncio, sys, threading
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
+from penstock import Settings, task
+
+@task()
+def note(value: int) -> int:
+    return value
+
+class Watch:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.startswith("penstock.ledger") and threading.current_thread() is threading.main_thread():
+            print("by the loop:", name)
+
+async def main():
+    sys.meta_path.insert(0, Watch)
+    engine = create_async_engine(Settings.load().database_url, poolclass=NullPool)
+    async with AsyncSession(engine) as session:
+        await note.options(session=session).aenqueue(1)
+        await session.commit()
+    await engine.dispose()
+    print("penstock.ledger.outbox" in sys.modules)
+
+asyncio.run(main())
+"""
+    variables = {**os.environ, "DATABASE_URL": app.settings.database_url, "REDIS_URL": app.settings.redis_url}
+    output = subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True
+    ).stdout
+    assert output.split() == ["True"]

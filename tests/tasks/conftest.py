@@ -12,6 +12,7 @@ import redis
 
 from demo.sales_data import make_sales_database
 from penstock import Settings, client
+from penstock.client import publishing
 from tasks import http, http_in_loop
 from tests.conftest import NewLedger
 from tests.conftest import deployment as describe_deployment
@@ -112,10 +113,10 @@ def deployed(
             **more,
         }
         with Worker(variables, folder / "worker.log", "-Q", "default,web", app=app) as worker:
-            client_before = client._publisher
+            client_before = publishing._publisher
             client.configure(Settings.load(variables))
             yield Deployment(worker, site, folder / "sales.db", folder / "reports", url)
-            client._publisher = client_before
+            publishing._publisher = client_before
         connection.flushdb()
 
 

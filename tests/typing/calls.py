@@ -1,12 +1,12 @@
 """What type checkers know of an application's calls. Nothing here runs."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, assert_type
 
-from penstock import BoundCall, Job, Retry, Task, as_ended, enqueue_many, task
+from penstock import BoundCall, Job, Retry, Task, aenqueue_many, as_ended, enqueue_many, task
 
 
 @dataclass
@@ -41,8 +41,14 @@ assert_type(ship.enqueue(Order(1, Decimal(1))).result(timeout=10), Order)
 assert_type(ship.enqueue(Order(1, Decimal(1))).refresh(), Job[Order])
 assert_type(count.enqueue("a", "b", c=1.5).result(10), int)
 assert_type(enqueue_many(ship.bind(Order(1, Decimal(1))) for _ in range(3)), list[Job[Order]])
-assert_type(as_ended([ship.enqueue(Order(1, Decimal(1)))], timeout=10), Iterator[Job[Order]])
+assert_type(next(as_ended([ship.enqueue(Order(1, Decimal(1)))], timeout=10)), Job[Order])
+for ended in as_ended([ship.enqueue(Order(1, Decimal(1)))], timeout=10):
+    assert_type(ended, Job[Order])
 assert_type(Job[Order]("id", "name").result(10), Order)
+
+
+async def bound() -> AsyncIterator[BoundCall[Order]]:
+    yield ship.bind(Order(1, Decimal(1)))
 
 
 async def in_a_coroutine() -> None:
@@ -50,6 +56,11 @@ async def in_a_coroutine() -> None:
     assert_type(await ship.aenqueue(Order(1, Decimal(1))), Job[Order])
     assert_type(await ship.options(delay=60).aenqueue(Order(1, Decimal(1))), Job[Order])
     assert_type(await (await count.aenqueue("a", "b")).aresult(10), int)
+    made = await aenqueue_many(count.bind("a", "b") for _ in range(3))
+    assert_type(made, list[Job[int]])
+    assert_type(await aenqueue_many(bound()), list[Job[Order]])
+    async for job in as_ended(made, timeout=10):
+        assert_type(await job.aresult(0), int)
 
 
 def any_task(declared: Task[..., Any]) -> Job[Any]:

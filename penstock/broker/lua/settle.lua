@@ -8,7 +8,7 @@
 --   interrupt                   to the front, counted as a delivery: it was started, and ended with its worker
 --   requeue                     last in line, counted as a delivery
 --   crash       limit           to the front, counted as a delivery that killed its process; buried at the limit
---   park        due             aside until then (ms)
+--   park        due, job        aside until then (ms); with the job named, the waiting index has that time from now on
 --   block       task, job       aside until a worker that knows the task claims it
 --   bury        reason, job     to the dead entries as a failed job
 --   quarantine  reason          to the dead entries as a message without a readable id
@@ -46,11 +46,12 @@ end
 function verbs.crash(claimer, queue, token, raw, limit)
   return put_back_crashed(claimer, queue, token, raw, tonumber(limit), now)
 end
-function verbs.park(claimer, queue, token, raw, due)
+function verbs.park(claimer, queue, token, raw, due, job)
   -- Equal times are served in text order, so the token's number has a fixed width.
   local unique = string.format('%s:%016.0f', claimer, tonumber(string.match(token, '^%d+')))
   redis.call('ZADD', parked_key(queue), due, step_of(token) .. FIELD .. unique .. FIELD .. raw)
   redis.call('SADD', ours .. 'queues', queue)
+  if job ~= '' then redis.call('ZADD', waiting_key(queue), 'XX', due, job) end
 end
 function verbs.block(_, queue, token, raw, task, job)
   local step = step_of(token)

@@ -169,6 +169,8 @@ class Books(threading.Thread):
         self._stopped = threading.Event()
         self._spool = Spool(ward)
         self._ticked = 0.0
+        self.away_since: float | None = None
+        """Since when nothing can be written, in seconds since 1970."""
 
     def stop(self) -> None:
         """Has it end soon; outcomes that are not written yet are not written any more."""
@@ -223,9 +225,12 @@ class Books(threading.Thread):
         pause = 0.0
         while not self._stopped.wait(pause):
             try:
-                return self._try_to_write(entries)
+                written = self._try_to_write(entries)
+                self.away_since = None
+                return written
             except Exception as error:  # Whatever it is, outcomes wait for it to pass, and nobody settles their claims.
                 if not pause:
+                    self.away_since = time.time()
                     is_known = isinstance(error, PenstockError)
                     logger.error(
                         "%s; outcomes are kept and written as soon as that has passed", error, exc_info=not is_known

@@ -94,6 +94,11 @@ class Outcomes(Duty):
         """Of what is written; None: nothing is."""
         return self._books.counting if self._books is not None else None
 
+    @property
+    def away_since(self) -> float | None:
+        """Since when nothing can be written, in seconds since 1970; None: all is well."""
+        return self._books.away_since if self._books is not None else None
+
     # -- from the worker ----------------------------------------------------------------------------------------
 
     def take(self, words: dict[str, Any]) -> None:

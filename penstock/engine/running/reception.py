@@ -144,7 +144,7 @@ class Reception(PutsAway, CeleryConsumer):
             self.on_task_request(req)
         else:
             due = self.claims.server_ms() + int(pause * 1000)
-            self.claims.settle(req.message.delivery_tag, "park", str(due))
+            self.claims.settle(req.message.delivery_tag, "park", str(due), req.id)
 
     _limit_post_eta = _limit_task
 

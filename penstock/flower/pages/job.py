@@ -28,8 +28,9 @@ from penstock.operations.jobs.life import Life, find_life
 from penstock.operations.jobs.lookup import find_job
 from penstock.operations.jobs.retry import Edited, retry_edited
 from penstock.operations.jobs.waiting import find_waiting
-from penstock.operations.jobs.why import Why, why
+from penstock.operations.jobs.why import why
 from penstock.operations.wording import is_uuid, short_id
+from penstock.why.reason import Why
 
 MOST_CHILDREN = 1
 """Of a life: the family has them."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from penstock.app import PenstockApp
-from penstock.broker.waiting import find_note
+from penstock.broker.waiting import find_notes
 from penstock.errors import BrokerUnavailable
 from penstock.job import State
 from penstock.ledger import fires, outbox, queries
@@ -64,7 +64,7 @@ def find_waiting(app: PenstockApp, id: str) -> Waiting | None:
         audit = queries.audit_of(connection, id)
         fire = fires.fire_of_job(connection, id)
     with suppress(BrokerUnavailable), broker_of(app) as scripts:
-        note = find_note(scripts.client, scripts.keys, id, known_queues(app, scripts))
+        (note,) = find_notes(scripts.client, scripts.keys, [(id, known_queues(app, scripts))])
         if note is not None:
             since = datetime.fromtimestamp(note.since_ms / 1000, UTC) if note.since_ms is not None else None
             return Waiting(id, note.state, note.queue, since, Place.REDIS, row, audit, fire)

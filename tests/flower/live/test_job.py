@@ -255,7 +255,7 @@ def test_a_job_that_no_worker_serves_says_so(ground: Ground, page: Page) -> None
     with producer(ground.environment):
         id = add.options(queue="elsewhere").enqueue(1).id
     page.goto(f"/job/{id}")
-    expect(page.locator("#why")).to_contain_text("None of the workers that answer serves its queue elsewhere")
+    expect(page.locator("#why")).to_contain_text("None of the workers serves its queue elsewhere")
 
 
 def test_a_viewer_sees_all_of_it_and_can_do_nothing(ground: Ground, flower: Flower, failed: str) -> None:

@@ -4,6 +4,7 @@ from tests.mutants.guard import Guard
 
 TASK, MESSAGE, APP, CONFIG = "penstock/task.py", "penstock/message.py", "penstock/app.py", "celeryconfig.py"
 ON_TASK, ON_MESSAGE, ON_APP = "tests/test_task.py", "tests/test_message.py", "tests/test_app.py"
+ON_LOOP = "tests/client/test_loop.py"
 ON_CONFIG, ON_CODECS = "tests/test_celeryconfig.py", "tests/codec/test_codecs.py"
 
 GUARDS = (
@@ -160,5 +161,38 @@ GUARDS = (
         replacement="    return None\n",
         test=f"{ON_APP}::test_a_task_that_is_sent_by_its_name_waits_on_its_declared_queue[sqlite]",
         why="A job that is sent by its name waits where no worker of its profile looks.",
+    ),
+    Guard(
+        name="threads-of-the-clients-own",
+        file="penstock/threads.py",
+        text="    _common.do(partial(_carry_out, loop, answer, partial(copy_context().run, call, *args)))\n",
+        replacement="    _carry_out(loop, answer, partial(copy_context().run, call, *args))\n",
+        test=f"{ON_LOOP}::test_what_is_imported_at_first_use_is_imported_beside_the_loop",
+        why="What is imported by the first call holds up every request of a web application.",
+    ),
+    Guard(
+        name="what-is-cancelled-is-not-begun",
+        file="penstock/client/gathering.py",
+        text="                if not request.answer.cancelled():\n",
+        replacement="                if True:\n",
+        test="tests/client/test_cancelling.py::test_a_call_that_is_cancelled_says_whether_its_job_was_submitted",
+        why="A job is submitted whose caller was told that it was not.",
+    ),
+    Guard(
+        name="threads-begin-anew-in-a-fork",
+        file="penstock/threads.py",
+        text="os.register_at_fork(after_in_child=_begin_anew)\n",
+        replacement="",
+        test=f"{ON_LOOP}::test_a_forked_child_submits_from_a_loop_of_its_own",
+        why="A forked child waits for a thread that only its parent has.",
+        red="Timeout",
+    ),
+    Guard(
+        name="one-silence-for-a-batch",
+        file="penstock/client/sending.py",
+        text="            break\n    return answers\n",
+        replacement="            pass\n    return answers\n",
+        test=f"{ON_LOOP}::test_a_batch_meets_the_silence_of_redis_once",
+        why="Calls for many queues wait for a silent Redis one after the other, for minutes.",
     ),
 )

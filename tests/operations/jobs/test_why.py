@@ -1,11 +1,7 @@
-"""Why a job does not run: each reason is brought about for real, and told."""
+"""Why a job does not run, by commands and pages; with workers it is in tests/why."""
 
-import os
 import re
-import signal
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
@@ -14,16 +10,15 @@ from sqlalchemy.orm import Session
 from penstock.app import PenstockApp
 from penstock.errors import JobNotFound
 from penstock.job import State
-from penstock.ledger import queries
 from penstock.ledger.rows import Delivery, Outcome
-from penstock.ledger.session import reading, writing
+from penstock.ledger.session import writing
 from penstock.operations.jobs.cancel import cancel
-from penstock.operations.jobs.why import Why, why
+from penstock.operations.jobs.why import why
 from penstock.operations.queues import pause, resume
 from tests import jobs as tasks
 from tests.conftest import producer
 from tests.ledger.making import end_attempt, start_attempt
-from tests.live import Worker, wait_for
+from tests.live import wait_for
 
 AGO = re.compile(r"\b\d+s ago\b")
 
@@ -126,7 +121,7 @@ def test_a_whole_id_is_not_the_beginning_of_another(app: PenstockApp) -> None:
 
 
 def test_a_job_that_nobody_knows_is_refused(app: PenstockApp) -> None:
-    with pytest.raises(JobNotFound, match="no job nobody"):
+    with pytest.raises(JobNotFound, match="no job nobody: neither the ledger nor Redis"):
         why(app, "nobody")
 
 
@@ -134,61 +129,3 @@ def test_without_redis_that_is_said(environment: dict[str, str]) -> None:
     with producer({**environment, "REDIS_URL": "redis://127.0.0.1:1/0"}) as app:
         id = with_row(app, "one", Outcome(state=State.QUEUED))
         assert as_told(app, id) == "Redis does not answer, so nobody can claim it"
-
-
-@pytest.mark.slow
-class TestWithAWorker:
-    """Of one child, that serves the queue ``default`` alone."""
-
-    @pytest.fixture
-    def worker(self, environment: dict[str, str], tmp_path: Path) -> Iterator[Worker]:
-        with Worker(environment, tmp_path / "worker.log", "-Q", "default", children=1) as running:
-            yield running
-
-    @pytest.mark.usefixtures("worker")
-    def test_a_queue_that_no_worker_serves_is_the_reason(self, app: PenstockApp) -> None:
-        id = tasks.add.options(queue="elsewhere").enqueue(1, right=2).id
-        told = "none of the workers that answer serves its queue elsewhere"
-        wait_for(lambda: as_told(app, id) == told, "the worker says what it serves")
-        assert why(app, id).facts["Workers that serve it"] == "none"
-
-    def test_a_worker_that_does_not_answer_is_named(self, app: PenstockApp, worker: Worker) -> None:
-        id = tasks.add.options(queue="elsewhere").enqueue(1, right=2).id
-        os.kill(worker.pid, signal.SIGSTOP)
-        try:
-            found = why(app, id)
-        finally:
-            os.kill(worker.pid, signal.SIGCONT)
-        name = found.facts["Workers that do not answer"]
-        assert "@" in name
-        assert found.sentence.endswith(f"serves its queue elsewhere; without an answer: {name}")
-
-    @pytest.mark.usefixtures("worker")
-    def test_a_task_that_no_worker_knows_is_the_reason(self, app: PenstockApp) -> None:
-        id = app.send_task("late.task", (1,), queue="default").id
-
-        def told() -> Why | None:
-            with reading(app.settings.database_url) as connection:
-                row = queries.find_job(connection, id)
-            return why(app, id) if row and row.state is State.BLOCKED else None
-
-        found = wait_for(told, "it is put aside")
-        assert found.sentence.startswith("no worker that has seen it knows the task late.task;")
-        assert found.facts["Unknown task"] == "late.task"
-
-    @pytest.mark.usefixtures("worker")
-    def test_a_job_that_redis_has_lost_says_so(self, app: PenstockApp) -> None:
-        id = with_row(app, "one", Outcome(state=State.QUEUED))
-        told = "a worker has just claimed it, or Redis has lost it and is told again"
-        wait_for(lambda: as_told(app, id) == told, "the worker says that it serves the queue")
-
-    @pytest.mark.usefixtures("worker")
-    def test_behind_others_it_says_how_many_and_that_the_worker_is_busy(self, app: PenstockApp, tmp_path: Path) -> None:
-        gate = tmp_path / "gate"
-        held = [app.send_task("tests.progressing", (str(gate),)).id for _ in range(2)]
-        last = tasks.add.enqueue(1, right=2).id
-        wait_for(lambda: as_told(app, held[0]).startswith("it runs"), "the first one runs")
-        told = "1 job came before it on default, and all that serve it are busy: "
-        wait_for(lambda: as_told(app, last).startswith(told), "the rest waits")
-        gate.touch()
-        wait_for(lambda: as_told(app, last).startswith("it has ended: succeeded"), "all have ended")

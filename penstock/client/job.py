@@ -1,0 +1,174 @@
+"""The handle of a submitted job, which can be asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from penstock.client.looking import Asked, Waiting, afind_row, afind_waiting, find_rows, find_waiting
+from penstock.client.publishing import publisher
+from penstock.job import State
+from penstock.results import failure_of, pauses
+from penstock.task import declared_task
+from penstock.threads import in_a_thread
+
+if TYPE_CHECKING:
+    from penstock.ledger.outbox import OutboxRow
+    from penstock.ledger.rows import JobRow
+    from penstock.why.reason import Why
+
+R = TypeVar("R")
+
+
+NOWHERE = Waiting(None, None)
+GRACE_SECONDS = 1.0
+"""For a last look at the ledger, which begins when the time that was given is over."""
+
+
+class Job(Generic[R]):
+    """A submitted job. Its attributes do no I/O; ``refresh`` and ``result`` ask for news."""
+
+    __slots__ = ("_outbox_row", "_waiting", "id", "queue", "row", "task")
+
+    def __init__(self, id: str, task: str, queue: str | None = None) -> None:
+        """Args:
+        queue: where it was put, if that is known.
+        """
+        self.id = id
+        self.task = task
+        self.queue = queue
+        self.row: JobRow | None = None
+        self._outbox_row: OutboxRow | None = None
+        self._waiting: State | None = None
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} of {self.task}>"
+
+    @property
+    def state(self) -> State | None:
+        """The state at the last refresh: the ledger's, or else where the job waits.
+
+        None when neither knew it: a worker had just claimed it, or it was never submitted, or not by us.
+        """
+        known = self.row or self._outbox_row
+        return known.state if known else self._waiting
+
+    def refresh(self) -> Job[R]:
+        """Reads the job's row; without one, asks the outbox and then Redis whether it waits.
+
+        Raises:
+            LedgerUnavailable: the SQL database does not answer.
+            BrokerUnavailable: there is no row, and Redis does not answer.
+        """
+        self._waiting = None
+        if not self._read_row():
+            (found,) = find_waiting([self._asked])
+            self._take(found)
+            if found == NOWHERE:
+                self._read_row()  # It may have ended between the two questions.
+        return self
+
+    async def arefresh(self) -> Job[R]:
+        """As :meth:`refresh`, without holding up the loop: jobs that are asked for together are read together."""
+        self._waiting = None
+        if not await self._aread_row():
+            found = await afind_waiting(self.id, self.queue)
+            self._take(found)
+            if found == NOWHERE:
+                await self._aread_row()
+        return self
+
+    def why(self) -> Why:
+        """Why it does not run: a sentence, and the facts behind it. Of one that runs or has ended it says so.
+
+        No worker is asked: Redis and the ledger know what those have written down. Where one of both does not answer,
+        the other is asked alone.
+        """
+        from penstock.why.explaining import why
+
+        known = publisher()
+        return why(
+            self.id,
+            known.settings.database_url,
+            known.broker,
+            lease_seconds=known.settings.lease_seconds,
+            named_queue=self.queue,
+        )
+
+    async def awhy(self) -> Why:
+        """As :meth:`why`, without holding up the loop."""
+        return await in_a_thread(self.why)
+
+    @property
+    def _asked(self) -> Asked:
+        return Asked(publisher(), self.id, self.queue)
+
+    def _read_row(self) -> JobRow | None:
+        (self.row,) = find_rows([self._asked])
+        self._outbox_row = None
+        return self.row
+
+    async def _aread_row(self) -> JobRow | None:
+        self.row, self._outbox_row = await afind_row(self.id), None
+        return self.row
+
+    def _take(self, found: Waiting) -> None:
+        self._outbox_row, self._waiting = found
+
+    def result(self, timeout: float) -> R:
+        """Waits up to ``timeout`` seconds for the job to end and returns what its body returned.
+
+        It is what the annotation of the task's body says, where the task has been imported, or else plain JSON.
+
+        Raises:
+            JobFailed: it failed or was cancelled.
+            UnreadableResult: what is recorded is not what the annotation says.
+            TimeoutError: it has not ended in time; it goes on.
+            LedgerUnavailable: the SQL database does not answer.
+        """
+        if timeout <= 0:
+            self._read_row()
+            return self._value(timeout)
+        with publisher().hearing.ear([self.id]) as ear:
+            for pause in pauses(timeout):
+                ear.wait(pause)
+                if self._has_ended():
+                    break
+        return self._value(timeout)
+
+    async def aresult(self, timeout: float) -> R:
+        """As :meth:`result`; any number of tasks may wait, on one connection to Redis and two to SQL.
+
+        Raises:
+            TimeoutError: it has not ended in time, or the ledger did not say so; also while the SQL database is silent.
+        """
+        from asyncio import timeout as limit
+
+        from penstock.client.ears import alistening
+
+        if timeout <= 0:
+            await self._aread_row()
+            return self._value(timeout)
+        try:
+            async with limit(timeout + GRACE_SECONDS), alistening([self.id]) as ear:
+                for pause in pauses(timeout):
+                    await ear.wait(pause)
+                    row = await self._aread_row()
+                    if row is not None and row.state.is_final:
+                        break
+        except TimeoutError:
+            raise TimeoutError(f"{self!r}: the ledger did not say within {timeout:g} s whether it has ended") from None
+        return self._value(timeout)
+
+    def _has_ended(self) -> bool:
+        row = self._read_row()
+        return row is not None and row.state.is_final
+
+    def _value(self, timeout: float) -> R:
+        if self.row is None or not self.row.state.is_final:
+            raise TimeoutError(f"{self!r} has not ended within {timeout:g} s; it goes on")
+        if self.row.state is not State.SUCCEEDED:
+            raise failure_of(self.row)
+        # What has replaced the task has its own result, and its name in the row.
+        declared = declared_task(self.row.task)
+        conversion = declared.conversion if declared else None
+        return cast(R, self.row.result if conversion is None else conversion.decode_result(self.row.result))

@@ -1,0 +1,80 @@
+"""Puts the reasons together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from penstock.why import claimed, ended, held, unclaimed, unheard
+from penstock.why.reason import Reason, Why
+from penstock.why.subject import OpenBroker, Subject, look
+
+Explainer = Callable[[Subject], Reason | None]
+"""Tells whether one reason holds."""
+EXPLAINERS: tuple[Explainer, ...] = (
+    ended.ended,
+    ended.buried,
+    ended.quarantined,
+    ended.outcome_in_spool,
+    claimed.runs,
+    held.in_outbox,
+    held.redis_silent,
+    held.redis_full,
+    held.not_due,
+    held.cancelled,
+    held.put_aside,
+    held.queue_paused,
+    claimed.worker_died,
+    claimed.at_the_gate,
+    claimed.behind_another,
+    claimed.just_claimed,
+    unheard.step_of_chain,
+    unheard.body_of_chord,
+    unheard.fire_waits,
+    unheard.unknown,
+)
+"""In the order in which they are told."""
+OTHERWISE: tuple[Explainer, ...] = (
+    unclaimed.lost,
+    unclaimed.nobody_serves,
+    unclaimed.all_rest,
+    unclaimed.none_can_write,
+    unclaimed.all_silent,
+    unclaimed.behind_others,
+    unclaimed.next_in_line,
+    unclaimed.no_reason,
+)
+"""Of which the first that holds is told, if nothing else was."""
+
+
+def why(
+    id: str,
+    database_url: str,
+    open_broker: OpenBroker,
+    *,
+    lease_seconds: float,
+    queues: Sequence[str] = (),
+    named_queue: str | None = None,
+) -> Why:
+    """Why the job with this full id does not run; also the id of a dead letter, or a group, or the name of a schedule.
+
+    Args:
+        open_broker: gives the way to Redis.
+        lease_seconds: after which a silent worker's claims go back.
+        queues: that there may be, beside those that Redis remembers.
+        named_queue: where whoever asks has put the job.
+    """
+    subject = look(id, database_url, open_broker, lease_seconds=lease_seconds, queues=queues, named_queue=named_queue)
+    return explain(subject)
+
+
+def explain(subject: Subject) -> Why:
+    """Every reason that holds, and at least one."""
+    told: list[Reason] = []
+    for explainer in EXPLAINERS:
+        if (reason := explainer(subject)) is not None:
+            told.append(reason)
+            if reason.is_whole:
+                break
+    if not told:
+        told = [next(reason for explainer in OTHERWISE if (reason := explainer(subject)) is not None)]
+    return Why(subject.id, tuple(told))
