@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, wraps
+from inspect import signature
 from typing import Any
 
 from celery.app.task import Task
@@ -16,13 +17,14 @@ from celery.exceptions import Ignore
 
 from penstock.ledger.collecting import current, following_up
 from penstock.message import ENQUEUED_AT, GOES_ON, TAGS
+from penstock.retrying import Decision, Tries
 
 _MARK = "follows_up"
 
 
 def install() -> None:
     """Wraps ``Task.retry`` and ``Task.replace``; more than once does no harm, nor does it outside of a worker."""
-    for name, wrapped in (("retry", _following), ("replace", partial(_following, is_replacing=True))):
+    for name, wrapped in (("retry", _retrying), ("replace", partial(_following, is_replacing=True))):
         _wrap(name, wrapped)
     _wrap("on_replace", _marking)
 
@@ -33,6 +35,37 @@ def _wrap(name: str, wrapped: Callable[[Any], Any]) -> None:
         replacement = wrapped(original)
         setattr(replacement, _MARK, True)
         setattr(Task, name, replacement)
+
+
+def _retrying(original: Any) -> Any:
+    """Celery's limit counts attempts, and a snooze is none; what a body has decided is not tried again."""
+    send = _following(original)
+    parameters = signature(original)
+
+    @wraps(original)
+    def retry(self: Task, *args: Any, **kwargs: Any) -> Any:
+        given = parameters.bind_partial(self, *args, **kwargs)
+        if isinstance(given.arguments.get("exc"), Decision):
+            raise given.arguments["exc"]
+        request, asked = self.request, given.arguments.get("max_retries")
+        snoozes = Tries.of(request.retries, request.get).snoozes if request.retries else 0
+        most = self.max_retries if asked is None else asked
+        if not snoozes or most is None:
+            return send(self, *args, **kwargs)
+        given.arguments["max_retries"] = most + snoozes
+        kept = {"override_max_retries": asked} if asked is not None else _override(self)
+        try:
+            return send(*given.args, **given.kwargs)
+        finally:
+            # Celery keeps the limit for the task's next job, which has not snoozed.
+            vars(self).pop("override_max_retries", None)
+            vars(self).update(kept)
+
+    return retry
+
+
+def _override(task: Task) -> dict[str, Any]:
+    return {name: value for name, value in vars(task).items() if name == "override_max_retries"}
 
 
 def _following(original: Any, is_replacing: bool = False) -> Any:

@@ -6,7 +6,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, assert_type
 
-from penstock import BoundCall, Job, Retry, Task, as_ended, enqueue_many, task
+from penstock import Job, Retry, Task, as_ended, enqueue_many, task
+from penstock.task import BoundCall
 
 
 @dataclass
