@@ -20,6 +20,7 @@ from celery import signals, states
 from celery.app.trace import TraceInfo
 from celery.exceptions import Ignore, Reject, Retry
 
+from penstock.engine.following import keeping_limit
 from penstock.job import Reason
 from penstock.ledger.backend import REASON, LedgerBackend
 from penstock.message import SNOOZES
@@ -62,7 +63,9 @@ def _snooze(original: Callable[..., Any], info: TraceInfo, task: Any, req: Any) 
     req.update({REASON: Reason.SNOOZED})
     snoozes = Tries.of(req.retries, req.get).snoozes + 1
     try:
-        task.retry(eta=info.retval.due, max_retries=req.retries + 1, headers={**(req.headers or {}), SNOOZES: snoozes})
+        with keeping_limit(task):
+            headers = {**(req.headers or {}), SNOOZES: snoozes}
+            task.retry(eta=info.retval.due, max_retries=req.retries + 1, headers=headers)
     except Retry as retry:
         info.state, info.retval = states.RETRY, retry
         return original(info, task, req, call_errbacks=False)

@@ -6,7 +6,8 @@ At Celery's `Task` class, so that tasks with a base of their own are included. C
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial, wraps
 from inspect import signature
 from typing import Any
@@ -19,7 +20,7 @@ from penstock.ledger.collecting import current, following_up
 from penstock.message import ENQUEUED_AT, GOES_ON, TAGS
 from penstock.retrying import Decision, Tries
 
-_MARK = "follows_up"
+_MARK, LIMIT = "follows_up", "override_max_retries"
 
 
 def install() -> None:
@@ -53,19 +54,22 @@ def _retrying(original: Any) -> Any:
         if not snoozes or most is None:
             return send(self, *args, **kwargs)
         given.arguments["max_retries"] = most + snoozes
-        kept = {"override_max_retries": asked} if asked is not None else _override(self)
-        try:
+        with keeping_limit(self):
             return send(*given.args, **given.kwargs)
-        finally:
-            # Celery keeps the limit for the task's next job, which has not snoozed.
-            vars(self).pop("override_max_retries", None)
-            vars(self).update(kept)
 
     return retry
 
 
-def _override(task: Task) -> dict[str, Any]:
-    return {name: value for name, value in vars(task).items() if name == "override_max_retries"}
+@contextmanager
+def keeping_limit(task: Task) -> Iterator[None]:
+    """Celery notes the limit of a retry at the task, where the next job finds it, which has snoozed less."""
+    before = vars(task).get(LIMIT)
+    try:
+        yield
+    finally:
+        vars(task).pop(LIMIT, None)
+        if before is not None:
+            setattr(task, LIMIT, before)
 
 
 def _following(original: Any, is_replacing: bool = False) -> Any:
