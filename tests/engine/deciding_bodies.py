@@ -11,7 +11,7 @@ from celery import Celery, current_task
 
 from penstock import Cancel, Discard, Retry, Snooze, current_job, task
 from penstock.app import TaskTwin
-from tests.engine.tasks import note
+from tests.engine.tasks import await_file, note
 
 ALWAYS = Retry(attempts=2, base=0.01)
 LONG = 300.0
@@ -138,10 +138,12 @@ def hurried(*words: str) -> None:
     raise ValueError("not yet")
 
 
-@task(queue="celery", name="engine.patient", schedule_timeout=1, retry=Retry(attempts=4, base=0.6, jitter=False))
-def patient(*words: str) -> int:
-    """May wait for a worker for a second before each of its starts."""
+@task(queue="celery", name="engine.patient", schedule_timeout=1, retry=Retry(attempts=4, base=0.5, jitter=False))
+def patient(*words: str, gate: str | None = None) -> int:
+    """May wait for a worker for a second before each of its starts. Runs at first until there is a file."""
     note("start", current_task)
+    if gate:
+        await_file(gate)
     _turn(words)
     return _attempt()
 
