@@ -281,7 +281,11 @@ def test_only_jobs_that_came_under_a_rule_carry_a_count() -> None:
 
 
 @settings(deadline=None)
-@given(retries=st.integers(0, 50), snoozes=JSON, counts=JSON)
+@given(
+    retries=st.integers(0, 50),
+    snoozes=JSON | st.integers(-3, 60),
+    counts=JSON | st.dictionaries(st.text(), st.integers(-3, 60), max_size=3),
+)
 def test_what_a_message_says_of_its_past_grants_no_endless_attempts(retries: int, snoozes: Any, counts: Any) -> None:
     tries = Tries.of(retries, {SNOOZES: snoozes, RETRIES_BY_RULE: counts}.get)
     assert 1 <= tries.attempt <= retries + 1

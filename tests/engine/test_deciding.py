@@ -10,6 +10,7 @@ from celery.exceptions import TaskRevokedError
 
 from penstock.job import Reason, State
 from penstock.ledger import queries
+from penstock.ledger.backend import REASON
 from penstock.ledger.rows import AttemptRow, JobRow
 from penstock.ledger.session import reading
 from penstock.results import failure_of
@@ -157,6 +158,11 @@ def test_a_task_of_celerys_decides_as_well(place: Station) -> None:
     assert (outcomes(place, id), ended(place, id).reason) == (["cancelled"], Reason.BODY)
 
 
+def test_a_header_does_not_say_why_a_job_has_failed(place: Station) -> None:
+    id = place.send("turns", "fail", "fail", headers={REASON: "by_nobody"})
+    assert (outcomes(place, id), ended(place, id).reason) == (["retried", "failed"], Reason.ERROR)
+
+
 def test_a_rule_counts_its_own_attempts(place: Station) -> None:
     id = place.send("ruled", "limit", "snooze", "limit", "lose")
     assert outcomes(place, id) == ["retried", "snoozed", "retried", "failed"]
@@ -173,7 +179,8 @@ def test_no_attempt_starts_after_the_deadline(place: Station, sender: str, count
     app = place.app if sender == "ours" else place.stock
     id = place.send("hurried", "snooze", app=app, countdown=countdown)
     ends = outcomes(place, id)
-    assert ends in (["snoozed", "retried", "failed"], ["snoozed", "retried", "retried", "failed"])
+    # Pauses of 0.4 s: there is room for three attempts at most, and for fewer where the machine has other work.
+    assert (ends[0], set(ends[1:-1]) <= {"retried"}, ends[-1], len(ends) <= 4) == ("snoozed", True, "failed", True)
     row = ended(place, id)
     assert (row.state, row.reason, row.error_message) == (State.FAILED, Reason.DEADLINE, "not yet")
 
