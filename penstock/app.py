@@ -24,7 +24,7 @@ from penstock.job import Reason
 from penstock.ledger.backend import REASON, VERDICT
 from penstock.ledger.delivery import as_time
 from penstock.ledger.records import Verdict
-from penstock.message import ENQUEUED_AT, FIRST_DUE, TAGS
+from penstock.message import ENQUEUED_AT, FIRST_DUE, SCHEDULE_TIMEOUT, TAGS
 from penstock.profile import Profile, distinct
 from penstock.profile_option import ProfileOption
 from penstock.retrying import Again, Decision, Tries, decision_in
@@ -211,7 +211,8 @@ class TaskTwin(celery.Task):
         headers |= options.get("headers") or {}
         if options.get("retries") and (first_due := self.request.get(FIRST_DUE)):
             headers[FIRST_DUE] = first_due
-        if expiry := expiry_of_send({**options, "headers": headers}, declared.schedule_timeout, declared.expires):
+        if declared.schedule_timeout is not None or SCHEDULE_TIMEOUT in headers:
+            expiry = expiry_of_send({**options, "headers": headers}, declared.schedule_timeout, declared.expires)
             options["expires"] = expiry.at
             headers |= expiry.headers
         if headers:

@@ -39,8 +39,8 @@ def expiry(due: datetime, schedule_timeout: float | None, final: datetime | None
     return Expiry(waited if final is None else min(waited, final), headers)
 
 
-def expiry_of_send(options: Mapping[str, Any], declared_timeout: float | None, declared_expires: Any) -> Expiry | None:
-    """The same of a message that Celery sends, the first of its job or a later one; None: as Celery says.
+def expiry_of_send(options: Mapping[str, Any], declared_timeout: float | None, declared_expires: Any) -> Expiry:
+    """The same of a message that Celery sends, the first of its job or a later one.
 
     Args:
         options: of ``apply_async``. A later message has the headers of the one before among them.
@@ -49,8 +49,6 @@ def expiry_of_send(options: Mapping[str, Any], declared_timeout: float | None, d
     told: Any = headers.get(SCHEDULE_TIMEOUT)
     goes_on = is_number(told) and told > 0
     timeout = told if goes_on else declared_timeout
-    if timeout is None:
-        return None
     now = datetime.now(UTC)
     final = headers.get(FINAL_EXPIRES) if goes_on else options.get("expires", declared_expires)
     due = _moment(options.get("eta") or options.get("countdown"), now) or now
