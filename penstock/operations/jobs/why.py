@@ -12,7 +12,7 @@ from penstock.broker.queues import Pause, status
 from penstock.broker.release import live_workers
 from penstock.broker.scripts import Scripts
 from penstock.errors import BrokerUnavailable
-from penstock.job import State
+from penstock.job import Reason, State
 from penstock.ledger import outbox, queries
 from penstock.ledger.outbox import OutboxRow
 from penstock.ledger.rows import JobRow
@@ -120,6 +120,8 @@ def _in_ledger(job: _Subject, now: datetime) -> Iterator[Why]:
         )
     if job.due and job.due > now:
         kind = f"its retry, after {counted(job.attempts, 'attempt')}," if job.attempts else "it"
+        if job.reason == Reason.SNOOZED:
+            kind = "it has snoozed, and"
         yield Why(f"{kind} is due {distance(job.due, now)}", {"Due": job.due})
 
 
