@@ -6,7 +6,7 @@ RETRYING, FOLLOWING, DECIDING = "penstock/retrying.py", "penstock/engine/followi
 APP, BACKEND, EXPIRY = "penstock/app.py", "penstock/ledger/backend.py", "penstock/expiry.py"
 ON_RETRYING, ON_DECIDING = "tests/test_retrying.py", "tests/engine/test_deciding.py"
 ON_ATTEMPTS = "tests/ledger/recording/test_attempts.py"
-CELERYS = f"{ON_DECIDING}::test_a_task_of_celerys_decides_as_well[stock threads]"
+CELERYS = f"{ON_DECIDING}::test_a_task_of_celerys_decides_as_well[asyncio]"
 
 GUARDS = (
     Guard(
@@ -46,7 +46,7 @@ GUARDS = (
         file=RETRYING,
         text="        attempt = retries - snoozes + 1\n",
         replacement="        attempt = retries + 1\n",
-        test=f"{ON_DECIDING}::test_a_snooze_costs_no_attempt[stock threads-def]",
+        test=f"{ON_DECIDING}::test_a_snooze_costs_no_attempt[asyncio-def]",
         why="A job that has snoozed fails before its attempts are used.",
     ),
     Guard(
@@ -87,7 +87,7 @@ GUARDS = (
         file=APP,
         text="                if again is None or self._is_too_late(again):\n",
         replacement="                if again is None:\n",
-        test=f"{ON_DECIDING}::test_no_attempt_starts_after_the_deadline[stock threads-ours-0.5]",
+        test=f"{ON_DECIDING}::test_no_attempt_starts_after_the_deadline[asyncio-ours-0.5]",
         why="A job is tried again after the time at which its outcome was wanted.",
     ),
     Guard(
@@ -95,7 +95,7 @@ GUARDS = (
         file=APP,
         text="            headers[FIRST_DUE] = first_due\n",
         replacement="            pass\n",
-        test=f"{ON_DECIDING}::test_no_attempt_starts_after_the_deadline[stock threads-stock-0]",
+        test=f"{ON_DECIDING}::test_no_attempt_starts_after_the_deadline[asyncio-stock-0]",
         why="The clock of a stock producer's job starts anew with each attempt, and never ends.",
     ),
     Guard(
@@ -103,7 +103,7 @@ GUARDS = (
         file=BACKEND,
         text="    return reason if isinstance(reason, Reason) else None\n",
         replacement="    return reason\n",
-        test=f"{ON_DECIDING}::test_a_header_does_not_say_why_a_job_has_failed[stock threads]",
+        test=f"{ON_DECIDING}::test_a_header_does_not_say_why_a_job_has_failed[asyncio]",
         why="A header that anyone may write costs a job its outcome.",
     ),
     Guard(
@@ -152,7 +152,7 @@ GUARDS = (
         file="penstock/operations/failures/letters.py",
         text="        headers.pop(name, None)\n",
         replacement="        pass\n",
-        test="tests/cli/test_failures.py::test_a_replay_starts_with_nothing_behind_it[sqlite]",
+        test="tests/cli/test_failures.py::test_a_replay_starts_with_nothing_behind_it",
         why="A job that is replayed finds its deadline over.",
     ),
 )
