@@ -6,17 +6,19 @@ from penstock.config import EnvironmentSettings, Settings, load, setting
 from penstock.errors import JobFailed, PenstockError
 from penstock.job import State
 from penstock.outbox import outbox
-from penstock.task import BoundCall, Retry, RunningJob, Task, current_job, task
+from penstock.retrying import Cancel, Discard, Retry, Snooze
+from penstock.task import Task, current_job, task
 
 __all__ = [
-    "BoundCall",
+    "Cancel",
+    "Discard",
     "EnvironmentSettings",
     "Job",
     "JobFailed",
     "PenstockError",
     "Retry",
-    "RunningJob",
     "Settings",
+    "Snooze",
     "State",
     "Task",
     "adopt",

@@ -56,10 +56,11 @@ def adopt(
     from celery import signals
 
     from penstock.broker import transport
-    from penstock.engine import following
+    from penstock.engine import deciding, following
 
     transport.install()
     following.install()
+    deciding.install()
     signals.celeryd_init.connect(_refuse_unsafe_broker, dispatch_uid="penstock-adopt")
     if engine:
         app.conf.worker_pool = POOL

@@ -19,13 +19,19 @@ from penstock.adoption import SCHEDULER, adopt
 from penstock.checks import require_servers
 from penstock.config import Settings
 from penstock.errors import PenstockError
-from penstock.ledger.backend import VERDICT
+from penstock.expiry import expiry_of_send
+from penstock.job import Reason
+from penstock.ledger.backend import REASON, VERDICT
+from penstock.ledger.delivery import as_time
 from penstock.ledger.records import Verdict
-from penstock.message import ENQUEUED_AT, TAGS
+from penstock.message import ENQUEUED_AT, FIRST_DUE, SCHEDULE_TIMEOUT, TAGS
 from penstock.profile import Profile, distinct
 from penstock.profile_option import ProfileOption
+from penstock.retrying import Again, Decision, Tries, decision_in
 from penstock.scheduler.schedule import Schedule
 from penstock.task import RunningJob, Task, declared_tasks, running
+
+FIRST = Tries(attempt=1)
 
 
 class PenstockApp(celery.Celery):
@@ -123,6 +129,7 @@ class TaskTwin(celery.Task):
         self.queue = declared.defaults.queue
         self.priority = declared.defaults.priority
         self.expires = declared.defaults.expires
+        self.throws = (Decision,)  # Celery logs them, and Sentry tells them, as what they are: no accidents.
         self.time_limit, self.soft_time_limit = client.time_limits(declared.defaults)
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
@@ -133,20 +140,42 @@ class TaskTwin(celery.Task):
         if (conversion := self.declared.conversion) is not None:
             args, kwargs = conversion.decode(args, kwargs)
         retry = self.declared.defaults.retry
-        attempt = self.request.retries + 1
-        job = RunningJob(id=self.request.id, task=self.name, attempt=attempt, enqueued_at=_enqueued_at(self.request))
+        tries = Tries.of(self.request.retries, self.request.get) if self.request.retries else FIRST
+        if retry is not None and retry.deadline is not None:
+            self.request.update({FIRST_DUE: _first_due(self.request).isoformat()})
+        job = RunningJob(
+            id=self.request.id, task=self.name, attempt=tries.attempt, enqueued_at=_enqueued_at(self.request)
+        )
         with running(job):
             try:
                 result = self._call(*args, **kwargs)
             except (TaskPredicate, TimeLimitExceeded):
                 raise  # Celery's own Retry, Ignore and Reject are answers; after a hard limit nothing is tried again.
             except Exception as error:
-                if retry is None or not isinstance(error, retry.on):
+                if (decision := decision_in(error)) is not None:
+                    raise decision from decision.__cause__
+                again = retry.again(error, tries, self.name) if retry else None
+                if again is None or self._is_too_late(again):
                     raise
-                pause = retry.pause(attempt, error)
-                raise self.retry(exc=error, countdown=pause, max_retries=retry.attempts - 1) from error
+                raise self._retry(error, again) from error
         # Outside of what is retried: the body has done its work, and a second time would return the same.
         return result if conversion is None else conversion.encode_result(result)
+
+    def _is_too_late(self, again: Again) -> bool:
+        """Whether the job's deadline forbids another attempt; then its row says so."""
+        retry, first_due = self.declared.defaults.retry, self.request.get(FIRST_DUE)
+        if retry is None or retry.deadline is None:
+            return False
+        is_too_late = retry.is_too_late(datetime.fromisoformat(first_due), again.pause)
+        if is_too_late:
+            self.request.update({REASON: Reason.DEADLINE})
+        return is_too_late
+
+    def _retry(self, error: Exception, again: Again) -> Any:
+        """Celery's, which raises. Its own limit says nothing here: Retry has counted."""
+        headers = {**(self.request.headers or {}), **again.headers}
+        most = self.request.retries + 1
+        return self.retry(exc=error, countdown=again.pause, max_retries=most, headers=headers)
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         if self.declared.is_async:
@@ -166,13 +195,23 @@ class TaskTwin(celery.Task):
             _task_stack.pop()
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
-        """Celery's; refuses arguments that do not fit the body, as ``enqueue`` does, and has the declared tags.
+        """Celery's; refuses arguments that do not fit the body, as ``enqueue`` does, and has the declared tags and
+        schedule timeout.
 
         Arguments may be JSON already: what Celery sends by itself (retries, the members of a chain) is.
         """
         args, kwargs = self._written(args, kwargs)
-        if tags := self.declared.defaults.tags:
-            options["headers"] = {TAGS: list(tags), **(options.get("headers") or {})}
+        declared = self.declared.defaults
+        headers = {TAGS: list(declared.tags)} if declared.tags else {}
+        headers |= options.get("headers") or {}
+        if options.get("retries") and (first_due := self.request.get(FIRST_DUE)):
+            headers[FIRST_DUE] = first_due
+        if declared.schedule_timeout is not None or SCHEDULE_TIMEOUT in headers:
+            expiry = expiry_of_send({**options, "headers": headers}, declared.schedule_timeout, declared.expires)
+            options["expires"] = expiry.at
+            headers |= expiry.headers
+        if headers:
+            options["headers"] = headers
         return super().apply_async(args, kwargs, *rest, **options)
 
     def apply(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
@@ -183,6 +222,13 @@ class TaskTwin(celery.Task):
         args, kwargs, declared = tuple(args or ()), dict(kwargs or {}), self.declared
         declared.check_arguments(args, kwargs)
         return (args, kwargs) if declared.conversion is None else declared.conversion.encode_either(args, kwargs)
+
+
+def _first_due(request: Any) -> datetime:
+    """When a job might first start. What does not say when it was enqueued, of a stock producer's, starts just now."""
+    if not request.retries:
+        return as_time(request.eta) or _enqueued_at(request) or datetime.now(UTC)
+    return as_time(request.get(FIRST_DUE)) or _enqueued_at(request) or datetime.now(UTC)
 
 
 def _enqueued_at(request: Any) -> datetime | None:

@@ -64,3 +64,6 @@ class Reason(StrEnum):
     UNKNOWN_TASK = "unknown task"
     UNSERIALISABLE = "unserialisable"
     DISCARDED = "discarded"
+    DEADLINE = "deadline"
+    BODY = "by its body"
+    SNOOZED = "snoozed"

@@ -30,6 +30,18 @@ OUTBOX = "outbox"
 """Header with the key of the ledger's outbox row that the message came from."""
 GOES_ON = "goes_on"
 """Header with the job's own id when the message is not its first: the last of a chain that has replaced the job."""
+SNOOZES = "snoozes"
+"""Header with how many of the job's retries were snoozes, of a job that had any."""
+RETRIES_BY_RULE = "retries_by_rule"
+"""Header with how many of the job's retries came under which rule of its Retry, if any did."""
+FIRST_DUE = "first_due"
+"""Header of a retry, if its task has a deadline, with the time at which the job might first start (ISO 8601, UTC)."""
+SCHEDULE_TIMEOUT = "schedule_timeout"
+"""Header with the seconds that the job may wait for a worker, from which a retry's ``expires`` is made anew."""
+FINAL_EXPIRES = "final_expires"
+"""Header with the time at which the job expires for good (ISO 8601, UTC), if ``expires`` may say an earlier one."""
+OF_RETRIES = (SNOOZES, RETRIES_BY_RULE, FIRST_DUE, SCHEDULE_TIMEOUT, FINAL_EXPIRES)
+"""Headers from which a job that is replayed starts anew."""
 ASSUMED: Mapping[str, Any] = {
     "shadow": None,
     "eta": None,
@@ -110,6 +122,7 @@ class Template:
         now: datetime,
         eta: datetime | None = None,
         expires: datetime | None = None,
+        of_expiry: Mapping[str, Any] | None = None,
         time_limits: tuple[float | None, float | None] = (None, None),
         lineage: Lineage = Lineage(),
         in_outbox: bool = False,
@@ -117,6 +130,7 @@ class Template:
         tags: Sequence[str] = (),
     ) -> None:
         """Args:
+        of_expiry: headers from which a retry's expiry is made anew.
         time_limits: (hard, soft) in seconds, Celery's order on the wire.
         in_outbox: the messages are first messages of jobs in the ledger's outbox, whose keys are the jobs' ids.
         schedule: name of the schedule that starts the jobs.
@@ -139,6 +153,7 @@ class Template:
             ENQUEUED_AT: now.isoformat(),
             **({SCHEDULE: schedule} if schedule else {}),
             **({TAGS: list(tags)} if tags else {}),
+            **(of_expiry or {}),
         }
         self._head = encode_headers(self._common)[:-1]
         self._tail = _tail(queue, priority)

@@ -7,19 +7,19 @@ through the sender that ``penstock.client`` registers here, so that this module 
 from __future__ import annotations
 
 import inspect
-import math
-import random
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 from penstock import tags as tagging
 from penstock.errors import ArgumentError, DeclarationError
 from penstock.option_names import names_options
+from penstock.retrying import Retry
+from penstock.seconds import is_number
 
 if TYPE_CHECKING:
     from celery.canvas import Signature
@@ -30,51 +30,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Backoff = Literal["exponential", "linear", "constant"]
 DEFAULT_QUEUE = "default"
 PRIORITIES = range(10)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Retry:
-    """When and how often a failed attempt is repeated.
-
-    Args:
-        attempts: starts in all, the first included.
-        backoff: how the pause grows from attempt to attempt.
-        base: seconds before the second attempt.
-        cap: seconds that no pause exceeds.
-        jitter: draw each pause from its upper half, so that jobs that failed together do not return together.
-        on: exceptions that are worth another attempt; every other one fails the job at once.
-
-    An exception with an attribute ``retry_after`` (seconds) sets the pause itself, up to ``cap``.
-    """
-
-    attempts: int = 3
-    backoff: Backoff = "exponential"
-    base: float = 1.0
-    cap: float = 600.0
-    jitter: bool = True
-    on: tuple[type[Exception], ...] = (Exception,)
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.attempts, int) or self.attempts < 1:
-            raise DeclarationError(f"Retry(attempts={self.attempts}): at least 1, the first start included")
-        if self.backoff not in ("exponential", "linear", "constant"):
-            raise DeclarationError(f"Retry(backoff={self.backoff!r}): exponential, linear or constant")
-        if not (_is_number(self.base) and _is_number(self.cap) and 0 < self.base <= self.cap):
-            raise DeclarationError(f"Retry(base={self.base}, cap={self.cap}): seconds with 0 < base <= cap")
-        if not (isinstance(self.on, tuple) and self.on and all(_is_exception(kind) for kind in self.on)):
-            raise DeclarationError(f"Retry(on={self.on!r}): a tuple of exception classes, e.g. (ConnectionError,)")
-
-    def pause(self, attempt: int, error: BaseException) -> float:
-        """Seconds to wait after attempt number ``attempt`` (from 1) ended with ``error``."""
-        asked = getattr(error, "retry_after", None)
-        if isinstance(asked, (int, float)) and asked >= 0:
-            return min(float(asked), self.cap)
-        growth = {"exponential": 2.0 ** min(attempt - 1, 62), "linear": float(attempt), "constant": 1.0}
-        pause = min(self.base * growth[self.backoff], self.cap)
-        return pause * random.uniform(0.5, 1.0) if self.jitter else pause  # noqa: S311  spreads load, hides nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +42,7 @@ class Options:
     retry: Retry | None = None
     timeout: float | None = None
     expires: float | None = None
+    schedule_timeout: float | None = None
     priority: int = 0
     delay: float | None = None
     at: datetime | None = None
@@ -95,13 +53,13 @@ class Options:
             raise DeclarationError(f"queue={self.queue!r}: a name without spaces")
         if self.retry is not None and not isinstance(self.retry, Retry):
             raise DeclarationError(f"retry={self.retry!r}: give a Retry, e.g. Retry(attempts=5)")
-        for name in ("timeout", "expires"):
+        for name in ("timeout", "expires", "schedule_timeout"):
             seconds = getattr(self, name)
-            if seconds is not None and not (_is_number(seconds) and seconds > 0):
+            if seconds is not None and not (is_number(seconds) and seconds > 0):
                 raise DeclarationError(f"{name}={seconds!r}: seconds, more than 0")
         if isinstance(self.priority, bool) or self.priority not in PRIORITIES:
             raise DeclarationError(f"priority={self.priority!r}: from 0 (first) to 9 (last)")
-        if self.delay is not None and not (_is_number(self.delay) and self.delay >= 0):
+        if self.delay is not None and not (is_number(self.delay) and self.delay >= 0):
             raise DeclarationError(f"delay={self.delay!r}: seconds, 0 or more")
         if self.at is not None and self.at.tzinfo is None:
             raise DeclarationError(f"at={self.at!r}: give it a time zone, e.g. datetime(..., tzinfo=UTC)")
@@ -109,14 +67,6 @@ class Options:
             raise DeclarationError("delay and at: give one of them")
         if problem := tagging.problem_of(self.tags):
             raise DeclarationError(problem)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_exception(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Exception)
 
 
 class Sender(Protocol):
@@ -142,7 +92,7 @@ class RunningJob:
     id: str
     task: str
     attempt: int
-    """Which start of the job this is, from 1."""
+    """Which attempt of its Retry's this is, from 1. Starts after a snooze or a crash are none."""
     enqueued_at: datetime | None = None
     """When it was submitted, the same at every attempt; None when its producer did not say."""
 
@@ -218,6 +168,7 @@ class Task(Generic[P, R]):
         queue: str | None = None,
         priority: int | None = None,
         expires: float | None = None,
+        schedule_timeout: float | None = None,
         delay: float | None = None,
         at: datetime | None = None,
         tags: Iterable[str] | None = None,
@@ -229,6 +180,7 @@ class Task(Generic[P, R]):
             queue: queue instead of the declared one.
             priority: 0 (first) to 9 (last).
             expires: seconds after which a job that has not started is cancelled.
+            schedule_timeout: seconds that it may wait for a worker once it may start, see :func:`task`.
             delay: seconds to wait before it may start.
             at: time, with a zone, before which it may not start.
             tags: words to find the job by, instead of the declared ones; at most 10 of up to 64 characters.
@@ -239,7 +191,14 @@ class Task(Generic[P, R]):
             DeclarationError: an option is out of its bounds.
             UnknownOption: there is no such option.
         """
-        given = {"queue": queue, "priority": priority, "expires": expires, "delay": delay, "at": at}
+        given = {
+            "queue": queue,
+            "priority": priority,
+            "expires": expires,
+            "schedule_timeout": schedule_timeout,
+            "delay": delay,
+            "at": at,
+        }
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if tags is not None:
             changes["tags"] = tagging.given(tags)
@@ -387,6 +346,7 @@ def task(
     retry: Retry | None = None,
     timeout: float | None = None,
     expires: float | None = None,
+    schedule_timeout: float | None = None,
     priority: int = 0,
     tags: Iterable[str] = (),
     name: str | None = None,
@@ -398,6 +358,8 @@ def task(
         retry: when to try again; None fails at the first error.
         timeout: seconds that an attempt may take; then the body gets ``SoftTimeLimitExceeded``.
         expires: seconds after enqueueing from which a job that has not started is cancelled.
+        schedule_timeout: seconds that a job may wait for a worker once it may start: after its ``delay`` or ``at``, and
+            anew after the pause of each retry and snooze. Then it is cancelled, with the reason ``expired``.
         priority: 0 (first) to 9 (last) within the queue.
         tags: words to find its jobs by, at most 10 of up to 64 characters: ``tags=["nightly"]``.
         name: instead of ``module.function``; keep it when you move the function.
@@ -407,7 +369,13 @@ def task(
         UnknownOption: there is no such option.
     """
     defaults = Options(
-        queue=queue, retry=retry, timeout=timeout, expires=expires, priority=priority, tags=tagging.given(tags)
+        queue=queue,
+        retry=retry,
+        timeout=timeout,
+        expires=expires,
+        schedule_timeout=schedule_timeout,
+        priority=priority,
+        tags=tagging.given(tags),
     )
 
     def declare(function: Callable[..., Any], /) -> Any:

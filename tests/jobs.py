@@ -80,6 +80,10 @@ def overrun(seconds: float) -> None:
     time.sleep(seconds)
 
 
+@task(schedule_timeout=30)
+def hasty() -> None: ...
+
+
 @task()
 def kill_own_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)

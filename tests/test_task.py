@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock import Retry, Task, current_job, task
+from penstock import Task, current_job, task
 from penstock.errors import ArgumentError, DeclarationError, UnknownOption
 from penstock.task import Options
 from tests import jobs
@@ -34,6 +34,7 @@ def body(number: int) -> int:
         ({"timeout": 0}, "more than 0"),
         ({"timeout": True}, "more than 0"),
         ({"expires": -1}, "more than 0"),
+        ({"schedule_timeout": 0}, "schedule_timeout=0: seconds, more than 0"),
         ({"priority": 10}, "from 0 .first. to 9 .last."),
         ({"priority": True}, "from 0"),
         ({"tags": "nightly"}, "at most 10 words"),
@@ -52,7 +53,7 @@ def test_an_option_out_of_bounds_is_refused_at_declaration(options: dict[str, An
         ("quue", r"task\(quue=\.\.\.\): there is no such option; did you mean queue\?"),
         ("max_retries", r"did you mean retry\?"),
         ("soft_time_limit", r"did you mean timeout\?"),
-        ("countdown", "the options are queue, retry, timeout, expires, priority, tags, name"),
+        ("countdown", "the options are queue, retry, timeout, expires, schedule_timeout, priority, tags, name"),
     ],
 )
 def test_a_misspelt_option_is_refused_at_declaration(option: str, complaint: str) -> None:
@@ -66,7 +67,7 @@ def test_a_misspelt_option_is_refused_at_declaration(option: str, complaint: str
         ("prioriti", r"options\(prioriti=\.\.\.\): there is no such option; did you mean priority\?"),
         ("countdown", r"did you mean delay\?"),
         ("eta", r"did you mean at\?"),
-        ("zzz", "the options are queue, priority, expires, delay, at, tags, session"),
+        ("zzz", "the options are queue, priority, expires, schedule_timeout, delay, at, tags, session"),
     ],
 )
 def test_a_misspelt_option_of_one_call_is_refused_as_well(option: str, complaint: str) -> None:
@@ -77,24 +78,6 @@ def test_a_misspelt_option_of_one_call_is_refused_as_well(option: str, complaint
 def test_another_mistake_in_the_call_keeps_its_own_words() -> None:
     with pytest.raises(TypeError, match="takes 0 positional arguments but 1 was given"):
         task(body)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ({"attempts": 0}, "at least 1"),
-        ({"backoff": "random"}, "exponential, linear or constant"),
-        ({"base": 0}, "0 < base <= cap"),
-        ({"base": 10, "cap": 5}, "0 < base <= cap"),
-        ({"cap": float("inf")}, "0 < base <= cap"),
-        ({"attempts": 2.5}, "at least 1"),
-        ({"on": [ConnectionError]}, "a tuple of exception classes"),
-        ({"on": ("ConnectionError",)}, "a tuple of exception classes"),
-    ],
-)
-def test_a_retry_that_cannot_work_is_refused(options: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(DeclarationError, match=complaint):
-        Retry(**options)
 
 
 async def coroutine(number: int) -> int:
@@ -201,6 +184,7 @@ def test_a_bound_call_keeps_its_task_options_and_arguments() -> None:
         ({"at": datetime(2026, 1, 1)}, "give it a time zone"),
         ({"priority": -1}, "from 0"),
         ({"expires": 0}, "more than 0"),
+        ({"schedule_timeout": True}, "more than 0"),
         ({"tags": "nightly"}, "at most 10 words"),
         ({"tags": [7]}, "at most 10 words"),
     ],
@@ -208,32 +192,6 @@ def test_a_bound_call_keeps_its_task_options_and_arguments() -> None:
 def test_options_of_one_call_are_checked_as_well(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(DeclarationError, match=complaint):
         jobs.add.options(**options)
-
-
-@settings(deadline=None)
-@given(attempt=st.integers(1, 10_000), base=st.floats(0.01, 100), cap=st.floats(100, 10_000))
-def test_no_pause_exceeds_its_cap_or_falls_below_half_of_the_plan(attempt: int, base: float, cap: float) -> None:
-    for backoff in ("exponential", "linear", "constant"):
-        plan = Retry(base=base, cap=cap, backoff=backoff, jitter=False).pause(attempt, OSError())
-        drawn = Retry(base=base, cap=cap, backoff=backoff).pause(attempt, OSError())
-        assert plan <= cap
-        assert plan / 2 <= drawn <= plan
-
-
-def test_pauses_grow_as_the_backoff_says() -> None:
-    def pauses(backoff: Any) -> list[float]:
-        return [Retry(base=1, backoff=backoff, jitter=False).pause(n, OSError()) for n in (1, 2, 3, 4)]
-
-    assert pauses("exponential") == [1, 2, 4, 8]
-    assert pauses("linear") == [1, 2, 3, 4]
-    assert pauses("constant") == [1, 1, 1, 1]
-
-
-def test_an_error_that_says_when_to_come_back_is_believed_up_to_the_cap() -> None:
-    error = OSError()
-    error.retry_after = 30  # type: ignore[attr-defined]
-    assert Retry().pause(1, error) == 30
-    assert Retry(cap=10).pause(1, error) == 10
 
 
 def run_python(code: str) -> str:

@@ -38,6 +38,7 @@ NARROWEST_BAR = 10
 OUTCOME_COLOURS = {state.value: colour for state, colour in COLOURS.items()} | {
     "retried": "yellow",
     "requeued": "yellow",
+    "snoozed": "blue",
     "replaced": "yellow",
     "crashed": "bold red",
     "lost": "bold red",

@@ -11,6 +11,7 @@ from typing import Any
 from penstock import message
 from penstock.broker.keys import step_of
 from penstock.client.publishing import Destination
+from penstock.expiry import expiry
 from penstock.message import Template
 from penstock.task import Options, Task
 
@@ -23,13 +24,16 @@ def way(
 ) -> tuple[Destination, Template]:
     """Where jobs go that are submitted now, and what their messages have in common."""
     due = options.at or (now + timedelta(seconds=options.delay) if options.delay else None)
+    final = now + timedelta(seconds=options.expires) if options.expires else None
+    expires, of_expiry = expiry(max(due, now) if due else now, options.schedule_timeout, final)
     template = Template(
         task=task.name,
         queue=options.queue,
         priority=options.priority,
         now=now,
         eta=due,
-        expires=now + timedelta(seconds=options.expires) if options.expires else None,
+        expires=expires,
+        of_expiry=of_expiry,
         time_limits=time_limits(options),
         lineage=_lineage(),
         in_outbox=in_outbox,

@@ -6,8 +6,10 @@ At Celery's `Task` class, so that tasks with a base of their own are included. C
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial, wraps
+from inspect import signature
 from typing import Any
 
 from celery.app.task import Task
@@ -16,13 +18,14 @@ from celery.exceptions import Ignore
 
 from penstock.ledger.collecting import current, following_up
 from penstock.message import ENQUEUED_AT, GOES_ON, TAGS
+from penstock.retrying import Decision, Tries
 
-_MARK = "follows_up"
+_MARK, LIMIT = "follows_up", "override_max_retries"
 
 
 def install() -> None:
     """Wraps ``Task.retry`` and ``Task.replace``; more than once does no harm, nor does it outside of a worker."""
-    for name, wrapped in (("retry", _following), ("replace", partial(_following, is_replacing=True))):
+    for name, wrapped in (("retry", _retrying), ("replace", partial(_following, is_replacing=True))):
         _wrap(name, wrapped)
     _wrap("on_replace", _marking)
 
@@ -33,6 +36,40 @@ def _wrap(name: str, wrapped: Callable[[Any], Any]) -> None:
         replacement = wrapped(original)
         setattr(replacement, _MARK, True)
         setattr(Task, name, replacement)
+
+
+def _retrying(original: Any) -> Any:
+    """Celery's limit counts attempts, and a snooze is none; what a body has decided is not tried again."""
+    send = _following(original)
+    parameters = signature(original)
+
+    @wraps(original)
+    def retry(self: Task, *args: Any, **kwargs: Any) -> Any:
+        given = parameters.bind_partial(self, *args, **kwargs)
+        if isinstance(given.arguments.get("exc"), Decision):
+            raise given.arguments["exc"]
+        request, asked = self.request, given.arguments.get("max_retries")
+        snoozes = Tries.of(request.retries, request.get).snoozes if request.retries else 0
+        most = self.max_retries if asked is None else asked
+        if not snoozes or most is None:
+            return send(self, *args, **kwargs)
+        given.arguments["max_retries"] = most + snoozes
+        with keeping_limit(self):
+            return send(*given.args, **given.kwargs)
+
+    return retry
+
+
+@contextmanager
+def keeping_limit(task: Task) -> Iterator[None]:
+    """Celery notes the limit of a retry at the task, where the next job finds it, which has snoozed less."""
+    before = vars(task).get(LIMIT)
+    try:
+        yield
+    finally:
+        vars(task).pop(LIMIT, None)
+        if before is not None:
+            setattr(task, LIMIT, before)
 
 
 def _following(original: Any, is_replacing: bool = False) -> Any:

@@ -16,7 +16,7 @@ from celery.worker.request import Request as CeleryRequest
 
 from penstock.broker.claims import Claims
 from penstock.job import Reason, State
-from penstock.ledger.backend import STARTED_AT, LedgerBackend
+from penstock.ledger.backend import STARTED_AT, LedgerBackend, cancel_in
 from penstock.ledger.delivery import describe_delivery
 from penstock.ledger.encoding import encoded
 from penstock.ledger.failure import describe_cause
@@ -98,9 +98,11 @@ class Request(CeleryRequest):
         return str(self._message.delivery_tag)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
-        """Celery's, except when the process died under the job."""
+        """Celery's, except when the process died under the job; and one that its body has cancelled is told of."""
         if self._process_died(exc_info.exception) and self._has_claim():
             return self._on_lost(exc_info)
+        if cancel_in(getattr(exc_info.exception, "exc", exc_info.exception)) is not None:
+            self.send_event("task-revoked", terminated=False, signum=None, expired=False)
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
     def _process_died(self, error: BaseException) -> bool:

@@ -21,6 +21,7 @@ NARROWEST = 2.0
 TICKS = 4
 COLOURS = {
     "": "a", "succeeded": "b", "failed": "c", "crashed": "c", "lost": "c", "retried": "d", "requeued": "d",
+    "snoozed": "d",
 }  # fmt: skip
 """Classes of the style sheet by how an attempt ended; without an end it runs."""
 

@@ -17,7 +17,7 @@ from typing import Any
 from celery import signals, states
 from celery.app.task import Context
 from celery.backends.base import BaseBackend
-from celery.exceptions import ImproperlyConfigured, TaskRevokedError
+from celery.exceptions import Ignore, ImproperlyConfigured, TaskRevokedError
 from kombu.exceptions import EncodeError
 
 from penstock.errors import UnserialisableResult
@@ -36,11 +36,14 @@ from penstock.ledger.rows import Delivery, Failure, Outcome
 from penstock.ledger.session import address, encode_json, reading, writing
 from penstock.ledger.waiting import Waiting
 from penstock.message import OUTBOX, PLAIN, to_json
+from penstock.retrying import Cancel
 
 STARTED_AT = "ledger_started_at"
 """Attribute of a request: when its body began."""
 VERDICT = "ledger_verdict"
 """Attribute of a request whose start was written before its body: what became of that."""
+REASON = "ledger_reason"
+"""Attribute of a request whose attempt ends for a reason that its error does not tell."""
 
 
 class LedgerBackend(Chords, Waiting, BaseBackend):
@@ -141,7 +144,7 @@ class LedgerBackend(Chords, Waiting, BaseBackend):
         else:
             error = getattr(retry, "exc", None)
             failure = self._failure(error, getattr(einfo, "traceback", None)) if error is not None else None
-            outcome = Outcome(state=State.SCHEDULED, failure=failure, due=_due(retry))
+            outcome = Outcome(state=State.SCHEDULED, reason=_told_reason(request), failure=failure, due=_due(retry))
         self._end(describe_delivery(request.id, request), outcome, request)
 
     def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
@@ -162,7 +165,7 @@ class LedgerBackend(Chords, Waiting, BaseBackend):
         delivery = describe_delivery(task_id, request)
         try:
             if state in states.READY_STATES:
-                self._end(delivery, self._outcome(result, state, traceback), request)
+                self._end(delivery, self._outcome(result, state, traceback, request), request)
             else:
                 self._report(delivery, {"state": state, "meta": self.prepare_value(result)}, request)
         except UnserialisableResult as error:
@@ -206,14 +209,15 @@ class LedgerBackend(Chords, Waiting, BaseBackend):
         else:
             self._recorder.write_patiently(record)
 
-    def _outcome(self, result: Any, state: str, traceback: Any) -> Outcome:
+    def _outcome(self, result: Any, state: str, traceback: Any, request: Any) -> Outcome:
         if state == states.SUCCESS:
             return Outcome(state=State.SUCCEEDED, result=self.prepare_value(result))
         if state in (states.REVOKED, states.REJECTED):
             expired = isinstance(result, TaskRevokedError) and "expired" in str(result)
             return Outcome(state=State.CANCELLED, reason=Reason.EXPIRED if expired else Reason.REVOKED)
         if isinstance(result, BaseException):
-            return Outcome(state=State.FAILED, reason=reason_for(result), failure=self._failure(result, traceback))
+            reason = _told_reason(request) or reason_for(result)
+            return Outcome(state=State.FAILED, reason=reason, failure=self._failure(result, traceback))
         # update_state(state="FAILURE", meta=…): the task has described the failure itself.
         return Outcome(state=State.FAILED, reason=Reason.ERROR, result=self.prepare_value(result))
 
@@ -250,7 +254,9 @@ class LedgerBackend(Chords, Waiting, BaseBackend):
     def record_silent_end(self, request: Any, state: str, retval: Any) -> None:
         """Records an attempt that ended by Ignore or Reject."""
         collection = current()
-        if state == states.IGNORED:
+        if (cancel := cancel_in(retval)) is not None:
+            outcome = Outcome(state=State.CANCELLED, reason=Reason.BODY, failure=self._failure(cancel, None))
+        elif state == states.IGNORED:
             replaced = collection is not None and collection.replaced
             outcome = Outcome(state=State.QUEUED) if replaced else Outcome(state=State.SUCCEEDED, reason=Reason.IGNORED)
         elif getattr(retval, "requeue", False):
@@ -258,9 +264,9 @@ class LedgerBackend(Chords, Waiting, BaseBackend):
         else:
             outcome = Outcome(state=State.FAILED, reason=Reason.REJECTED, failure=self._rejection(retval))
         self._end(describe_delivery(request.id, request), outcome, request)
-        # Without a collection nobody knows whether another task goes on in the job's place.
-        if outcome.state.is_final and collection is not None:
-            self.on_chord_part_return(request, state, retval)
+        # Without a collection nobody knows whether another task goes on in the place of a job that was ignored.
+        if outcome.state.is_final and (collection is not None or cancel is not None):
+            self.on_chord_part_return(request, state if cancel is None else states.REVOKED, retval)
 
     def _rejection(self, reject: BaseException) -> Failure:
         """What the task gave as its reason: an exception, or a text."""
@@ -268,6 +274,18 @@ class LedgerBackend(Chords, Waiting, BaseBackend):
         if isinstance(reason, BaseException):
             return self._failure(reason, None)
         return replace(self._failure(reject, None), message=str(reason or "rejected"))
+
+
+def _told_reason(request: Any) -> Reason | None:
+    """Not from the message, whose headers are attributes of a request as well: those have no such type."""
+    reason = getattr(request, REASON, None)
+    return reason if isinstance(reason, Reason) else None
+
+
+def cancel_in(end: BaseException | None) -> Cancel | None:
+    """What a body has raised, of an Ignore that says so."""
+    cause = end.args[0] if isinstance(end, Ignore) and end.args else None
+    return cause if isinstance(cause, Cancel) else None
 
 
 def _refused(task: Any, error: UnserialisableResult) -> EncodeError:

@@ -13,7 +13,7 @@ from penstock.ledger.rows import Delivery
 from penstock.message import ENQUEUED_AT, REPLAY_OF, SCHEDULE, TAGS
 
 UNKNOWN_TASK = "(unknown)"
-MAX_SMALL_INTEGER = 32767
+MAX_SMALL_INTEGER, MAX_INTEGER = 32767, 2**31 - 1
 
 
 def describe_message(
@@ -55,8 +55,8 @@ def describe_delivery(id: Any, request: Any) -> Delivery:
         priority=small_integer(info.get("priority")),
         args=_list(request.args),
         kwargs=request.kwargs,
-        retries=small_integer(request.retries) or 0,
-        deliveries=small_integer(info.get("deliveries")) or 0,
+        retries=_count(request.retries),
+        deliveries=_count(info.get("deliveries")),
         token=claim_token(info.get("claimer"), info.get("token")),
         worker=_text(request.hostname),
         enqueued_at=as_time(header(ENQUEUED_AT)),
@@ -82,6 +82,11 @@ def _text(value: Any) -> str | None:
 def small_integer(value: Any) -> int | None:
     """A number as a small column takes it; anything else counts as absent."""
     return value if type(value) is int and 0 <= value <= MAX_SMALL_INTEGER else None
+
+
+def _count(value: Any) -> int:
+    """How often something happened; a job that snoozes may do so many thousand times."""
+    return value if type(value) is int and 0 <= value <= MAX_INTEGER else 0
 
 
 def _list(args: Any) -> Any:

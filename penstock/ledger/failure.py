@@ -12,6 +12,7 @@ from kombu.exceptions import DecodeError, EncodeError
 
 from penstock.job import Reason
 from penstock.ledger.rows import Failure
+from penstock.retrying import Discard
 
 CAUSES: dict[Reason, type[Exception]] = {
     Reason.CRASHED: WorkerLostError,
@@ -98,6 +99,8 @@ def reason_for(error: BaseException) -> Reason:
     """Why a job that ended with ``error`` failed."""
     if isinstance(error, WorkerLostError):
         return Reason.CRASHED
+    if isinstance(error, Discard):
+        return Reason.DISCARDED
     if isinstance(error, TimeLimitExceeded) or type(error).__name__ == "SoftTimeLimitExceeded":
         return Reason.TIMEOUT
     return Reason.ERROR

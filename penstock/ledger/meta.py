@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import states
 
-from penstock.job import State
+from penstock.job import Reason, State
 from penstock.ledger.rows import JobRow
 
 CELERY_STATES = {
@@ -26,11 +26,8 @@ def meta_of(row: JobRow) -> dict[str, Any]:
     if row.state is State.RUNNING and row.progress:
         status, result = row.progress["state"], row.progress["meta"]
     elif row.state is State.CANCELLED:
-        result = {
-            "exc_type": "TaskRevokedError",
-            "exc_module": "celery.exceptions",
-            "exc_message": [str(row.reason)],
-        }
+        why = row.error_message if row.reason is Reason.BODY else row.reason
+        result = {"exc_type": "TaskRevokedError", "exc_module": "celery.exceptions", "exc_message": [str(why)]}
     elif row.exception is not None and status in states.EXCEPTION_STATES:
         result = row.exception
     elif row.state is State.FAILED and not isinstance(result, dict):

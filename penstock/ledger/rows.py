@@ -101,9 +101,9 @@ class Outcome:
 
     @property
     def of_attempt(self) -> str:
-        """What the row of the attempt says: the job's state, that it will be tried again, or that its process died."""
-        if self.reason is Reason.CRASHED:
-            return "crashed"
+        """What the row of the attempt says: the job's state, or why it will start again."""
+        if self.reason in (Reason.CRASHED, Reason.SNOOZED):
+            return self.reason.value
         return {State.SCHEDULED: "retried", State.QUEUED: "requeued"}.get(self.state, self.state.value)
 
 

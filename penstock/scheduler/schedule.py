@@ -35,7 +35,7 @@ CatchUp = Literal["none", "latest", "all"] | timedelta
 MAX_NAME, MAX_EXCLUDED = 200, 1000
 MAX_ARGUMENT_BYTES = 64 * 1024
 MAX_JITTER = 86_400
-CARRIED = ("queue", "priority", "expires", "tags")
+CARRIED = ("queue", "priority", "expires", "schedule_timeout", "tags")
 """Options of a call that its schedule carries."""
 
 
@@ -52,7 +52,7 @@ class Schedule:
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Of each job: queue, priority, expires, tags; of plain Celery tasks also what else ``apply_async`` takes."""
+    """Of each job: those of CARRIED; of plain Celery tasks also what else ``apply_async`` takes."""
     timezone: str | None = None
     dst: Dst = "cron"
     overlap: Overlap = "skip"

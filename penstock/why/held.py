@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.job import Reason as EndReason
 from penstock.job import State
 from penstock.why.reason import Reason
 from penstock.why.subject import Subject
@@ -53,8 +54,10 @@ def not_due(job: Subject) -> Reason | None:
         return Reason(
             "rate-limited", f"the rate limit of its task puts it off; it is due {distance(due, job.now)}", facts
         )
-    retries = row is not None and row.state is State.SCHEDULED and row.attempts
-    who = f"its retry, after {counted(row.attempts, 'attempt')}," if row is not None and retries else "it"
+    who = "it"
+    if row is not None and row.state is State.SCHEDULED and row.attempts:
+        has_snoozed = row.reason == EndReason.SNOOZED
+        who = "it has snoozed, and" if has_snoozed else f"its retry, after {counted(row.attempts, 'attempt')},"
     return Reason("not-due", f"{who} is due {distance(due, job.now)}", facts)
 
 

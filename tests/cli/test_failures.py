@@ -24,7 +24,7 @@ from penstock.ledger import letters, queries
 from penstock.ledger.rows import DeadLetter, Delivery, LetterRow
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import Kind, Resolution, audit
-from penstock.message import REPLAY_OF
+from penstock.message import OF_RETRIES, REPLAY_OF
 from penstock.operations.failures.entries import EntryFilter
 from penstock.operations.failures.letters import new_job_of
 from tests.broker.messages import raw_message
@@ -248,6 +248,13 @@ def test_what_was_due_and_has_expired_is_wanted_now(run: Run, ledger: Ledger, br
     headers = read(ready(broker)[0])["headers"]
     assert (headers["eta"], headers["expires"], headers["retries"]) == (None, None, 0)
     assert datetime.fromisoformat(headers["enqueued_at"]) > past
+
+
+def test_a_replay_starts_with_nothing_behind_it(run: Run, ledger: Ledger, broker: redis.Redis) -> None:
+    message = json.loads(raw_message("old", 1, 2))
+    message["headers"] |= dict.fromkeys(OF_RETRIES, 1)
+    run(failures, "replay", bury(ledger, payload=json.dumps(message).encode()))
+    assert not read(ready(broker)[0])["headers"].keys() & set(OF_RETRIES)
 
 
 def test_a_quarantined_message_goes_back_byte_by_byte_to_its_place(run: Run, ledger: Ledger, broker_url: str) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import update
 from penstock.cli.portrait import SHOWN_CHILDREN, print_life
 from penstock.job import Reason, State
 from penstock.ledger.records import Encoded
-from penstock.ledger.rows import Delivery, Outcome
+from penstock.ledger.rows import Delivery, Failure, Outcome
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import jobs as table
 from penstock.operations.jobs.life import find_life
@@ -70,6 +70,23 @@ def test_a_retry_shows_when_it_is_due(quick_ledger: Ledger) -> None:
     due = datetime.now(UTC) + timedelta(minutes=10, seconds=5)
     quick_ledger.retry("one", value_error("busy"), due)
     assert "due in 10m" in shown(quick_ledger, "one").split("timeline")[1]
+
+
+def test_a_job_that_snoozes_shows_until_when(quick_ledger: Ledger) -> None:
+    due = datetime.now(UTC) + timedelta(minutes=10, seconds=5)
+    quick_ledger.end(quick_ledger.start("one"), Outcome(state=State.SCHEDULED, reason=Reason.SNOOZED, due=due))
+    timeline = shown(quick_ledger, "one").split("timeline")[1]
+    assert "attempt 1 snoozed, after" in timeline
+    assert "it is due in 10m" in timeline
+
+
+def test_a_job_that_its_body_has_cancelled_shows_why(quick_ledger: Ledger) -> None:
+    why = Failure(type="penstock.retrying.Cancel", message="the order is gone", exception=Encoded("{}"))
+    quick_ledger.end(quick_ledger.start("one"), Outcome(state=State.CANCELLED, reason=Reason.BODY, failure=why))
+    text = shown(quick_ledger, "one")
+    assert "cancelled (by its body), queue" in text
+    assert "attempt 1 cancelled (by its body), after" in text
+    assert "the order is gone" in text
 
 
 def test_a_parent_that_the_ledger_does_not_know_is_named(quick_ledger: Ledger) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import Reject
 
+from penstock import Snooze
+
 EFFECTS = "ENGINE_EFFECTS"
 """Environment variable with the file."""
 PATIENCE = 60.0
@@ -24,7 +26,7 @@ def declare(app: Celery) -> None:
     newest = os.environ.get("ENGINE_NEWEST")
     for body in (touch, hold, die, leave, daemon, reject):
         app.task(name=f"engine.{body.__name__}", bind=True)(body)
-    for body in (again, collect, nothing, nap, grow):
+    for body in (again, rest, collect, nothing, nap, grow):
         app.task(name=f"engine.{body.__name__}", bind=True)(body)
     app.task(name="engine.early", bind=True, acks_late=False)(hold)
     if newest:
@@ -73,14 +75,14 @@ def grow(task: Any, mebibytes: int, path: str) -> None:
     note("start", task)
     if not task.request.delivery_info["deliveries"]:
         _KEPT.append(b"x" * (mebibytes << 20))
-        _wait_for(path)
+        await_file(path)
     note("end", task)
 
 
 def hold(task: Any, path: str) -> None:
     """Runs until there is a file."""
     note("start", task)
-    _wait_for(path)
+    await_file(path)
     note("end", task)
 
 
@@ -109,7 +111,7 @@ def daemon(task: Any, path: str) -> None:
         time.sleep(PATIENCE)
         os._exit(0)
     note("daemon", task, daemon=pid)
-    _wait_for(path)
+    await_file(path)
 
 
 def reject(task: Any) -> None:
@@ -128,6 +130,14 @@ def again(task: Any) -> None:
     note("end", task)
 
 
+def rest(task: Any) -> None:
+    """Snoozes once."""
+    note("start", task, retries=task.request.retries)
+    if not task.request.retries:
+        raise Snooze(0)
+    note("end", task)
+
+
 def collect(task: Any, values: Any) -> Any:
     """The body of a chord."""
     note("start", task)
@@ -135,7 +145,8 @@ def collect(task: Any, values: Any) -> Any:
     return values
 
 
-def _wait_for(path: str) -> None:
+def await_file(path: str) -> None:
+    """Runs until there is a file."""
     deadline = time.monotonic() + PATIENCE
     while not Path(path).exists() and time.monotonic() < deadline:
         time.sleep(0.02)

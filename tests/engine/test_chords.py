@@ -101,6 +101,7 @@ GOOD: dict[str, tuple[Weave, Any]] = {
     "two chords in a row": (lambda w: chain(group(pair(w)), w.total(), group(w.plus(1), w.plus(2)), w.total()), 15),
     "parts that ignore their results": (lambda w: chord([w.quiet(1), w.quiet(2)], w.total()), 3),
     "a part that retries": (lambda w: chord([w.again(1), w.add(1, 1)], w.given()), [1, 2]),
+    "a part that snoozes": (lambda w: chord([w.rest(1), w.add(1, 1)], w.given()), [1, 2]),
     "replaced by a task": (lambda w: chord([w.becomes("task", 1), w.add(1, 0)], w.given()), [2, 1]),
     "replaced by a chain": (lambda w: chord([w.becomes("chain", 1), w.add(1, 0)], w.given()), [2, 1]),
     "replaced by a group": (lambda w: chord([w.becomes("group", 1), w.add(1, 0)], w.given()), [[2, 2], 1]),
@@ -131,6 +132,7 @@ BAD: dict[str, tuple[Weave, str]] = {
     ),
     "a rejected part": (lambda w: chord([w.refuse(), w.add(1, 1)], w.total()), "not for me"),
     "an expired part": (lambda w: chord([w.add(1, 1, expires=-1), w.add(1, 1)], w.total()), "expired"),
+    "a part that cancels itself": (lambda w: chord([w.cancel(), w.add(1, 1)], w.total()), "not wanted"),
     "a part that kills its worker's processes": (lambda w: chord([w.die(), w.add(1, 1)], w.total()), "WorkerLost"),
     "a chord as body": (
         lambda w: chord([w.fail("x"), w.add(1, 1)], chord([w.total(), w.total()], w.given())),

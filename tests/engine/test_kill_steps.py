@@ -107,6 +107,11 @@ def with_a_retry(place: Station, queue: str) -> Flow:
     return Flow(id, id)
 
 
+def with_a_snooze(place: Station, queue: str) -> Flow:
+    id = place.send("rest", queue=queue)
+    return Flow(id, id)
+
+
 def in_a_chord(place: Station, queue: str) -> Flow:
     # Of two parts, because Celery makes a chain of one. The last to be looked at is the last to run.
     parts = [place.app.tasks["engine.touch"].si(number).set(queue=queue) for number in range(2)]
@@ -114,7 +119,7 @@ def in_a_chord(place: Station, queue: str) -> Flow:
     return Flow(result.parent.results[1].id, result.id)
 
 
-FLOWS = [in_a_chain, with_a_callback, with_a_retry, in_a_chord]
+FLOWS = [in_a_chain, with_a_callback, with_a_retry, with_a_snooze, in_a_chord]
 
 
 def assert_done_once(place: Station, flow: Flow, first_starts: int) -> None:

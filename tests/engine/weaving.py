@@ -9,12 +9,13 @@ from celery import Celery, chain, chord, current_task, group
 from celery.exceptions import Ignore, Reject
 
 import penstock
+from penstock import Cancel, Snooze
 from tests.engine.tasks import hold, note
 
 
 def declare(app: Celery) -> None:
     """Puts the tasks on the app."""
-    for body in (add, total, give, fail, skip, refuse, again, die, becomes, extend, tell, hold):
+    for body in (add, total, give, fail, skip, refuse, rest, cancel, again, die, becomes, extend, tell, hold):
         app.task(name=f"weaving.{body.__name__}", bind=True)(body)
     app.task(name="weaving.quiet", bind=True, ignore_result=True)(give)
     app.task(name="weaving.tell_more")(tell_more)
@@ -44,6 +45,16 @@ def skip(_task: Any) -> None:
 
 def refuse(_task: Any) -> None:
     raise Reject("not for me", requeue=False)
+
+
+def rest(task: Any, value: int) -> int:
+    if not task.request.retries:
+        raise Snooze(0)
+    return value
+
+
+def cancel(_task: Any) -> None:
+    raise Cancel("not wanted")
 
 
 def again(task: Any, value: int) -> int:

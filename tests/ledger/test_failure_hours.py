@@ -53,6 +53,12 @@ def test_a_job_that_fails_is_counted_by_error_task_and_hour(database_url: str) -
     assert hours(database_url) == [("f", "other", 12, 1), ("f", "t", 12, 3), ("f", "t", 13, 1), ("g", "t", 12, 1)]
 
 
+def test_a_job_that_its_body_has_discarded_is_nobodys_failure(database_url: str) -> None:
+    discarded = Outcome(state=State.FAILED, reason=Reason.DISCARDED, failure=outcome().failure)
+    write(database_url, end(delivery("1", token="1"), discarded), failing("2"))
+    assert hours(database_url) == [("f", "t", 12, 1)]
+
+
 def test_failures_are_told_by_the_hour_of_all_errors_and_of_one_task(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,14 @@ def test_a_schedule_and_its_call_with_many_tags_make_a_job_with_the_first_ones(g
     assert message.headers["tags"] == [*own, "c0"]
 
 
+def test_a_job_of_a_schedule_may_wait_for_a_worker_for_as_long_as_its_call_says(ground: Ground) -> None:
+    call = schedule("s", tagged.options(schedule_timeout=60).bind(), Every(60))
+    for each in (call, Schedule.of("s", call.words())):
+        headers = made(ground, each)[1].headers
+        assert headers["schedule_timeout"] == 60
+        assert datetime.fromisoformat(headers["expires"]) > datetime.now(UTC)
+
+
 def test_the_options_of_a_schedule_come_before_those_of_its_task(ground: Ground) -> None:
     options = {"queue": "mail", "priority": 9, "expires": 60.0}
     follow_up, message = made(ground, sums(task=declared.name, kwargs={}, options=options))

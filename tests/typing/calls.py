@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, assert_type
 
-from penstock import BoundCall, Job, Retry, Task, aenqueue_many, as_ended, enqueue_many, task
+from penstock import Cancel, Discard, Job, Retry, Snooze, Task, aenqueue_many, as_ended, enqueue_many, task
+from penstock.task import BoundCall
 
 
 @dataclass
@@ -30,6 +31,32 @@ async def price_of(order: Order) -> Decimal:
     return order.price
 
 
+def pause(attempt: int, error: Exception) -> float:
+    return attempt * 2.0
+
+
+RULES: dict[type[Exception], Retry] = {TimeoutError: Retry(attempts=20, backoff="constant", base=30)}
+PATIENT = Retry(backoff=pause, on=(OSError,), never=(PermissionError,), rules=RULES, deadline=3600)
+
+
+@task(retry=PATIENT, schedule_timeout=600)
+def decide(number: int) -> str:
+    match number:
+        case 1:
+            raise Snooze(60)
+        case 2:
+            raise Snooze(timedelta(hours=1))
+        case 3:
+            raise Snooze(datetime(2030, 1, 1, tzinfo=UTC))
+        case 4:
+            raise Discard("nothing to do")
+        case 5:
+            raise Cancel("not wanted")
+        case _:
+            return "done"
+
+
+assert_type(decide.options(schedule_timeout=60).enqueue(1), Job[str])
 assert_type(price_of.enqueue(Order(1, Decimal(1))), Job[Decimal])
 assert_type(ship(Order(1, Decimal(1))), Order)
 assert_type(ship.enqueue(Order(1, Decimal(1)), day=date.today()), Job[Order])

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from calls import Order, count, ship
 
-from penstock import Job, enqueue_many, task
+from penstock import Discard, Job, Retry, Snooze, enqueue_many, task
 
 order = Order(1, Decimal(1))
 
@@ -21,6 +21,13 @@ ship.options(delay=60).bind()  # type: ignore[call-arg]  # pyright: ignore[repor
 ship.options(dealy=60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 ship.options(priority="high")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 enqueue_many([7])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+Retry(atempts=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Retry(backoff="random")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Retry(rules={TimeoutError: 20})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+Snooze("tomorrow")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Discard()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+ship.options(schedule_timeout="1m")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 wrong: Job[int] = ship.enqueue(order)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 text: str = count.enqueue("a").result(10)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, delete, select
 
-from penstock.job import State
+from penstock.job import Reason, State
 from penstock.ledger.queries import insert_into
 from penstock.ledger.recording.among import among
 from penstock.ledger.recording.columns import fit
@@ -26,6 +26,8 @@ from penstock.ledger.recording.fence import (
 from penstock.ledger.records import Record, Step
 from penstock.ledger.tables import attempts, plain
 
+KEPT_SNOOZES = 100
+"""A job may snooze for months: of its attempts that ended so, the newest are kept."""
 LOST = "lost"
 """Outcome of an attempt whose claim another one has now, and which nobody has heard of since."""
 Tokens = dict[tuple[str, str], set[str]]
@@ -87,6 +89,19 @@ def insert_attempts(connection: Connection, rows: Sequence[dict[str, Any]]) -> N
         ended = {name: statement.excluded[name] for name in ("finished_at", "outcome", "error_type", "error_message")}
         key = [attempts.c.job_id, attempts.c.number]
         connection.execute(statement.on_conflict_do_update(index_elements=key, set_=ended), rows)
+        _forget_snoozes(connection, rows)
+
+
+def _forget_snoozes(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Each snooze takes the place of the one so many attempts before it; by the primary key."""
+    old = [
+        {"of": row["job_id"], "nth": row["number"] - KEPT_SNOOZES}
+        for row in rows
+        if row["outcome"] == Reason.SNOOZED and row["number"] > KEPT_SNOOZES
+    ]
+    if old:
+        those = attempts.c.job_id == bindparam("of"), attempts.c.number == bindparam("nth")
+        connection.execute(delete(attempts).where(*those, attempts.c.outcome == Reason.SNOOZED.value), old)
 
 
 def ended_tokens(connection: Connection, ids: Sequence[str]) -> Tokens:

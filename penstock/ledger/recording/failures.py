@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, case
 
-from penstock.job import State
+from penstock.job import Reason, State
 from penstock.ledger.queries import insert_into
 from penstock.ledger.recording.columns import fit
 from penstock.ledger.recording.fence import Judgement, target
@@ -41,6 +41,8 @@ def failed_by(record: Record, judgement: Judgement) -> Failed | None:
     failure = record.outcome.failure if record.outcome else None
     if failure is None or failure.fingerprint is None:
         return None
+    if record.outcome is not None and record.outcome.reason is Reason.DISCARDED:
+        return None  # Its own body has dealt with it.
     task, job_id = fit(record.delivery.task) or "", fit(record.delivery.id) or ""
     return Failed(failure.fingerprint, task, record.at, job_id)
 

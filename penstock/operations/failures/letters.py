@@ -21,7 +21,7 @@ from penstock.errors import LedgerUnavailable
 from penstock.ledger import letters
 from penstock.ledger.session import writing
 from penstock.ledger.tables import Kind, Resolution
-from penstock.message import ENQUEUED_AT, REPLAY_OF
+from penstock.message import ENQUEUED_AT, OF_RETRIES, REPLAY_OF
 from penstock.operations.failures.bench import Bench, Done
 from penstock.operations.failures.entries import Entry
 from penstock.operations.wording import distance
@@ -81,6 +81,8 @@ def as_new_job(raw: bytes, id: str) -> bytes:
     headers, properties = payload["headers"], payload["properties"]
     old = headers.get("id")
     headers.update({"id": id, "retries": 0, "eta": None, "expires": None, REPLAY_OF: old})
+    for name in OF_RETRIES:
+        headers.pop(name, None)
     headers[ENQUEUED_AT] = datetime.now(UTC).isoformat()
     if headers.get("root_id") in (None, old):
         headers["root_id"] = id

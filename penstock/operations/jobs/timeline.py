@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from penstock.job import State
+from penstock.job import Reason, State
 from penstock.ledger.recording.attempts import LOST
 from penstock.ledger.rows import AttemptRow, JobRow, LetterRow
 from penstock.operations.wording import UNSAID, distance, duration, one_line
@@ -109,7 +109,7 @@ def _waiting(job: JobRow, now: datetime) -> Iterator[Event]:
     if job.enqueued_at:
         yield Event(job.enqueued_at, What.ENQUEUED, _enqueued(job))
     if job.state is State.SCHEDULED and job.eta:
-        word = "its retry" if job.attempts else "it"
+        word = "its retry" if job.attempts and job.reason is not Reason.SNOOZED else "it"
         yield Event(job.eta, What.DUE, f"{word} is due {distance(job.eta, now)}")
     elif job.eta and not job.retries:
         yield Event(job.eta, What.DUE, "due")

@@ -1,12 +1,16 @@
 """How many attempts a job needed, and what became of each."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from celery.app.task import Context
 from sqlalchemy import select
 
 from penstock.job import Reason, State
+from penstock.ledger.delivery import describe_delivery
+from penstock.ledger.recording.attempts import KEPT_SNOOZES
 from penstock.ledger.records import Record, Verdict
 from penstock.ledger.rows import Failure, Outcome
 from penstock.ledger.session import reading
@@ -15,6 +19,7 @@ from tests.ledger.making import CRASHED, SUCCEEDED, aside, end, running, start
 from tests.ledger.recording.job import REQUEUED, RETRIED, Job
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+SNOOZED = Outcome(state=State.SCHEDULED, reason=Reason.SNOOZED)
 CANCELLED = Outcome(state=State.CANCELLED, reason=Reason.REVOKED)
 
 
@@ -143,6 +148,26 @@ def test_a_lost_attempt_ends_when_the_next_one_has_its_job(job: Job) -> None:
 def test_an_attempt_that_never_started_does_not_count(job: Job, outcome: Outcome) -> None:
     assert job.tell(end(job.claim(), outcome, started_at=None)) == [Verdict.WON]
     assert (job.row.attempts, job.outcomes) == (0, [])
+
+
+def test_a_job_that_snoozes_for_months_keeps_its_newest_attempts(job: Job) -> None:
+    failed_at, last = 3, KEPT_SNOOZES + 20
+    for number in range(last):
+        outcome = RETRIED if number == failed_at else SNOOZED
+        claim = job.claim(f"a:{number}", number)
+        records = [start(claim, started_at=NOON), end(claim, outcome, started_at=NOON)]
+        assert job.tell(*records) == [Verdict.WON] * 2
+    kept = [attempt.number for attempt in job.attempts]
+    assert kept == [failed_at + 1, *range(last - KEPT_SNOOZES + 1, last + 1)]
+    assert job.tell(records[1]) == [Verdict.WON], "what is told again is known"
+    assert (job.row.attempts, job.pair) == (last, (last, 0, None))
+
+
+def test_a_job_that_has_snoozed_more_often_than_a_small_column_counts_goes_on(job: Job) -> None:
+    told = describe_delivery(job.id, Context({"retries": 100_000, "task": "t", "headers": {}}))
+    assert told.retries == 100_000
+    job.tell(end(job.claim("a:1", 99_999), SNOOZED))
+    assert job.tell(start(replace(told, queue=job.queue, token="b:1"))) == [Verdict.WON]
 
 
 def test_attempts_of_nobodys_job_are_none(job: Job) -> None:

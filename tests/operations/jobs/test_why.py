@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from penstock.app import PenstockApp
 from penstock.errors import JobNotFound
-from penstock.job import State
+from penstock.job import Reason, State
 from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.session import writing
 from penstock.operations.jobs.cancel import cancel
@@ -72,6 +72,12 @@ def test_a_retry_says_when_it_is_due_and_after_how_many_attempts(app: PenstockAp
     id = with_row(app, "one", Outcome(state=State.SCHEDULED, due=due))
     assert as_told(app, id) == "its retry, after 1 attempt, is due in 1h"
     assert why(app, id).facts["Due"] == due
+
+
+def test_a_job_that_has_snoozed_says_until_when(app: PenstockApp) -> None:
+    due = datetime.now(UTC) + timedelta(minutes=90)
+    id = with_row(app, "one", Outcome(state=State.SCHEDULED, reason=Reason.SNOOZED, due=due))
+    assert as_told(app, id) == "it has snoozed, and is due in 1h"
 
 
 def test_a_paused_queue_says_who_paused_it_since_when_and_why(app: PenstockApp, waiting: str) -> None:
