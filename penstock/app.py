@@ -128,6 +128,7 @@ class TaskTwin(celery.Task):
         self.queue = declared.defaults.queue
         self.priority = declared.defaults.priority
         self.expires = declared.defaults.expires
+        self.breaker = declared.defaults.breaker
         self.time_limit, self.soft_time_limit = client.time_limits(declared.defaults)
 
     def run(self, *args: Any, **kwargs: Any) -> Any:

@@ -62,5 +62,6 @@ class Reason(StrEnum):
     REVOKED = "revoked"
     UNREADABLE = "unreadable"
     UNKNOWN_TASK = "unknown task"
+    BREAKER = "breaker"
     UNSERIALISABLE = "unserialisable"
     DISCARDED = "discarded"

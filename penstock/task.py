@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 from penstock import tags as tagging
+from penstock.breaker import Breaker
 from penstock.errors import ArgumentError, DeclarationError
 from penstock.option_names import names_options
 
@@ -83,6 +84,7 @@ class Options:
 
     queue: str = DEFAULT_QUEUE
     retry: Retry | None = None
+    breaker: Breaker | None = None
     timeout: float | None = None
     expires: float | None = None
     priority: int = 0
@@ -95,6 +97,7 @@ class Options:
             raise DeclarationError(f"queue={self.queue!r}: a name without spaces")
         if self.retry is not None and not isinstance(self.retry, Retry):
             raise DeclarationError(f"retry={self.retry!r}: give a Retry, e.g. Retry(attempts=5)")
+        _check_breaker(self.breaker)
         for name in ("timeout", "expires"):
             seconds = getattr(self, name)
             if seconds is not None and not (_is_number(seconds) and seconds > 0):
@@ -109,6 +112,11 @@ class Options:
             raise DeclarationError("delay and at: give one of them")
         if problem := tagging.problem_of(self.tags):
             raise DeclarationError(problem)
+
+
+def _check_breaker(breaker: object) -> None:
+    if breaker is not None and not isinstance(breaker, Breaker):
+        raise DeclarationError(f"breaker={breaker!r}: give a Breaker, e.g. Breaker(failures=10, pause=300)")
 
 
 def _is_number(value: object) -> bool:
@@ -385,6 +393,7 @@ def task(
     *,
     queue: str = DEFAULT_QUEUE,
     retry: Retry | None = None,
+    breaker: Breaker | None = None,
     timeout: float | None = None,
     expires: float | None = None,
     priority: int = 0,
@@ -396,6 +405,7 @@ def task(
     Args:
         queue: where its jobs wait.
         retry: when to try again; None fails at the first error.
+        breaker: when its jobs are not started for a while, because they keep failing; None: never.
         timeout: seconds that an attempt may take; then the body gets ``SoftTimeLimitExceeded``.
         expires: seconds after enqueueing from which a job that has not started is cancelled.
         priority: 0 (first) to 9 (last) within the queue.
@@ -407,7 +417,13 @@ def task(
         UnknownOption: there is no such option.
     """
     defaults = Options(
-        queue=queue, retry=retry, timeout=timeout, expires=expires, priority=priority, tags=tagging.given(tags)
+        queue=queue,
+        retry=retry,
+        breaker=breaker,
+        timeout=timeout,
+        expires=expires,
+        priority=priority,
+        tags=tagging.given(tags),
     )
 
     def declare(function: Callable[..., Any], /) -> Any:
