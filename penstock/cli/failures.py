@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from penstock.cli.breakers import close_breaker, list_breakers, open_breaker
 from penstock.cli.command import Group, Since, Word, booked_app_of
 from penstock.cli.rate import Rate
 
@@ -226,3 +227,7 @@ def _filter(context: click.Context, chosen: dict[str, Any], *, only_open: bool) 
 
     since: datetime | None = in_zone(chosen.pop("since"), booked_app_of(context).settings.timezone)
     return EntryFilter(since=since, is_open=True if only_open else None, **chosen)
+
+
+for _command in (list_breakers, open_breaker, close_breaker):
+    failures.add_command(_command)

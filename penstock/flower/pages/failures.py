@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from penstock.broker.breakers import CLOSED
 from penstock.errors import BrokerUnavailable, PenstockError
 from penstock.flower.charts import bar_chart, sparkline
 from penstock.flower.errands import Errand
@@ -17,7 +18,7 @@ from penstock.ledger.failure_groups import GroupFilter
 from penstock.ledger.session import reading
 from penstock.ledger.tables import Kind
 from penstock.operations.broker import served_queues
-from penstock.operations.failures import mending
+from penstock.operations.failures import breakers, mending
 from penstock.operations.failures.entries import UNKNOWN, EntryFilter, list_entries
 from penstock.operations.failures.groups import since_or_default
 from penstock.operations.failures.mending import in_kinds
@@ -26,13 +27,14 @@ from penstock.operations.moments import moment_of
 from penstock.operations.wording import counted
 
 PAGE, MOST_GROUPS = 50, 500
-ERRORS, RESOLVED = "errors", "resolved"
+ERRORS, RESOLVED, BREAKERS = "errors", "resolved", "breakers"
 VIEWS = {
     ERRORS: "Errors",
     Kind.BURIED.value: "Buried",
     Kind.QUARANTINED.value: "Quarantined",
     UNKNOWN: "Unknown tasks",
     RESOLVED: "Resolved",
+    BREAKERS: "Breakers",
 }
 NOTHING = {
     Kind.BURIED.value: "No message is buried: none has killed its process too often, and none was rejected.",
@@ -61,9 +63,9 @@ class FailuresPage(MendingPage):
     def read(self) -> dict[str, Any]:
         """One view, and how much there is in the others."""
         app, view = self.app, self.view
-        found = self._errors() if view == ERRORS else self._entries()
+        read = {ERRORS: self._errors, BREAKERS: self._breakers}.get(view, self._entries)
         return {
-            **found,
+            **read(),
             "asked": self.asked,
             "is_filtered": any(
                 self.asked[name] for name in ASKED if name != "view" and (view != ERRORS or name != "since")
@@ -107,7 +109,7 @@ class FailuresPage(MendingPage):
         """Which dead letters and unknown tasks are listed, and are dealt with when all are."""
         asked, view = self.asked, self.view
         return EntryFilter(
-            kind=None if view == RESOLVED else view,
+            kind=None if view in (RESOLVED, BREAKERS) else view,
             task=asked["task"] or None,
             queue=asked["queue"] or None,
             reason=asked["text"] or None,
@@ -131,6 +133,9 @@ class FailuresPage(MendingPage):
             "more": self.link("failures", **asked, shown=shown + PAGE) if has_more else "",
             "looked_at": LOOKED_AT,
         }
+
+    def _breakers(self) -> dict[str, Any]:
+        return {"breakers": breakers.list_breakers(self.app)}
 
     @property
     def _shown(self) -> int:
@@ -158,7 +163,9 @@ class FailuresPage(MendingPage):
     def _views(self, counts: dict[str, int] | None) -> Iterator[tuple[str, str, str, bool]]:
         others = {name: value for name, value in self.asked.items() if name in ("task", "queue")}
         for view, label in VIEWS.items():
-            count = f"{counts.get(view, 0):,}" if counts is not None and view not in (ERRORS, RESOLVED) else ""
+            count = (
+                f"{counts.get(view, 0):,}" if counts is not None and view not in (ERRORS, RESOLVED, BREAKERS) else ""
+            )
             yield label, count, self.link("failures", **others, view=view), self.view == view
 
     def _windows(self) -> Iterator[tuple[str, str, bool]]:
@@ -187,7 +194,7 @@ class FailuresPage(MendingPage):
         Raises:
             BadView: there are none, or they are no entries.
         """
-        if self.view in (ERRORS, RESOLVED):
+        if self.view in (ERRORS, RESOLVED, BREAKERS):
             raise BadView("only a list of open failures can be dealt with as a whole")
         found = mending.chosen_by(self.app, self.chosen)
         if not found:
@@ -216,9 +223,33 @@ class FailuresPage(MendingPage):
     def _discard(self, targets: list[mending.Target]) -> str | Errand:
         return self.discard_targets(targets, in_kinds(targets))
 
+    def open_breaker(self) -> str:
+        """Has a task started no more."""
+        task = self._task()
+        breakers.open_breaker(self.app, task, self.text("note").strip(), actor=self.actor)
+        return f"{task} is not started any more, until somebody closes its breaker"
+
+    def close_breaker(self) -> str:
+        """Has a task started again."""
+        task = self._task()
+        done = breakers.close_breaker(self.app, task, actor=self.actor)
+        return f"{task} is started again" if done.before != CLOSED else f"the breaker of {task} was closed"
+
+    def _task(self) -> str:
+        """The one whose breaker is meant.
+
+        Raises:
+            BadView: none is named.
+        """
+        if not (task := self.text("breaker").strip()):
+            raise BadView("no task is named; type its full name")
+        return task
+
     deeds: ClassVar = {
         "replay": Deed(Role.OPERATOR, replay),
         "discard": Deed(Role.OPERATOR, discard),
         "replay-all": Deed(Role.OPERATOR, replay_fitting),
         "discard-all": Deed(Role.OPERATOR, discard_fitting),
+        "open-breaker": Deed(Role.OPERATOR, open_breaker),
+        "close-breaker": Deed(Role.OPERATOR, close_breaker),
     }

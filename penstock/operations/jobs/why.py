@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from penstock.app import PenstockApp
+from penstock.broker import breakers
 from penstock.broker.queues import Pause, status
 from penstock.broker.release import live_workers
 from penstock.broker.scripts import Scripts
@@ -128,7 +129,7 @@ def _in_redis(app: PenstockApp, scripts: Scripts, job: _Subject, now: datetime, 
     if seen.is_revoked:
         yield Why("it was cancelled, and ends as soon as a worker claims it", {"Cancelled": "yes"})
     if job.state is State.BLOCKED:
-        yield _blocked(job, seen)
+        yield _held_by_breaker(scripts, job, now) if _reason(job, seen).startswith("breaker") else _blocked(job, seen)
     if job.queue is None:
         return
     if seen.pause:
@@ -153,8 +154,33 @@ def _before(scripts: Scripts, queue: str, id: str) -> int | None:
     return None if score is None else int(scripts.client.zcount(key, "-inf", f"({score}"))
 
 
+def _reason(job: _Subject, seen: _Seen) -> str:
+    return seen.blocked or job.reason
+
+
+def _held_by_breaker(scripts: Scripts, job: _Subject, now: datetime) -> Why:
+    blocked = scripts.client.hget(scripts.keys.blocked, job.id)
+    task = one_line(blocked.decode().removeprefix("breaker of ") if blocked else job.task or "its task")
+    standing = breakers.standing(scripts, task)
+    if standing is None:
+        return Why(f"the breaker of {task} has closed, and it is on its way back to its queue", {"Breaker": "closed"})
+    facts = {"Breaker": standing.state, "Breaker since": standing.since}
+    since = distance(standing.since, now)
+    if standing.by:
+        why = f" ({one_line(standing.note)})" if standing.note else ""
+        sentence = (
+            f"the breaker of {task} was opened {since} by {one_line(standing.by)}{why}; it starts when it is closed"
+        )
+        return Why(sentence, facts | {"Opened by": standing.by})
+    tried = f"; jobs are tried {distance(standing.next_at, now)}" if standing.next_at else ""
+    sentence = (
+        f"{task} kept failing ({one_line(standing.fault)}), so its breaker is {standing.state} since {since}{tried}"
+    )
+    return Why(sentence, facts | {"Next probe": standing.next_at})
+
+
 def _blocked(job: _Subject, seen: _Seen) -> Why:
-    reason = seen.blocked or job.reason
+    reason = _reason(job, seen)
     if not reason.startswith("unknown task"):
         return Why(f"it is put aside: {reason or 'nobody says why'}", {"Put aside": reason})
     task = reason.removeprefix("unknown task").strip() or job.task or "its task"
