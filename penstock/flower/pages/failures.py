@@ -18,15 +18,17 @@ from penstock.ledger.failure_groups import GroupFilter
 from penstock.ledger.session import reading
 from penstock.ledger.tables import Kind
 from penstock.operations.broker import served_queues
-from penstock.operations.failures import breakers, mending
+from penstock.operations.failures import breakers, errand
 from penstock.operations.failures.entries import UNKNOWN, EntryFilter, list_entries
 from penstock.operations.failures.groups import since_or_default
-from penstock.operations.failures.mending import in_kinds
 from penstock.operations.failures.search import LOOKED_AT, find_errors
+from penstock.operations.failures.selection import FAILED, Selection
 from penstock.operations.moments import moment_of
 from penstock.operations.wording import counted
 
 PAGE, MOST_GROUPS = 50, 500
+COUNTED_AT_ONCE = 2_000
+"""Failed jobs among which those that fit are counted before all of them are dealt with."""
 ERRORS, RESOLVED, BREAKERS = "errors", "resolved", "breakers"
 VIEWS = {
     ERRORS: "Errors",
@@ -45,7 +47,7 @@ NOTHING = {
 """What an empty list says, by view."""
 WINDOWS = {"1h": "Last hour", "24h": "Last day", "7d": "Last week"}
 DEFAULT_WINDOW = "24h"
-ASKED = ("view", "since", "task", "queue", "text")
+ASKED = ("view", "since", "task", "queue", "text", "tag")
 """Fields of the filter, as they stand in the address."""
 
 
@@ -174,7 +176,7 @@ class FailuresPage(MendingPage):
             is_chosen = (asked["since"] or DEFAULT_WINDOW) == window
             yield label, self.link("failures", **{**asked, "since": window}), is_chosen
 
-    def selected(self) -> list[mending.Target]:
+    def selected(self) -> errand.Errand:
         """The entries that are ticked.
 
         Raises:
@@ -186,20 +188,34 @@ class FailuresPage(MendingPage):
             raise BadView("no failure is selected; tick some")
         if len(ids) > PAGE:
             raise BadView(f"{len(ids):,} failures are selected, and a page has {PAGE} at most")
-        return mending.named(self.app, ids)
+        return errand.named(self.app, ids)
 
-    def fitting(self) -> list[mending.Target]:
-        """All open entries of the filter.
+    def fitting(self) -> errand.Errand:
+        """All open failures of the filter.
 
         Raises:
-            BadView: there are none, or they are no entries.
+            BadView: there are none, or they cannot be dealt with.
         """
-        if self.view in (ERRORS, RESOLVED, BREAKERS):
+        if self.view in (RESOLVED, BREAKERS):
             raise BadView("only a list of open failures can be dealt with as a whole")
-        found = mending.chosen_by(self.app, self.chosen)
-        if not found:
+        found = errand.chosen(self.app, self.selection, looked_at=COUNTED_AT_ONCE)
+        if not (found.total or found.is_more):
             raise BadView("no open failure fits any more")
         return found
+
+    @property
+    def selection(self) -> Selection:
+        """What is dealt with when all that fits is."""
+        asked, is_errors = self.asked, self.view == ERRORS
+        return Selection(
+            kind=FAILED if is_errors else self.view,
+            error=(asked["text"] or None) if is_errors else None,
+            reason=None if is_errors else asked["text"] or None,
+            task=asked["task"] or None,
+            queue=asked["queue"] or None,
+            tag=asked["tag"] or None if is_errors else None,
+            since=since_or_default(self.since) if is_errors else self.since,
+        )
 
     def replay(self) -> str | Errand:
         """Runs the selected ones again."""
@@ -217,11 +233,11 @@ class FailuresPage(MendingPage):
         """Gives all that the filter chooses up."""
         return self._discard(self.fitting())
 
-    def _replay(self, targets: list[mending.Target]) -> str | Errand:
-        return self.replay_targets(targets, in_kinds(targets))
+    def _replay(self, found: errand.Errand) -> str | Errand:
+        return self.replay_errand(found, found.text)
 
-    def _discard(self, targets: list[mending.Target]) -> str | Errand:
-        return self.discard_targets(targets, in_kinds(targets))
+    def _discard(self, found: errand.Errand) -> str | Errand:
+        return self.discard_errand(found, found.text)
 
     def open_breaker(self) -> str:
         """Has a task started no more."""
