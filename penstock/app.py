@@ -130,6 +130,7 @@ class TaskTwin(celery.Task):
         self.priority = declared.defaults.priority
         self.expires = declared.defaults.expires
         self.throws = (Decision,)  # Celery logs them, and Sentry tells them, as what they are: no accidents.
+        self.breaker = declared.defaults.breaker
         self.time_limit, self.soft_time_limit = client.time_limits(declared.defaults)
 
     def run(self, *args: Any, **kwargs: Any) -> Any:

@@ -62,6 +62,7 @@ class Reason(StrEnum):
     REVOKED = "revoked"
     UNREADABLE = "unreadable"
     UNKNOWN_TASK = "unknown task"
+    BREAKER = "breaker"
     UNSERIALISABLE = "unserialisable"
     DISCARDED = "discarded"
     DEADLINE = "deadline"

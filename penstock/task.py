@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 from penstock import tags as tagging
+from penstock.breaker import Breaker
 from penstock.errors import ArgumentError, DeclarationError
 from penstock.option_names import names_options
 from penstock.retrying import Retry
@@ -40,6 +41,7 @@ class Options:
 
     queue: str = DEFAULT_QUEUE
     retry: Retry | None = None
+    breaker: Breaker | None = None
     timeout: float | None = None
     expires: float | None = None
     schedule_timeout: float | None = None
@@ -53,6 +55,7 @@ class Options:
             raise DeclarationError(f"queue={self.queue!r}: a name without spaces")
         if self.retry is not None and not isinstance(self.retry, Retry):
             raise DeclarationError(f"retry={self.retry!r}: give a Retry, e.g. Retry(attempts=5)")
+        _check_breaker(self.breaker)
         for name in ("timeout", "expires", "schedule_timeout"):
             seconds = getattr(self, name)
             if seconds is not None and not (is_number(seconds) and seconds > 0):
@@ -67,6 +70,11 @@ class Options:
             raise DeclarationError("delay and at: give one of them")
         if problem := tagging.problem_of(self.tags):
             raise DeclarationError(problem)
+
+
+def _check_breaker(breaker: object) -> None:
+    if breaker is not None and not isinstance(breaker, Breaker):
+        raise DeclarationError(f"breaker={breaker!r}: give a Breaker, e.g. Breaker(failures=10, pause=300)")
 
 
 class Sender(Protocol):
@@ -344,6 +352,7 @@ def task(
     *,
     queue: str = DEFAULT_QUEUE,
     retry: Retry | None = None,
+    breaker: Breaker | None = None,
     timeout: float | None = None,
     expires: float | None = None,
     schedule_timeout: float | None = None,
@@ -356,6 +365,7 @@ def task(
     Args:
         queue: where its jobs wait.
         retry: when to try again; None fails at the first error.
+        breaker: when its jobs are not started for a while, because they keep failing; None: never.
         timeout: seconds that an attempt may take; then the body gets ``SoftTimeLimitExceeded``.
         expires: seconds after enqueueing from which a job that has not started is cancelled.
         schedule_timeout: seconds that a job may wait for a worker once it may start: after its ``delay`` or ``at``, and
@@ -371,6 +381,7 @@ def task(
     defaults = Options(
         queue=queue,
         retry=retry,
+        breaker=breaker,
         timeout=timeout,
         expires=expires,
         schedule_timeout=schedule_timeout,

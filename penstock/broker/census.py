@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from penstock.broker import envelope, queues
+from penstock.broker import breakers, envelope, queues
 from penstock.broker.keys import FIELD_SEPARATOR, PRIORITY_STEPS
 from penstock.broker.scripts import Scripts
 
@@ -189,6 +189,10 @@ def _aside(scripts: Scripts, names: list[str]) -> Iterator[Message]:
         if unknown.queue in names:
             for raw in _list(scripts, unknown.list_key):
                 yield _message(unknown.queue, Place.BLOCKED, raw)
+    for broken in breakers.broken_lists(scripts):
+        if broken.queue in names:
+            for entry in _list(scripts, broken.list_key):
+                yield _message(broken.queue, Place.BLOCKED, breakers.message_of(entry))
 
 
 def _in_flight(scripts: Scripts, names: list[str]) -> Iterator[Message]:

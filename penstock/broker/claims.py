@@ -189,6 +189,10 @@ class Claims:
         held = self._held.get(token)
         return held[0] if held else ""
 
+    def place(self, token: str) -> tuple[str, str] | None:
+        """The claimer of a claim and the list that it was claimed from; None when it is not ours any more."""
+        return self._held.get(token)
+
     def let_go(self, token: str) -> tuple[str, str] | None:
         """Forgets a claim of a first delivery that nobody counted, for somebody who ends it: its claimer and queue.
 

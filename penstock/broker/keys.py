@@ -65,8 +65,40 @@ class Keys:
 
     @property
     def blocked(self) -> str:
-        """Hash job id → why it is put aside; for the jobs in unknown-task lists whose id could be read."""
+        """Hash job id → why it is put aside; for jobs of unknown tasks, and of breakers, whose id could be read."""
         return self._ours("blocked")
+
+    @property
+    def breaker_keeper(self) -> str:
+        """The keeper that starts probes and brings back what breakers have put aside; lives for seconds."""
+        return self._ours("breaker-keeper")
+
+    @property
+    def breakers(self) -> str:
+        """Set of the tasks whose breaker is open or half-open."""
+        return self._ours("breakers")
+
+    def breaker(self, task: str) -> str:
+        """Hash of a breaker that is not closed; ``lua/breaker.lua`` has its fields."""
+        return self._ours(f"breaker:{task}")
+
+    def attempts(self, task: str) -> str:
+        """Hash of the attempts that ended in the window of a closed breaker, by twentieths; lives twice as long."""
+        return self._ours(f"attempts:{task}")
+
+    def broken_list(self, queue: str, step: int, task: str) -> str:
+        """List ``length of the job's id : id raw`` of what a breaker has put aside; in the order of ready lists."""
+        return self._ours(f"broken:{step}:{queue}{FIELD_SEPARATOR}{task}")
+
+    @property
+    def broken(self) -> str:
+        """Hash: key of such a list → ``task ␟ queue ␟ step``; a field for each list that is not empty."""
+        return self._ours("broken")
+
+    @property
+    def unbroken(self) -> str:
+        """Says for an hour that such jobs are at the end of their queues, where they are older than the first."""
+        return self._ours("unbroken")
 
     def inflight(self, claimer: str, queue: str) -> str:
         """Hash token → raw message: what the claimer holds of this queue."""

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from penstock.broker import envelope
+from penstock.broker import breakers, envelope
+from penstock.broker.breakers import BrokenList
 from penstock.broker.keys import FIELD_SEPARATOR, PRIORITY_STEPS
 from penstock.broker.scripts import SLICE, Scripts
 from penstock.message import ENQUEUED_AT
@@ -35,7 +36,7 @@ class QueueStatus:
     in_flight: int
     parked: int
     blocked: int
-    """Messages of tasks that the worker that claimed them did not know."""
+    """Messages aside: of tasks that the worker that claimed them did not know, or whose breaker is open."""
     pause: Pause | None
 
 
@@ -72,9 +73,9 @@ def names(scripts: Scripts) -> list[str]:
     """
     client, keys = scripts.client, scripts.keys
     pipe = client.pipeline(transaction=False)
-    pipe.smembers(keys.queues).hkeys(keys.gates).hvals(keys.unknown)
-    published, paused, unknown = pipe.execute()
-    aside = [_unknown_place(value)[1] for value in unknown]
+    pipe.smembers(keys.queues).hkeys(keys.gates).hvals(keys.unknown).hvals(keys.broken)
+    published, paused, unknown, broken = pipe.execute()
+    aside = [_unknown_place(value)[1] for value in (*unknown, *broken)]
     held = [queue for _, queue in held_places(scripts)]
     return sorted({*(name.decode() for name in (*published, *paused)), *aside, *held})
 
@@ -187,6 +188,8 @@ def _blocked(scripts: Scripts) -> dict[str, int]:
     counts: dict[str, int] = {}
     for unknown in unknown_tasks(scripts):
         counts[unknown.queue] = counts.get(unknown.queue, 0) + unknown.messages
+    for broken in breakers.broken_lists(scripts):
+        counts[broken.queue] = counts.get(broken.queue, 0) + broken.jobs
     return counts
 
 
@@ -287,6 +290,10 @@ def purge(scripts: Scripts, queue: str) -> Iterator[tuple[str, list[bytes]]]:
         if unknown.queue == queue:
             for raws in discard_unknown(scripts, unknown):
                 yield "blocked", raws
+    for broken in breakers.broken_lists(scripts):
+        if broken.queue == queue:
+            for raws in _discard_broken(scripts, broken):
+                yield "blocked", raws
 
 
 def purge_ready(scripts: Scripts, queue: str) -> Iterator[list[bytes]]:
@@ -308,6 +315,13 @@ def discard_unknown(scripts: Scripts, unknown: UnknownTask) -> Iterator[list[byt
     if not scripts.client.exists(key):
         # Takes the empty list off the register. What has been put aside since only comes back to its queue.
         scripts.unblock(key)
+
+
+def _discard_broken(scripts: Scripts, broken: BrokenList) -> Iterator[list[bytes]]:
+    """The same of what a breaker has put aside."""
+    yield from _drain(scripts, broken.queue, broken.jobs, partial(breakers.pop, scripts.client, broken.list_key))
+    if not scripts.client.exists(broken.list_key):
+        scripts.unbreak(broken.list_key)
 
 
 def _drain(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from penstock.broker import queues
+from penstock.broker import breakers, queues
 from penstock.broker.scripts import Scripts
 
 LOOK_SECONDS = 3.0
@@ -85,11 +85,15 @@ def _unpark(scripts: Scripts, names: list[str]) -> int:
 
 
 def _unblock(scripts: Scripts) -> int:
-    """Messages of unknown tasks to the lists; a stock worker that does not know the task drops them."""
+    """What was put aside to the lists; a stock worker that does not know its task drops it."""
     total = 0
     for unknown in queues.unknown_tasks(scripts):
         left = unknown.messages
         while left > 0 and (moved := scripts.unblock(unknown.list_key)[0]):
+            left, total = left - moved, total + moved
+    for broken in breakers.broken_lists(scripts):
+        left = broken.jobs
+        while left > 0 and (moved := scripts.unbreak(broken.list_key)[0]):
             left, total = left - moved, total + moved
     return total
 
@@ -97,4 +101,6 @@ def _unblock(scripts: Scripts) -> int:
 def _forget(scripts: Scripts, names: list[str]) -> None:
     """Notes that only our keepers clear would stay for ever, for stock workers do not know of them."""
     keys = scripts.keys
+    for each in breakers.standings(scripts):
+        scripts.switch(each.task, breakers.CLOSED, "", "")
     scripts.client.unlink(keys.blocked, *(key for name in names for key in (keys.waiting(name), keys.wake(name))))

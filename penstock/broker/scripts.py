@@ -26,7 +26,16 @@ SLICE = 200
 ALLOW_OOM = "#!lua flags=allow-oom"
 """First line of every script but those that publish: a full server must still let workers empty it."""
 PUBLISHING = frozenset({"publish", "outbox"})
-WITH_REDELIVERY = frozenset({"settle", "retire", "reap"})
+INCLUDES = {
+    "settle": ("redelivery",),
+    "retire": ("redelivery",),
+    "reap": ("redelivery",),
+    "trip": ("breaker",),
+    "switch": ("breaker",),
+    "probe": ("broken",),
+    "unbreak": ("broken",),
+}
+"""Files of ``lua/`` that are put in front of a script, behind ``keys``."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class Script:
 @cache
 def script(name: str) -> Script:
     """The script of this name."""
-    names = ["keys", *(["redelivery"] if name in WITH_REDELIVERY else []), name]
+    names = ["keys", *INCLUDES.get(name, ()), name]
     folder = resources.files("penstock.broker") / "lua"
     parts = [(folder / f"{part}.lua").read_text() for part in names]
     text = "\n".join(parts if name in PUBLISHING else [ALLOW_OOM, *parts])
@@ -120,7 +129,7 @@ class Promoted(NamedTuple):
     now_ms: int
 
 
-REFUSED, SETTLED, BURIED = 0, 1, 2
+REFUSED, SETTLED, BURIED, ADMITTED = 0, 1, 2, 3
 
 
 class Scripts:
@@ -172,7 +181,7 @@ class Scripts:
         return claim_reply(self.call("claim", *claim_arguments(worker, claimer, base, sources, count, max_bytes)))
 
     def settle(self, settlements: Iterable[Settlement]) -> list[int]:
-        """Ends claims; for each REFUSED, SETTLED or BURIED."""
+        """Ends claims; for each REFUSED, SETTLED or BURIED, or ADMITTED: that one goes on."""
         return list(self.call("settle", *(part for settlement in settlements for part in settlement)))
 
     def end(self, claimer: str, queue: str, tokens: Sequence[str], ids: Sequence[str]) -> int:
@@ -239,6 +248,31 @@ class Scripts:
     def unblock(self, unknown_list: str, limit: int = SLICE) -> tuple[int, bool]:
         """Moves messages of an unknown task back to the end of their queue; how many, and whether more are left."""
         moved, more = self.call("unblock", unknown_list, limit)
+        return moved, bool(more)
+
+    def trip(self, task: str, rule: Sequence[Any], counts: tuple[int, int], fault: str, told: Iterable[str]) -> str:
+        """Counts attempts of a task that have ended; ``opened`` or ``closed`` if its breaker was by that.
+
+        Args:
+            rule: arguments 3 to 10 of ``lua/trip.lua``.
+            counts: failed attempts, and all others.
+            fault: what the last one failed with.
+            told: pairs of a claim, as records name it, and 1 or 0, of attempts that may have been probes.
+        """
+        change, _ = self.call("trip", task, *rule, *counts, fault, *told)
+        return str(change.decode())
+
+    def probe(self, task: str) -> bool:
+        """Lets probes start if it is time for that; whether the breaker has become half-open."""
+        return bool(self.call("probe", task) == b"1")
+
+    def switch(self, task: str, state: str, by: str, note: str) -> str:
+        """Has a breaker ``open``, until it is closed by this as well, or ``closed``; the state that it was in."""
+        return str(self.call("switch", task, state, by, note).decode())
+
+    def unbreak(self, broken_list: str, limit: int = SLICE) -> tuple[int, bool]:
+        """Moves what a breaker has put aside to the end of its queue; how many, and whether more are left."""
+        moved, more = self.call("unbreak", broken_list, limit)
         return moved, bool(more)
 
     def tally(self, what: str, queue: str, number: int) -> None:

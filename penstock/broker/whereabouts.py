@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from penstock.broker import envelope
+from penstock.broker.breakers import Standing, standing, task_of
 from penstock.broker.claims import worker_of
 from penstock.broker.keys import FIELD_SEPARATOR
 from penstock.broker.queues import Pause, pause_of
@@ -77,6 +78,8 @@ class Whereabouts:
     """Jobs that may be claimed before it."""
     blocked: str
     """Why it is put aside."""
+    breaker: Standing | None
+    """Of its task, if that has put it aside and has not closed since."""
     is_revoked: bool
     pause: Pause | None
     """Of its queue."""
@@ -108,13 +111,15 @@ def find(scripts: Scripts, id: str, queues: Sequence[str] = ()) -> Whereabouts:
         answer
     )
     memory = scripts.client.info("memory")
+    reason = blocked.decode(errors="replace")
     now_ms = int(now)
     return Whereabouts(
         now=_time(now_ms),
         queue=queue.decode() or None,
         waits_since=_time(float(score)) if score else None,
         before=int(before) if before != b"" else None,
-        blocked=blocked.decode(errors="replace"),
+        blocked=reason,
+        breaker=standing(scripts, task_of(reason)) if task_of(reason) else None,
         is_revoked=bool(revoked),
         pause=pause_of(gate or None),
         is_from_outbox=bool(kept),

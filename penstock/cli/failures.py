@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock.cli.command import Group, Since, Word, booked_app_of
-from penstock.cli.rate import Rate
+from penstock.cli.breakers import close_breaker, list_breakers, open_breaker
+from penstock.cli.command import Group, Since, booked_app_of
+from penstock.cli.failure_options import FAILED, WORD, acting, editing, edits_of, filters
 
 if TYPE_CHECKING:
+    from penstock.app import PenstockApp
     from penstock.operations.failures.entries import EntryFilter
-
-WORD = Word()
-KINDS = ("buried", "quarantined", "unknown")
-FAILED = "failed"
-
-
-def filters(*kinds: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The options that choose entries of these kinds; all that are given must hold."""
-    return lambda command: _with_filters(command, kinds)
-
-
-def _with_filters(command: Callable[..., Any], kinds: tuple[str, ...]) -> Callable[..., Any]:
-    for option in reversed(
-        [
-            click.option("--kind", type=click.Choice(kinds), help="Of this kind only."),
-            click.option("--task", type=WORD, help="Full name of a task."),
-            click.option("--queue", type=WORD, help="Name of a queue."),
-            click.option("--reason", type=WORD, help="Text in what happened."),
-            click.option(
-                "--since",
-                type=Since(),
-                help="Happened within 30m, 2h, 7d, or since an ISO time (zone: PENSTOCK_TIMEZONE).",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
+    from penstock.operations.failures.selection import Selection
+    from penstock.operations.jobs.edits import Edits
 
 
 @click.group(cls=Group)
@@ -64,7 +40,7 @@ def failures() -> None:
 
 
 @failures.command("list")
-@filters(FAILED, *KINDS)
+@filters()
 @click.option("--open/--all", "only_open", default=True, help="Without or with what is settled.  [default: --open]")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many are listed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: groups of failed jobs, and the other entries.")
@@ -139,23 +115,9 @@ def show_failure(context: click.Context, /, entry: str, since: datetime | None, 
         print_group(console_of(context), group)
 
 
-def acting(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What replay and discard have in common."""
-    options: list[Callable[..., Any]] = [
-        click.argument("entries", metavar="[ENTRY]...", type=WORD, nargs=-1),
-        filters(*KINDS),
-        click.option("--all", "everything", is_flag=True, help="Every open entry."),
-        click.option("--rate", type=Rate(), help="At most so many a second: 50/s, or 10/m.  [default: no limit]"),
-        click.option("--yes", is_flag=True, help="Do not ask before acting on what errors and filters choose."),
-        click.option("--json", "as_json", is_flag=True, help="One JSON array with what was done with each."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 @failures.command("replay", short_help="Runs failures again.")
 @acting
+@editing
 @click.pass_context
 def replay_failures(context: click.Context, /, entries: tuple[str, ...], **options: Any) -> None:
     """Runs failures again: those that are named, or all open ones that the filters choose.
@@ -163,27 +125,29 @@ def replay_failures(context: click.Context, /, entries: tuple[str, ...], **optio
     \b
     failed       ENTRY is the fingerprint of an error: each of its jobs that
                  nobody has retried or discarded is retried, as `jobs retry`
-                 does; those whose messages were buried are not
-    buried       becomes a new job with an id of its own, made from the old
-                 message; its row names the old job (replay_of). Callbacks and
-                 the rest of a chain, if the message has any, are kept
-    quarantined  goes back to its queue, byte by byte: mend the cause first,
+                 does it, with an id that is its own however often it is sent
+    buried       becomes a new job, which names the old one
+    quarantined  goes back to its queue byte by byte: mend the cause first,
                  or it comes back as a new entry
     unknown      all messages go back to the end of their queue, from where
                  workers that still do not know the task put them aside again
 
-    Each is noted in the audit. What errors and filters choose is counted and asked about first (--yes does not ask),
-    oldest first. A command that was interrupted may be repeated: what it did is not open any more.
+    Each is noted in the audit, and the whole of it once. What errors and filters choose is counted and asked about
+    first (--yes does not ask), oldest first. Ctrl-C ends it after the job that it is at. A command that was interrupted
+    may be repeated: what it did is not open any more.
+
+    --set, --unset and --rename change arguments of each job. One whose task does not take them then is listed and left.
 
     \b
     Examples:
       celery -A workers failures replay 1f0c9a2e:17:0
       celery -A workers failures replay 0f2a91c03b1e --rate 10/s
+      celery -A workers failures replay --queue mail --since 2h --dry-run
       celery -A workers failures replay --kind buried --since 1h --rate 20/s --yes
+      celery -A workers failures replay --task tasks.mail.send --rename user=user_id --set retries=0
     """
-    from penstock.cli.mending import replay
-
-    _act(context, replay, entries, options)
+    given = {name: options.pop(name) for name in ("set_", "unset", "rename", "args", "kwargs")}
+    _act(context, "replay", entries, options, edits_of(**given))
 
 
 @failures.command("discard", short_help="Gives failures up.")
@@ -192,32 +156,58 @@ def replay_failures(context: click.Context, /, entries: tuple[str, ...], **optio
 def discard_failures(context: click.Context, /, entries: tuple[str, ...], **options: Any) -> None:
     """Gives failures up: those that are named, or all open ones that the filters choose.
 
-    A buried or quarantined entry is only marked, and keeps its payload: `failures list --all` still has it. The
-    messages of an unknown task are deleted, and their jobs recorded as cancelled. Each is noted in the audit.
-
-    With the fingerprint of an error, its failed jobs that nobody has retried are marked: they stay failed, and their
-    reason is `discarded`. The audit has one note for all of them.
+    A failed job stays failed, and its reason is `discarded`. A buried or quarantined entry is only marked, and keeps
+    its payload: `failures list --all` still has it. The messages of an unknown task are deleted, and their jobs are
+    recorded as cancelled. The audit has a note for each message, and one for all that errors or filters have chosen.
 
     \b
     Examples:
       celery -A workers failures discard 0f2a91c03b1e
       celery -A workers failures discard --kind quarantined --reason "not JSON"
+      celery -A workers failures discard --kind failed --queue mail --until 7d
     """
-    from penstock.cli.mending import discard
+    from penstock.operations.jobs.edits import NO_EDITS
 
-    _act(context, discard, entries, options)
+    _act(context, "discard", entries, {**options, "at_most_waiting": None}, NO_EDITS)
 
 
-def _act(context: click.Context, act: Callable[..., int], entries: tuple[str, ...], options: dict[str, Any]) -> None:
+HOW = ("limit", "rate", "at_most_waiting", "dry_run", "yes", "as_json")
+
+
+def _act(context: click.Context, verb: str, entries: tuple[str, ...], options: dict[str, Any], edits: Edits) -> None:
+    from penstock.cli import mending
+    from penstock.cli.command import actor
+    from penstock.operations.failures import errand as errands
+    from penstock.operations.failures.errand import Terms
+
     everything = options.pop("everything")
-    how = {name: options.pop(name) for name in ("rate", "yes", "as_json")}
+    how = {name: options.pop(name) for name in HOW}
     if entries and (everything or any(options.values())):
         raise click.UsageError("name entries or filters, not both")
     if not entries and not everything and not any(options.values()):
         raise click.UsageError("name entries, filters, or --all")
-    chosen = _filter(context, options, only_open=True)
-    failed = act(booked_app_of(context), entries, chosen, **how)
-    context.exit(1 if failed else 0)
+    app = booked_app_of(context)
+    if entries:
+        errand = errands.named(app, entries, how["limit"])
+    else:
+        errand = errands.chosen(app, _selection(app, options), how["limit"])
+    if edits.is_whole and errand.total > 1:
+        raise click.UsageError(f"--args and --kwargs are for a single job, and these are {errand.text}; use --set")
+    terms = Terms(actor(), how["rate"], how["at_most_waiting"], edits)
+    if how["dry_run"]:
+        left = mending.rehearse(app, verb, errand, terms, how["as_json"])
+    else:
+        left = mending.act(app, verb, errand, terms, yes=how["yes"], as_json=how["as_json"])
+    context.exit(1 if left else 0)
+
+
+def _selection(app: PenstockApp, options: dict[str, Any]) -> Selection:
+    from penstock.cli.command import in_zone
+    from penstock.operations.failures.selection import Selection
+
+    zone = app.settings.timezone
+    since, until = (in_zone(options.pop(name), zone) for name in ("since", "until"))
+    return Selection(since=since, until=until, **options)
 
 
 def _filter(context: click.Context, chosen: dict[str, Any], *, only_open: bool) -> EntryFilter:
@@ -226,3 +216,7 @@ def _filter(context: click.Context, chosen: dict[str, Any], *, only_open: bool) 
 
     since: datetime | None = in_zone(chosen.pop("since"), booked_app_of(context).settings.timezone)
     return EntryFilter(since=since, is_open=True if only_open else None, **chosen)
+
+
+for _command in (list_breakers, open_breaker, close_breaker):
+    failures.add_command(_command)

@@ -15,7 +15,8 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import process as processes
 from pathlib import Path
@@ -31,6 +32,8 @@ from penstock.broker import envelope
 from penstock.broker.claims import Claims, worker_of
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import MAX_CLAIM, Claimed, Scripts, Source
+from penstock.engine import attempts
+from penstock.engine.attempts import Attempt
 from penstock.engine.comeback import Comebacks
 from penstock.engine.gate import Gate
 from penstock.engine.keeping import CRASH_LIMIT
@@ -39,12 +42,13 @@ from penstock.engine.processes import resident_kib
 from penstock.engine.putting_away import NONSENSE
 from penstock.engine.revoking import Revocations
 from penstock.engine.running import limits, threaded
+from penstock.engine.running.admitting import Admission, Candidate
 from penstock.engine.running.announcing import Announcer
 from penstock.engine.running.claiming import Claiming
 from penstock.engine.running.crew import Alone, Crew
 from penstock.engine.running.desk import ManyDesks, OneDesk
 from penstock.engine.running.duties import TaskDuties, build_tracers
-from penstock.engine.running.handing import ROOM_SECONDS, Handing, SharedHanding
+from penstock.engine.running.handing import ATTEMPT, ROOM_SECONDS, Handing, SharedHanding
 from penstock.engine.running.line import Line
 from penstock.engine.running.opening import Job, opened
 from penstock.engine.running.pace import Pace
@@ -54,6 +58,7 @@ from penstock.engine.running.rates import Rates
 from penstock.engine.running.reception import InlinePool, Reception
 from penstock.engine.slots import ASK, Orders, Reason, Slot, Slots
 from penstock.engine.wire import Address
+from penstock.job import Reason as Cause
 from penstock.ledger import backend as ledger_backend
 from penstock.ledger.backend import LedgerBackend
 from penstock.ledger.outlet import set_outlet
@@ -134,6 +139,8 @@ class Child:
         self._claiming = Claiming(
             plan.broker_url, options, self._claims, self._wait, self._look_for_change, lambda: bool(slot.get("orders"))
         )
+        self._admission = Admission(self._claims, self._claiming.settle_together)
+        self._is_to_screen = False
         is_recorded = isinstance(plan.app.backend, LedgerBackend)
         self._gate = Gate(self._handing, self._claims, Comebacks()) if is_recorded else None
         self._numbers: dict[str, int] = {}
@@ -191,6 +198,8 @@ class Child:
         ledger_backend.leave_to_tracer()
         set_outlet(self._handing if isinstance(app.backend, LedgerBackend) else None)
         quicken(app, by_context=not self._is_single)
+        self._with_ratio = attempts.watch(app)
+        attempts.set_teller(self._tell_attempt)
         if plan.kind == "threads":
             threaded.guard(app)
         build_tracers(app, plan.hostname, logs_success=not plan.logs_in_batches)
@@ -337,12 +346,13 @@ class Child:
         self._slot.put("claimed_at", time.monotonic())
         self._slot.put("claimed_ms", self._claims.claimed_ms)
         self._pace.claimed(len(claimed))
+        jobs = []
         for message in claimed:
             try:
-                job = opened(message, self._known)
+                jobs.append(opened(message, self._known))
             except envelope.Unreadable as error:
                 self._claims.settle(message.token, "quarantine", str(error))
-                continue
+        for job in self._screened(jobs) if self._admission.broken else jobs:
             try:
                 self._admit(job)
             except NONSENSE as error:
@@ -364,6 +374,26 @@ class Child:
             else:
                 self._asked[job.token] = job
 
+    def _screened(self, jobs: Sequence[Job]) -> list[Job]:
+        """Those that no breaker keeps from starting; the others are put aside."""
+        refused = self._admission.refuse(
+            Candidate(job.token, job.duties.name, envelope.job_id(job.payload))
+            for job in jobs
+            if job.duties is not None
+        )
+        if self._gate is not None:
+            for job in jobs:
+                if job.token in refused.aside:
+                    with suppress(*NONSENSE):  # It has been put aside all the same.
+                        self._reception.record_blocked(self._reception.message(job), Cause.BREAKER)
+        return [job for job in jobs if job.token not in refused.all]
+
+    def _screen_waiting(self) -> None:
+        """After news of breakers. What had to ask the ledger has its start row, and starts."""
+        self._is_to_screen = False
+        kept = {job.token for job in self._screened([job for job in self._waiting if job.is_plain])}
+        self._waiting = deque(job for job in self._waiting if not job.is_plain or job.token in kept)
+
     def _start(self, message: Any) -> None:
         """The ledger's word has come: the job may start."""
         job = self._asked.pop(message.delivery_tag, None)
@@ -373,6 +403,9 @@ class Child:
 
     def _work(self) -> None:
         while self._waiting:
+            if self._is_to_screen:
+                self._screen_waiting()
+                continue
             job = self._waiting.popleft()
             if not self._claims.holds(job.token):
                 continue
@@ -497,6 +530,9 @@ class Child:
         if "unknown" in news:
             sources = (Source(queue, int(step), task) for task, queue, step in news["unknown"])
             self._claims.unknown = tuple(source for source in sources if source.task in self._known)
+        if "broken" in news:
+            self._admission.broken = frozenset(news["broken"])
+            self._is_to_screen = bool(news["broken"])
         if "events" in news and news["events"] != self._announcer.enabled:
             self._announcer.enabled = news["events"]
             self._rebuild()
@@ -515,6 +551,11 @@ class Child:
         self._plain.forget()
         self._reception.rebuild()
         self._look_at_tasks()
+
+    def _tell_attempt(self, attempt: Attempt) -> None:
+        """A success matters where it may be a probe's, and where failures are counted as a share."""
+        if attempt.failed or attempt.task in self._admission.broken or attempt.task in self._with_ratio:
+            self._handing.put((ATTEMPT, *attempt))
 
     def _lose(self, workers: list[str]) -> None:
         """These incarnations were silent for a lease: what was claimed under them is somebody else's."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import bootsteps
@@ -18,11 +18,12 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.common import ignore_errors
 
 import penstock.engine.health  # noqa: F401  registers what `inspect claims` answers
+from penstock.broker import envelope
 from penstock.broker.claims import Claims, new_incarnation
 from penstock.broker.keys import Keys
-from penstock.broker.scripts import Scripts, Source
+from penstock.broker.scripts import Scripts, Settlement, Source
 from penstock.broker.transport import CLAIMS, UNHEARD, Transport
-from penstock.engine import keeper_config, lifeline, request, revoking
+from penstock.engine import attempts, keeper_config, lifeline, request, revoking
 from penstock.engine.comeback import Comebacks
 from penstock.engine.gate import Gate
 from penstock.engine.handover import Handover
@@ -32,6 +33,8 @@ from penstock.engine.link import KeeperLink
 from penstock.engine.parent import Parent
 from penstock.engine.pool import Pool
 from penstock.engine.putting_away import PutsAway
+from penstock.engine.running.admitting import Admission, Candidate
+from penstock.job import Reason
 from penstock.ledger.backend import LedgerBackend
 from penstock.ledger.outlet import set_outlet
 from penstock.ledger.records import Record
@@ -72,6 +75,9 @@ class Consumer(PutsAway, CeleryConsumer):
                 crash_limit=int(self._options.get("crash_limit", CRASH_LIMIT)),
                 on_revoked=self.revocations.learn,
             )
+            self._admission = Admission(self.claims, self._settle_at_once)
+            attempts.watch(self.app)
+            attempts.set_teller(self._link.tell_attempt)
             if isinstance(self.app.backend, LedgerBackend):
                 self._gate = Gate(self._link, self.claims, Comebacks())
                 set_outlet(self._link)
@@ -241,6 +247,8 @@ class Consumer(PutsAway, CeleryConsumer):
             self._doubt(news["changed"])
         if "started" in news and self._gate is not None:
             self._gate.open(news["started"])
+        if "broken" in news:
+            self._admission.broken = frozenset(news["broken"])
         if "full" in news:
             claims.is_held_back = news["full"]
         if "revoked" in news:
@@ -317,8 +325,28 @@ class Consumer(PutsAway, CeleryConsumer):
 
     def _receive(self, message: Any, handle: Callable[[Any], Any]) -> None:
         self.revocations.remind(message.headers.get("id"))
+        if self._admission.broken and self._is_refused(message):
+            return
         if self._gate is None or not self._gate.holds_up(message, handle):
             handle(message)
+
+    def _is_refused(self, message: Any) -> bool:
+        """Whether the breaker of its task has put a job aside."""
+        task = message.headers.get("task")
+        if not (isinstance(task, str) and task in self.strategies):
+            return False
+        id = envelope.job_id({"headers": message.headers})
+        refused = self._admission.refuse([Candidate(message.delivery_tag, task, id)])
+        if refused.aside and self._gate is not None:
+            self.record_blocked(message, Reason.BREAKER)
+        return bool(refused.all)
+
+    def _settle_at_once(self, settlements: Sequence[Settlement]) -> list[int]:
+        channel = self.connection and self.connection._default_channel
+        try:
+            return channel.scripts.settle(settlements) if channel else []
+        except self.connection_errors:
+            return []
 
     @property
     def keeps_claims(self) -> bool:

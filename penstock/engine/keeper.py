@@ -26,8 +26,10 @@ from redis.exceptions import RedisError
 from penstock.broker.connection import connect
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts
+from penstock.engine.attempts import Attempt
 from penstock.engine.keeping import Duty, Ward
 from penstock.engine.keeping.adopt import Adopt
+from penstock.engine.keeping.breakers import Breakers
 from penstock.engine.keeping.card import Card
 from penstock.engine.keeping.depths import Depths
 from penstock.engine.keeping.identity import Identity
@@ -104,12 +106,13 @@ class Keeper:
         sys.setswitchinterval(SWITCH_SECONDS)
         self._ward = ward = _ward(config, self._tell, self._selector)
         self._settle = Settle(ward)
-        self._outcomes = Outcomes(ward, config["database_url"], self._settle)
+        self._breakers = Breakers(ward, config["breakers"])
+        self._outcomes = Outcomes(ward, config["database_url"], self._settle, self._breakers.notice)
         self._renew = Renew(ward, self._card)
         # In this order when several are due: what a commit has brought is published before its claim ends.
         promote, watch = Promote(ward), Watch(ward)
         self._duties: list[Duty] = [self._renew, self._outcomes, self._settle, News(ward), promote, watch]
-        self._duties += [Reap(ward), Identity(ward), Adopt(ward), Sweep(ward)]
+        self._duties += [Reap(ward), Identity(ward), Adopt(ward), Sweep(ward), self._breakers]
         if (counting := self._outcomes.counting) is not None:
             self._duties.append(Depths(ward, watch, promote, counting))
 
@@ -195,7 +198,10 @@ class Keeper:
 
     def _read_report(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            self._outcomes.take(json.loads(self._reports.recv(READ_BYTES, socket.MSG_DONTWAIT)))
+            words = json.loads(self._reports.recv(READ_BYTES, socket.MSG_DONTWAIT))
+            self._outcomes.take(words)
+            if "attempt" in words:
+                self._breakers.count(Attempt(*words["attempt"]))
 
     def _take_unread(self) -> None:
         *lines, rest = bytes(self._unread).split(b"\n")

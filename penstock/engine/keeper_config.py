@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from penstock.engine.attempts import breaker_of
 from penstock.engine.keeping import CRASH_LIMIT, LEASE_SECONDS
 from penstock.ledger.backend import LedgerBackend
 
@@ -21,6 +22,7 @@ def of(consumer: Any) -> dict[str, Any]:
         "lease_seconds": float(options.get("lease_seconds", LEASE_SECONDS)),
         "crash_limit": int(options.get("crash_limit", CRASH_LIMIT)),
         "retention": str(options.get("retention", "")),
+        "breakers": {name: breaker.rule for name, task in consumer.app.tasks.items() if (breaker := breaker_of(task))},
         "pid": os.getpid(),
         "workers": [],
         "queues": [],

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.broker.scripts import REFUSED, Settlement
+from penstock.engine.attempts import Attempt
 from penstock.ledger.records import Record
 
 logger = logging.getLogger(__name__)
@@ -173,6 +174,12 @@ class KeeperLink:
             self._reports.send(json.dumps({"note": record.to_words()}).encode())
         except OSError as error:
             logger.warning("a report of %s is dropped: %s", record.delivery.id, error)
+
+    def tell_attempt(self, attempt: Attempt) -> None:
+        """Has an attempt counted by a breaker; also from processes that the worker has forked."""
+        assert self._reports is not None
+        with contextlib.suppress(OSError):  # Of a keeper that is gone or stands still; others follow.
+            self._reports.send(json.dumps({"attempt": attempt}).encode())
 
     def unindex(self, jobs: list[tuple[str, str]]) -> None:
         """Has claimed jobs taken off the waiting index."""

@@ -29,7 +29,7 @@ from penstock.engine.slots import Standing
 from penstock.engine.wire import Frames, frame
 
 logger = logging.getLogger("penstock.keeper")
-TO_CHILDREN = frozenset({"full", "changed", "started", "revoked", "stamps", "version", "unknown"})
+TO_CHILDREN = frozenset({"full", "changed", "started", "revoked", "stamps", "version", "unknown", "broken"})
 TO_WORKER = frozenset(
     {"settled", "confirmed", "changed", "lost", "revoked", "stamps", "version", "signals", "died", "ran", "clock"}
 )
@@ -92,7 +92,7 @@ class PoolKeeper(Keeper):
         lines = Lines() if plan.logs and plan.logs_in_batches else None
         database = int(self._ward.scripts.client.connection_pool.connection_kwargs.get("db") or 0)
         self._tidings = Tidings(self._ward, plan.hostname, config["pid"], database, lines)
-        self._children = Children(self._ward, self._slots, plan.hostname, self._outcomes, self._tidings)
+        self._children = Children(self._ward, self._slots, plan.hostname, self._outcomes, self._tidings, self._breakers)
         # The rings first: what is in them may be done with in the same turn.
         self._duties.insert(1, self._children)
         self._duties.append(self._tidings)
@@ -245,7 +245,7 @@ class PoolKeeper(Keeper):
             super()._tell(**to_worker)
 
     def _tell_children(self, **news: Any) -> None:
-        for name in ("worker", "incarnation", "full", "changed", "unknown"):
+        for name in ("worker", "incarnation", "full", "changed", "unknown", "broken"):
             if name in news:
                 self._known[name] = news[name]
         for fork in list(self._lines):

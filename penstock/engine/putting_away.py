@@ -61,14 +61,15 @@ class PutsAway:
         id = _id(message)
         logger.error("no task is called %s here; job %s waits for a worker that knows it", name, id or "without an id")
         if self.end_claim(message, "block", name, id) and isinstance(self.app.backend, LedgerBackend):
-            self._record_blocked(message)
+            self.record_blocked(message, Reason.UNKNOWN_TASK)
         signals.task_unknown.send(sender=self, message=message, exc=NotRegistered(name), name=name, id=id)
 
-    def _record_blocked(self, message: Any) -> None:
+    def record_blocked(self, message: Any, reason: Reason) -> None:
+        """Has it recorded that a job was put aside, and why."""
         payload = {"body": message.body, "properties": {}}
         delivery = describe_message(message.headers, envelope.body(payload), {"routing_key": _queue(message)})
         if delivery is not None:
-            aside = Outcome(state=State.BLOCKED, reason=Reason.UNKNOWN_TASK)
+            aside = Outcome(state=State.BLOCKED, reason=reason)
             now = datetime.now(UTC)
             self.record_aside(Record(step=Step.ASIDE, delivery=delivery.encoded(), outcome=aside, at=now))
 

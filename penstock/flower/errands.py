@@ -43,6 +43,7 @@ class Errand:
         has_failed: whether it ended before all was done.
         is_bad_news: whether what it says at its end is to worry people.
         found: what it was to find out, for the page to go on at.
+        is_to_stop: set when somebody has stopped it, for work that ends by itself.
     """
 
     title: str
@@ -56,7 +57,7 @@ class Errand:
     has_failed: bool = False
     is_bad_news: bool = False
     found: object = None
-    _stop: threading.Event = field(default_factory=threading.Event)
+    is_to_stop: threading.Event = field(default_factory=threading.Event)
 
     @property
     def is_over(self) -> bool:
@@ -75,12 +76,12 @@ class Errand:
             Stopped: somebody has stopped it.
         """
         self.done, self.total = done, total if total is not None else self.total
-        if self._stop.is_set():
+        if self.is_to_stop.is_set():
             raise Stopped
 
     def stop(self) -> None:
         """Has it end after the step that it is at."""
-        self._stop.set()
+        self.is_to_stop.set()
 
 
 Work = Callable[[Errand], str]

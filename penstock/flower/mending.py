@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import threading
+from collections.abc import Callable
 from contextlib import closing
 
-from penstock.flower.errands import Errand
+from penstock.flower.errands import Errand, Stopped
 from penstock.flower.page import Page
-from penstock.operations.failures import mending
-from penstock.operations.failures.bench import Advance, Done
-from penstock.operations.failures.mending import Target, messages_of
+from penstock.operations.failures import errand as failures
+from penstock.operations.failures import pace
+from penstock.operations.failures.bench import Advance
+from penstock.operations.failures.errand import Steps, Terms
 from penstock.operations.failures.pace import rate_of
 
 AT_ONCE = 50
 """Jobs or messages that a page deals with before it answers."""
 PATIENCE_SECONDS = 2.0
 """How long that may take with a speed limit."""
-Act = Callable[[Advance], Generator[Done, None, None]]
+Act = Callable[[Advance, threading.Event], Steps]
 
 
 class MendingPage(Page):
@@ -32,23 +34,23 @@ class MendingPage(Page):
         typed = self.text("rate").strip()
         return rate_of(typed) if typed else None
 
-    def replay_targets(self, targets: list[Target], title: str) -> str | Errand:
-        """Runs messages again."""
+    def replay_errand(self, errand: failures.Errand, title: str) -> str | Errand:
+        """Runs failures again."""
         app, actor, rate = self.app, self.actor, self.rate
 
-        def act(advance: Advance) -> Generator[Done, None, None]:
-            return mending.replay(app, targets, actor=actor, rate=rate, advance=advance)
+        def act(advance: Advance, stop: threading.Event) -> Steps:
+            return failures.replay(app, errand, Terms(actor, rate, stop=stop), advance)
 
-        return self.mend(f"Replaying {title}", "replayed", act, messages_of(targets))
+        return self.mend(f"Replaying {title}", "replayed", act, None if errand.is_more else errand.total)
 
-    def discard_targets(self, targets: list[Target], title: str) -> str | Errand:
-        """Gives messages up."""
+    def discard_errand(self, errand: failures.Errand, title: str) -> str | Errand:
+        """Gives failures up."""
         app, actor, rate = self.app, self.actor, self.rate
 
-        def act(advance: Advance) -> Generator[Done, None, None]:
-            return mending.discard(app, targets, actor=actor, rate=rate, advance=advance)
+        def act(advance: Advance, stop: threading.Event) -> Steps:
+            return failures.discard(app, errand, Terms(actor, rate, stop=stop), advance)
 
-        return self.mend(f"Discarding {title}", "discarded", act, messages_of(targets))
+        return self.mend(f"Discarding {title}", "discarded", act, None if errand.is_more else errand.total)
 
     def mend(self, title: str, done: str, act: Act, total: int | None) -> str | Errand:
         """Does it now, or begins it if it takes long.
@@ -74,13 +76,16 @@ def _done_by(act: Act, errand: Errand, verb: str) -> str:
     why = ""
 
     def advance(count: int) -> None:
-        errand.advance(errand.done + count)
+        errand.done += count
 
-    with closing(act(advance)) as steps:
-        for each in steps:
-            if each.done:
-                done += each.messages
-            else:
-                left, why = left + 1, why or f"{each.entry} {each.text}"
+    try:
+        with closing(act(advance, errand.is_to_stop)) as steps:
+            for each in steps:
+                if each.done:
+                    done += each.messages
+                else:
+                    left, why = left + 1, why or f"{each.entry} {each.text}"
+    except pace.Stopped:
+        raise Stopped from None
     rest = f"; {left:,} could not be: {why}" if left else ""
     return f"{done:,} {verb}{rest}"

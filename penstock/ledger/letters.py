@@ -36,6 +36,8 @@ class LetterFilter:
     id_end: str | None = None
     """Text that the id ends with; every letter is looked at."""
     since: datetime | None = None
+    until: datetime | None = None
+    """Before this time."""
     is_open: bool | None = None
     """Whether nobody has replayed or discarded it yet."""
 
@@ -144,6 +146,8 @@ def _conditions(chosen: LetterFilter) -> Iterator[ColumnElement[bool]]:
         yield dead_letters.c.reason.contains(chosen.reason, autoescape=True)
     if chosen.since is not None:
         yield dead_letters.c.at >= chosen.since
+    if chosen.until is not None:
+        yield dead_letters.c.at < chosen.until
     if chosen.is_open is not None:
         open_ = dead_letters.c.resolution.is_(None)
         yield open_ if chosen.is_open else ~open_

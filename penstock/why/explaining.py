@@ -21,6 +21,7 @@ EXPLAINERS: tuple[Explainer, ...] = (
     held.redis_full,
     held.not_due,
     held.cancelled,
+    held.breaker_open,
     held.put_aside,
     held.queue_paused,
     claimed.worker_died,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.broker.breakers import task_of
 from penstock.job import Reason as EndReason
 from penstock.job import State
 from penstock.why.reason import Reason
@@ -73,6 +74,30 @@ def cancelled(job: Subject) -> Reason | None:
         return None
     sentence = "it was cancelled, and ends as soon as a worker claims it"
     return Reason("cancelled", sentence, {"Cancelled": "yes"}, is_whole=job.found.claim is None and job.due is None)
+
+
+def breaker_open(job: Subject) -> Reason | None:
+    """Its task keeps failing, so its jobs are not started for a while."""
+    task = one_line(task_of(job.found.blocked)) if job.found else ""
+    if not task or job.found is None:
+        return None
+    breaker = job.found.breaker
+    if breaker is None:
+        sentence = f"the breaker of {task} has closed, and it is on its way back to its queue"
+        return Reason("breaker-closed", sentence, {"Breaker": "closed"}, True)
+    facts = {"Breaker": breaker.state, "Breaker since": breaker.since}
+    since = distance(breaker.since, job.now)
+    if breaker.by:
+        note = f" ({one_line(breaker.note)})" if breaker.note else ""
+        sentence = (
+            f"the breaker of {task} was opened {since} by {one_line(breaker.by)}{note}; it starts when it is closed"
+        )
+        return Reason("breaker-open", sentence, facts | {"Opened by": breaker.by}, True)
+    tried = f"; jobs are tried {distance(breaker.next_at, job.now)}" if breaker.next_at else ""
+    sentence = (
+        f"{task} kept failing ({one_line(breaker.fault)}), so its breaker is {breaker.state} since {since}{tried}"
+    )
+    return Reason("breaker-open", sentence, facts | {"Next probe": breaker.next_at}, True)
 
 
 def put_aside(job: Subject) -> Reason | None:

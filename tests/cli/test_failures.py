@@ -15,17 +15,18 @@ from penstock.app import PenstockApp
 from penstock.broker.envelope import read
 from penstock.broker.keys import FIELD_SEPARATOR, Keys
 from penstock.broker.scripts import Scripts, Settlement, Source
+from penstock.cli import mending
 from penstock.cli.command import actor
 from penstock.cli.failures import failures
 from penstock.cli.jobs import jobs
-from penstock.cli.mending import replay
 from penstock.job import State
 from penstock.ledger import letters, queries
 from penstock.ledger.rows import DeadLetter, Delivery, LetterRow
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import Kind, Resolution, audit
 from penstock.message import OF_RETRIES, REPLAY_OF
-from penstock.operations.failures.entries import EntryFilter
+from penstock.operations.failures import errand
+from penstock.operations.failures.errand import Terms
 from penstock.operations.failures.letters import new_job_of
 from tests.broker.messages import raw_message
 from tests.cli.conftest import Ledger, Run
@@ -308,7 +309,7 @@ def test_two_who_replay_the_same_letter_at_once_make_one_message(
 
     def act() -> None:
         both.wait()
-        failed.append(replay(app, [BURIED], EntryFilter(), rate=None, yes=True, as_json=True))
+        failed.append(mending.act(app, "replay", errand.named(app, [BURIED]), Terms("ann"), yes=True, as_json=True))
 
     threads = [threading.Thread(target=act) for _ in range(2)]
     for thread in threads:

@@ -9,6 +9,7 @@ from sqlalchemy import insert, select, update
 
 from penstock.job import Reason, State
 from penstock.ledger import failed
+from penstock.ledger.failed import FailedFilter
 from penstock.ledger.queries import add_audit
 from penstock.ledger.rows import Failure, Outcome
 from penstock.ledger.session import reading, writing
@@ -37,7 +38,7 @@ def open_ids(url: str, limit: int = 10, until: datetime = NOW) -> list[list[str]
     found, after = [], None
     with reading(url) as connection:
         while True:
-            stretch = failed.open_stretch(connection, PRINT, until, limit, after)
+            stretch = failed.open_stretch(connection, FailedFilter(error=PRINT), until, limit, after)
             found.append(stretch.ids)
             after = stretch.after
             if after is None:

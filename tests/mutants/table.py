@@ -4,6 +4,7 @@ from tests.mutants.guard import Guard
 from tests.mutants.guards import (
     balance,
     books,
+    breakers,
     broker,
     client,
     engine,
@@ -38,6 +39,7 @@ GUARDS: tuple[Guard, ...] = (
     *recording.GUARDS,
     *books.GUARDS,
     *failures.GUARDS,
+    *breakers.GUARDS,
     *history.GUARDS,
     *jobs.GUARDS,
     *series.GUARDS,

@@ -14,7 +14,7 @@ from tests.outbox.ground import QUEUE, Ground
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 WORKER = "worker/00000001"
-OPEN = ["blocked", "buried", "in flight", "parked", "ready"]
+OPEN = ["blocked", "broken", "buried", "in flight", "parked", "ready"]
 
 
 def lose(ground: Ground, *keys: str) -> None:
@@ -39,12 +39,14 @@ def end(ground: Ground, key: str, token: str) -> None:
 def everywhere(ground: Ground) -> None:
     """One job in every place where a job can be, one that has ended, and all of them published long ago."""
     ground.scripts.join(WORKER)
-    ground.put("ended", "in flight", "blocked", "buried")
+    ground.put("ended", "in flight", "blocked", "buried", "broken")
     ground.relay().turn()
     ground.scripts.claim(WORKER, WORKER, 0, [Source(QUEUE, 0)])
     end(ground, "ended", "1:0")
     settle(ground, "3:0", "block", "demo.x", "blocked")
     settle(ground, "4:0", "bury", "too bad", "buried")
+    ground.scripts.switch("demo.y", "open", "test", "")
+    settle(ground, "5:0", "admit", "demo.y", "broken")
     ground.put("parked", due=LATER)
     ground.put("ready")
     ground.relay().turn()

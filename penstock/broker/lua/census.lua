@@ -40,11 +40,13 @@ for _, name in ipairs(redis.call('HKEYS', ours .. 'spool')) do
 end
 
 local blocked = {}
-local unknown = redis.call('HGETALL', ours .. 'unknown')
-for i = 1, #unknown, 2 do
-  local _, queue = string.match(unknown[i + 1], '^(.*)\31([^\31]*)\31%d+$')
-  blocked[#blocked + 1] = queue
-  blocked[#blocked + 1] = redis.call('LLEN', unknown[i])
+for _, register in ipairs({'unknown', 'broken'}) do
+  local lists = redis.call('HGETALL', ours .. register)
+  for i = 1, #lists, 2 do
+    local _, queue = string.match(lists[i + 1], '^(.*)\31([^\31]*)\31%d+$')
+    blocked[#blocked + 1] = queue
+    blocked[#blocked + 1] = redis.call('LLEN', lists[i])
+  end
 end
 
 local dead = {}

@@ -11,6 +11,9 @@ local function waiting_key(queue) return ours .. 'waiting:' .. queue end
 local function parked_key(queue) return ours .. 'parked:' .. queue end
 local function wake_key(queue) return ours .. 'wake:' .. queue end
 local function unknown_key(queue, step, task) return ours .. 'unknown:' .. step .. ':' .. queue .. FIELD .. task end
+local function breaker_key(task) return ours .. 'breaker:' .. task end
+local function attempts_key(task) return ours .. 'attempts:' .. task end
+local function broken_key(queue, step, task) return ours .. 'broken:' .. step .. ':' .. queue .. FIELD .. task end
 local function inflight_key(claimer, queue) return ours .. 'inflight:' .. claimer .. ':' .. queue end
 local function worker_key(worker) return ours .. 'worker:' .. worker end
 local function dead_key(entry) return ours .. 'dead:' .. entry end

@@ -10,11 +10,14 @@
 --   crash       limit           to the front, counted as a delivery that killed its process; buried at the limit
 --   park        due, job        aside until then (ms); with the job named, the waiting index has that time from now on
 --   block       task, job       aside until a worker that knows the task claims it
+--   admit       task, job       nothing if the task's breaker lets the job start; otherwise aside until it does
 --   bury        reason, job     to the dead entries as a failed job
 --   quarantine  reason          to the dead entries as a message without a readable id
 --   spool       words, name     done, and what the ledger is to hear of it waits under this name
--- Returns for each: 1 settled, 2 settled by burying, 0 refused: the entry is not the claimer's any more.
+-- Returns for each: 1 settled, 2 settled by burying, 3 admitted: its claim goes on, 0 refused: the entry is not the
+--         claimer's any more.
 local now = now_ms()
+local SETTLED, BURIED, ADMITTED = 1, 2, 3
 
 local function forget_outbox(key)
   if key ~= '' then redis.call('HDEL', ours .. 'outbox', key) end
@@ -44,7 +47,7 @@ function verbs.requeue(_, queue, token, raw)
   wake(queue, 1)
 end
 function verbs.crash(claimer, queue, token, raw, limit)
-  return put_back_crashed(claimer, queue, token, raw, tonumber(limit), now)
+  return put_back_crashed(claimer, queue, token, raw, tonumber(limit), now) and BURIED
 end
 function verbs.park(claimer, queue, token, raw, due, job)
   -- Equal times are served in text order, so the token's number has a fixed width.
@@ -60,13 +63,34 @@ function verbs.block(_, queue, token, raw, task, job)
   redis.call('HSET', ours .. 'unknown', list, task .. FIELD .. queue .. FIELD .. step)
   if job ~= '' then redis.call('HSET', ours .. 'blocked', job, 'unknown task ' .. task) end
 end
+-- A probe is known by its claim, as records name it, without the host: who asks again because an answer was lost gets the
+-- same one. The id's length stands in front, so that the id can be any text, and the message behind it any bytes.
+function verbs.admit(claimer, queue, token, raw, task, job)
+  local breaker = breaker_key(task)
+  local state = redis.call('HGET', breaker, 'state')
+  if not state then return ADMITTED end
+  if state == 'half-open' then
+    local probe = 'probe:' .. string.match(claimer, '[^/]*$') .. ':' .. token
+    if redis.call('HEXISTS', breaker, probe) == 1 then return ADMITTED end
+    if tonumber(redis.call('HGET', breaker, 'left')) > 0 then
+      redis.call('HINCRBY', breaker, 'left', -1)
+      redis.call('HSET', breaker, probe, '1')
+      return ADMITTED
+    end
+  end
+  local step = step_of(token)
+  local list = broken_key(queue, step, task)
+  redis.call('LPUSH', list, #job .. ':' .. job .. raw)
+  redis.call('HSET', ours .. 'broken', list, task .. FIELD .. queue .. FIELD .. step)
+  if job ~= '' then redis.call('HSET', ours .. 'blocked', job, 'breaker of ' .. task) end
+end
 function verbs.bury(claimer, queue, token, raw, reason, job)
   bury('buried', claimer, queue, token, raw, reason, job, delivery_counts(raw) + 1, now)
-  return true
+  return BURIED
 end
 function verbs.quarantine(claimer, queue, token, raw, reason)
   bury('quarantined', claimer, queue, token, raw, reason, '', delivery_counts(raw) + 1, now)
-  return true
+  return BURIED
 end
 
 function verbs.spool(_, _, _, raw, words, name)
@@ -89,9 +113,9 @@ for i = 2, #ARGV, 6 do
   else
     local raw = redis.call('HGET', inflight, token)
     if raw then
-      local buried = verbs[verb](claimer, queue, token, raw, ARGV[i + 4], ARGV[i + 5])
-      redis.call('HDEL', inflight, token)
-      reply[#reply + 1] = buried and 2 or 1
+      local answer = verbs[verb](claimer, queue, token, raw, ARGV[i + 4], ARGV[i + 5]) or SETTLED
+      if answer ~= ADMITTED then redis.call('HDEL', inflight, token) end
+      reply[#reply + 1] = answer
     else
       reply[#reply + 1] = 0
     end

@@ -22,6 +22,7 @@ from penstock.broker.scripts import Settlement
 from penstock.engine.keeping import ROW_SECONDS, Duty, Ward
 from penstock.engine.keeping.books import NOBODY, Kind
 from penstock.engine.keeping.books import Place as OpenPlace
+from penstock.engine.keeping.breakers import Breakers
 from penstock.engine.keeping.outcomes import Outcomes
 from penstock.engine.keeping.rings import RingReader
 from penstock.engine.keeping.tidings import Tidings
@@ -53,8 +54,11 @@ FORGET_SECONDS = 20.0
 class Children(Duty):
     """All of this worker's."""
 
-    def __init__(self, ward: Ward, slots: Slots, hostname: str, outcomes: Outcomes, tidings: Tidings) -> None:
+    def __init__(
+        self, ward: Ward, slots: Slots, hostname: str, outcomes: Outcomes, tidings: Tidings, breakers: Breakers
+    ) -> None:
         super().__init__(ward)
+        self._breakers = breakers
         self._slots = slots
         self._hostname = hostname
         self._outcomes = outcomes
@@ -112,7 +116,7 @@ class Children(Duty):
         if fork in self._burials:
             return self._burials[fork].reader
         if fork not in self._readers:
-            self._readers[fork] = RingReader(slot, self._outcomes, self._tidings)
+            self._readers[fork] = RingReader(slot, self._outcomes, self._tidings, self._breakers)
         return self._readers[fork]
 
     def _is_busy(self) -> bool:

@@ -12,6 +12,7 @@ import secrets
 import selectors
 import socket
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -52,11 +53,15 @@ UNBEGUN = ("return", "park")
 class Outcomes(Duty):
     """Performs when something was committed: follow-ups and news of ended jobs go out, and claims end."""
 
-    def __init__(self, ward: Ward, database_url: str | None, settle: Settle) -> None:
+    def __init__(
+        self, ward: Ward, database_url: str | None, settle: Settle, on_record: Callable[[Record], None]
+    ) -> None:
         """Args:
         database_url: None: the worker's result backend is another; claims are settled at once.
+        on_record: told of each record but plain successes, as it comes in.
         """
         super().__init__(ward)
+        self._on_record = on_record
         self.due = float("inf")
         self._settle = settle
         self._unwritten: defaultdict[str, list[Record]] = defaultdict(list)
@@ -134,6 +139,7 @@ class Outcomes(Duty):
             self._started.pop(token, None)
             if entry.kind is Kind.RECORD:
                 self._unwritten[token].append(entry.record)
+                self._on_record(entry.record)
         elif token:
             self._asked[token] = entry.record
         self._waiting += 1

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from penstock.broker.scripts import Settlement
+from penstock.engine.attempts import Attempt
 from penstock.engine.keeping.books import Kind, Plains
+from penstock.engine.keeping.breakers import Breakers
 from penstock.engine.keeping.outcomes import Outcomes
 from penstock.engine.keeping.tidings import Tidings
 from penstock.engine.running import handing
@@ -49,11 +51,12 @@ class RingPlace:
 class RingReader:
     """Of one child, from its start until the keeper has put everything of it in order."""
 
-    def __init__(self, slot: Slot, outcomes: Outcomes, tidings: Tidings) -> None:
+    def __init__(self, slot: Slot, outcomes: Outcomes, tidings: Tidings, breakers: Breakers) -> None:
         self.slot = slot
         self.fork = slot.get("fork")
         self._outcomes = outcomes
         self._tidings = tidings
+        self._breakers = breakers
         self._process = f"ForkPoolWorker-{slot.get('place') + 1}"
         self._position = slot.ring.tail
         self._places: deque[RingPlace] = deque()
@@ -65,6 +68,7 @@ class RingReader:
             handing.SETTLE: self._take_settlement,
             handing.TELL: self._take_news,
             handing.ASK: self._take_question,
+            handing.ATTEMPT: self._take_attempt,
         }
 
     @property
@@ -172,3 +176,6 @@ class RingReader:
         place.open += 1
         kind = Kind.DOUBT if is_doubtful else Kind.ASK
         self._outcomes.take_from(place, kind, Record.from_words(json.loads(words)))
+
+    def _take_attempt(self, _: RingPlace, entry: tuple[Any, ...]) -> None:
+        self._breakers.count(Attempt(*entry[1:]))

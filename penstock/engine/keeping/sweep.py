@@ -39,8 +39,8 @@ class Sweep(Duty):
         client, keys = self.ward.scripts.client, self.ward.scripts.keys
         first = [client.lindex(keys.ready(queue, step), -1) for step in PRIORITY_STEPS]
         times = [_enqueued_ms(raw) for raw in first if raw is not None]
-        if None in times or client.hlen(keys.unknown):
-            return  # A message that tells no time, or messages aside that are older than those in the lists.
+        if None in times or client.hlen(keys.unknown) or client.exists(keys.broken, keys.unbroken):
+            return  # A message that tells no time, or messages aside, or back from there: older than the first.
         oldest = min([now, *(time for time in times if time is not None)])
         self.ward.scripts.sweep(queue, oldest - SETTLING_MS)
 

@@ -145,6 +145,15 @@ class Claiming:
             else:
                 return bool(answer)
 
+    def settle_together(self, settlements: Sequence[Settlement]) -> list[int]:
+        """The answers to these; none when the child is to end before Redis has answered."""
+        while not self._is_over():
+            try:
+                return self.scripts.settle(settlements)
+            except LOST as error:
+                self._lost(error)
+        return []
+
     # -- resting ------------------------------------------------------------------------------------------------
 
     def _claim_by_token(self, count: int) -> list[Claimed]:

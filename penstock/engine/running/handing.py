@@ -35,6 +35,8 @@ ASK = 3
 """(record as words in JSON, whether it is doubtful): whether a delivery may start."""
 FILE = 4
 """(path): an entry too large for the ring."""
+ATTEMPT = 5
+"""The parts of an attempt that a breaker counts."""
 
 
 class PlainEntry(NamedTuple):

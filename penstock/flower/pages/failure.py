@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -15,8 +14,7 @@ from penstock.flower.page import Deed
 from penstock.flower.roles import Role
 from penstock.ledger.failure_groups import hour_of, trend
 from penstock.ledger.session import reading
-from penstock.operations.failures import failed, mending
-from penstock.operations.failures.bench import Advance, Done
+from penstock.operations.failures import errand, failed
 from penstock.operations.failures.entries import SHOWN_MESSAGES, UNKNOWN, open_entry
 from penstock.operations.failures.failed import Plan
 from penstock.operations.failures.groups import KEPT, MOST_PARTS, SHOWN_JOBS, Group, find_group
@@ -118,29 +116,21 @@ class FailurePage(MendingPage):
 
     def replay(self) -> str | Errand:
         """Runs the message again, or those of the unknown task."""
-        return self.replay_targets(mending.named(self.app, [self.id]), f"failure {self.id}")
+        return self.replay_errand(errand.named(self.app, [self.id]), f"failure {self.id}")
 
     def discard(self) -> str | Errand:
         """Gives the message up, or those of the unknown task."""
-        return self.discard_targets(mending.named(self.app, [self.id]), f"failure {self.id}")
+        return self.discard_errand(errand.named(self.app, [self.id]), f"failure {self.id}")
 
     def replay_jobs(self) -> str | Errand:
         """Submits all open failed jobs of the error anew."""
-        app, actor, rate, plan = self.app, self.actor, self.rate, self._plan()
-
-        def act(advance: Advance) -> Generator[Done, None, None]:
-            return failed.replay(app, plan.fingerprint, actor=actor, rate=rate, advance=advance)
-
-        return self.mend(f"Replaying {plan.text} of {plan.fingerprint}", "replayed", act, _total(plan))
+        found = self._found()
+        return self.replay_errand(found, found.text)
 
     def discard_jobs(self) -> str | Errand:
         """Gives all open failed jobs of the error up."""
-        app, actor, rate, plan = self.app, self.actor, self.rate, self._plan()
-
-        def act(advance: Advance) -> Generator[Done, None, None]:
-            return failed.discard(app, plan.fingerprint, actor=actor, rate=rate, advance=advance)
-
-        return self.mend(f"Discarding {plan.text} of {plan.fingerprint}", "discarded", act, _total(plan))
+        found = self._found()
+        return self.discard_errand(found, found.text)
 
     def _plan_if_reachable(self, fingerprint: str) -> Plan | None:
         """Without Redis nothing can be done about an error, and it is shown all the same."""
@@ -148,11 +138,11 @@ class FailurePage(MendingPage):
             return failed.plan(self.app, fingerprint, LOOKED_AT)
         return None
 
-    def _plan(self) -> Plan:
+    def _found(self) -> errand.Errand:
         plan = failed.plan(self.app, self.id, LOOKED_AT)
         if plan is None or not (plan.count or plan.is_more):
             raise NothingOpen("none of its jobs is open: each is retried, discarded, or kept as a dead letter")
-        return plan
+        return errand.Errand(plans=[plan], words={"error": self.id})
 
     def replay_selected(self) -> str:
         """Submits the selected jobs anew; all of them, or none if one cannot be."""
@@ -182,11 +172,6 @@ class FailurePage(MendingPage):
         "replay-selected": Deed(Role.OPERATOR, replay_selected),
         "discard-selected": Deed(Role.OPERATOR, discard_selected),
     }
-
-
-def _total(plan: Plan) -> int | None:
-    """How many jobs it will be; None: nobody knows."""
-    return None if plan.is_more else plan.count
 
 
 def _headers(message: Payload) -> dict[str, Any]:

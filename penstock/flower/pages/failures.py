@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from penstock.broker.breakers import CLOSED
 from penstock.errors import BrokerUnavailable, PenstockError
 from penstock.flower.charts import bar_chart, sparkline
 from penstock.flower.errands import Errand
@@ -17,22 +18,25 @@ from penstock.ledger.failure_groups import GroupFilter
 from penstock.ledger.session import reading
 from penstock.ledger.tables import Kind
 from penstock.operations.broker import served_queues
-from penstock.operations.failures import mending
+from penstock.operations.failures import breakers, errand
 from penstock.operations.failures.entries import UNKNOWN, EntryFilter, list_entries
 from penstock.operations.failures.groups import since_or_default
-from penstock.operations.failures.mending import in_kinds
 from penstock.operations.failures.search import LOOKED_AT, find_errors
+from penstock.operations.failures.selection import FAILED, Selection
 from penstock.operations.moments import moment_of
 from penstock.operations.wording import counted
 
 PAGE, MOST_GROUPS = 50, 500
-ERRORS, RESOLVED = "errors", "resolved"
+COUNTED_AT_ONCE = 2_000
+"""Failed jobs among which those that fit are counted before all of them are dealt with."""
+ERRORS, RESOLVED, BREAKERS = "errors", "resolved", "breakers"
 VIEWS = {
     ERRORS: "Errors",
     Kind.BURIED.value: "Buried",
     Kind.QUARANTINED.value: "Quarantined",
     UNKNOWN: "Unknown tasks",
     RESOLVED: "Resolved",
+    BREAKERS: "Breakers",
 }
 NOTHING = {
     Kind.BURIED.value: "No message is buried: none has killed its process too often, and none was rejected.",
@@ -43,7 +47,7 @@ NOTHING = {
 """What an empty list says, by view."""
 WINDOWS = {"1h": "Last hour", "24h": "Last day", "7d": "Last week"}
 DEFAULT_WINDOW = "24h"
-ASKED = ("view", "since", "task", "queue", "text")
+ASKED = ("view", "since", "task", "queue", "text", "tag")
 """Fields of the filter, as they stand in the address."""
 
 
@@ -61,9 +65,9 @@ class FailuresPage(MendingPage):
     def read(self) -> dict[str, Any]:
         """One view, and how much there is in the others."""
         app, view = self.app, self.view
-        found = self._errors() if view == ERRORS else self._entries()
+        read = {ERRORS: self._errors, BREAKERS: self._breakers}.get(view, self._entries)
         return {
-            **found,
+            **read(),
             "asked": self.asked,
             "is_filtered": any(
                 self.asked[name] for name in ASKED if name != "view" and (view != ERRORS or name != "since")
@@ -107,7 +111,7 @@ class FailuresPage(MendingPage):
         """Which dead letters and unknown tasks are listed, and are dealt with when all are."""
         asked, view = self.asked, self.view
         return EntryFilter(
-            kind=None if view == RESOLVED else view,
+            kind=None if view in (RESOLVED, BREAKERS) else view,
             task=asked["task"] or None,
             queue=asked["queue"] or None,
             reason=asked["text"] or None,
@@ -131,6 +135,9 @@ class FailuresPage(MendingPage):
             "more": self.link("failures", **asked, shown=shown + PAGE) if has_more else "",
             "looked_at": LOOKED_AT,
         }
+
+    def _breakers(self) -> dict[str, Any]:
+        return {"breakers": breakers.list_breakers(self.app)}
 
     @property
     def _shown(self) -> int:
@@ -158,7 +165,9 @@ class FailuresPage(MendingPage):
     def _views(self, counts: dict[str, int] | None) -> Iterator[tuple[str, str, str, bool]]:
         others = {name: value for name, value in self.asked.items() if name in ("task", "queue")}
         for view, label in VIEWS.items():
-            count = f"{counts.get(view, 0):,}" if counts is not None and view not in (ERRORS, RESOLVED) else ""
+            count = (
+                f"{counts.get(view, 0):,}" if counts is not None and view not in (ERRORS, RESOLVED, BREAKERS) else ""
+            )
             yield label, count, self.link("failures", **others, view=view), self.view == view
 
     def _windows(self) -> Iterator[tuple[str, str, bool]]:
@@ -167,7 +176,7 @@ class FailuresPage(MendingPage):
             is_chosen = (asked["since"] or DEFAULT_WINDOW) == window
             yield label, self.link("failures", **{**asked, "since": window}), is_chosen
 
-    def selected(self) -> list[mending.Target]:
+    def selected(self) -> errand.Errand:
         """The entries that are ticked.
 
         Raises:
@@ -179,20 +188,34 @@ class FailuresPage(MendingPage):
             raise BadView("no failure is selected; tick some")
         if len(ids) > PAGE:
             raise BadView(f"{len(ids):,} failures are selected, and a page has {PAGE} at most")
-        return mending.named(self.app, ids)
+        return errand.named(self.app, ids)
 
-    def fitting(self) -> list[mending.Target]:
-        """All open entries of the filter.
+    def fitting(self) -> errand.Errand:
+        """All open failures of the filter.
 
         Raises:
-            BadView: there are none, or they are no entries.
+            BadView: there are none, or they cannot be dealt with.
         """
-        if self.view in (ERRORS, RESOLVED):
+        if self.view in (RESOLVED, BREAKERS):
             raise BadView("only a list of open failures can be dealt with as a whole")
-        found = mending.chosen_by(self.app, self.chosen)
-        if not found:
+        found = errand.chosen(self.app, self.selection, looked_at=COUNTED_AT_ONCE)
+        if not (found.total or found.is_more):
             raise BadView("no open failure fits any more")
         return found
+
+    @property
+    def selection(self) -> Selection:
+        """What is dealt with when all that fits is."""
+        asked, is_errors = self.asked, self.view == ERRORS
+        return Selection(
+            kind=FAILED if is_errors else self.view,
+            error=(asked["text"] or None) if is_errors else None,
+            reason=None if is_errors else asked["text"] or None,
+            task=asked["task"] or None,
+            queue=asked["queue"] or None,
+            tag=asked["tag"] or None if is_errors else None,
+            since=since_or_default(self.since) if is_errors else self.since,
+        )
 
     def replay(self) -> str | Errand:
         """Runs the selected ones again."""
@@ -210,15 +233,39 @@ class FailuresPage(MendingPage):
         """Gives all that the filter chooses up."""
         return self._discard(self.fitting())
 
-    def _replay(self, targets: list[mending.Target]) -> str | Errand:
-        return self.replay_targets(targets, in_kinds(targets))
+    def _replay(self, found: errand.Errand) -> str | Errand:
+        return self.replay_errand(found, found.text)
 
-    def _discard(self, targets: list[mending.Target]) -> str | Errand:
-        return self.discard_targets(targets, in_kinds(targets))
+    def _discard(self, found: errand.Errand) -> str | Errand:
+        return self.discard_errand(found, found.text)
+
+    def open_breaker(self) -> str:
+        """Has a task started no more."""
+        task = self._task()
+        breakers.open_breaker(self.app, task, self.text("note").strip(), actor=self.actor)
+        return f"{task} is not started any more, until somebody closes its breaker"
+
+    def close_breaker(self) -> str:
+        """Has a task started again."""
+        task = self._task()
+        done = breakers.close_breaker(self.app, task, actor=self.actor)
+        return f"{task} is started again" if done.before != CLOSED else f"the breaker of {task} was closed"
+
+    def _task(self) -> str:
+        """The one whose breaker is meant.
+
+        Raises:
+            BadView: none is named.
+        """
+        if not (task := self.text("breaker").strip()):
+            raise BadView("no task is named; type its full name")
+        return task
 
     deeds: ClassVar = {
         "replay": Deed(Role.OPERATOR, replay),
         "discard": Deed(Role.OPERATOR, discard),
         "replay-all": Deed(Role.OPERATOR, replay_fitting),
         "discard-all": Deed(Role.OPERATOR, discard_fitting),
+        "open-breaker": Deed(Role.OPERATOR, open_breaker),
+        "close-breaker": Deed(Role.OPERATOR, close_breaker),
     }

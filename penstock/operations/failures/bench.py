@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from penstock.app import PenstockApp
 from penstock.broker.scripts import Scripts
 from penstock.operations.failures.pace import Pace
+from penstock.operations.jobs.edits import Edits
 
 Advance = Callable[[int], None]
 """Called with the number of messages that were dealt with."""
@@ -29,8 +31,11 @@ class Done(NamedTuple):
 class Bench:
     """What every step needs."""
 
+    app: PenstockApp
     scripts: Scripts
     database_url: str
     pace: Pace
     actor: str
     advance: Advance
+    edits: Edits
+    """Of the arguments of what is replayed."""

@@ -72,6 +72,8 @@ class EntryFilter:
     queue: str | None = None
     reason: str | None = None
     since: datetime | None = None
+    until: datetime | None = None
+    """Before this time."""
     is_open: bool | None = True
     """Whether nobody has replayed or discarded it yet; None: either."""
 
@@ -86,6 +88,7 @@ class EntryFilter:
             queue=self.queue,
             reason=self.reason,
             since=self.since,
+            until=self.until,
             is_open=self.is_open,
         )
 
@@ -158,6 +161,7 @@ def unknown_entries(scripts: Scripts, chosen: EntryFilter) -> list[tuple[Entry, 
         if (chosen.reason is None or chosen.reason in UNKNOWN_REASON)
         # A message that does not say may be of this moment.
         and (chosen.since is None or newest is None or _time(newest) >= chosen.since)
+        and (chosen.until is None or oldest is None or _time(oldest) < chosen.until)
     ]
 
 
@@ -219,23 +223,27 @@ def find_entry(connection: Connection, scripts: Scripts, given: str) -> tuple[En
     raise EntryNotFound(f"{given} may be several failures; name one of them in full:\n{listed}")
 
 
-def open_letters(connection: Connection, chosen: EntryFilter, until: datetime) -> Iterator[Entry]:
+def open_letters(database_url: str, chosen: EntryFilter, until: datetime) -> Iterator[Entry]:
     """Dead letters that the filter chooses, the oldest first; none that came later than ``until``, so that what comes
-    back at once is not taken again.
+    back at once is not taken again. Read page by page, each when it is wanted: there may be a million.
     """
     of_letters = chosen.of_letters
     if of_letters is not None:
-        for row in _all_letters(connection, of_letters):
+        for row in _all_letters(database_url, of_letters):
             if row.at > until:
                 return
             yield _entry(row)
 
 
-def _all_letters(connection: Connection, chosen: letters.LetterFilter) -> Iterator[LetterRow]:
-    page: Sequence[LetterRow] = letters.list_letters(connection, chosen, PAGE, oldest_first=True)
-    while page:
+def _all_letters(database_url: str, chosen: letters.LetterFilter) -> Iterator[LetterRow]:
+    last: LetterRow | None = None
+    while True:
+        with reading(database_url) as connection:
+            page: Sequence[LetterRow] = letters.list_letters(connection, chosen, PAGE, last, oldest_first=True)
         yield from page
-        page = letters.list_letters(connection, chosen, PAGE, page[-1], oldest_first=True)
+        if len(page) < PAGE:
+            return
+        last = page[-1]
 
 
 def open_entry(app: PenstockApp, given: str) -> Opened:

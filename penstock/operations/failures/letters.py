@@ -9,28 +9,34 @@ sending, a kill in between would lose the message.
 
 from __future__ import annotations
 
+import base64
 import uuid
 from datetime import UTC, datetime
 
+from celery.utils.saferepr import saferepr
 from kombu.utils.json import dumps
 from sqlalchemy import Connection
 
+from penstock.app import PenstockApp
 from penstock.broker import envelope
 from penstock.broker.scripts import Scripts
-from penstock.errors import LedgerUnavailable
+from penstock.errors import LedgerUnavailable, PenstockError
 from penstock.ledger import letters
 from penstock.ledger.session import writing
 from penstock.ledger.tables import Kind, Resolution
 from penstock.message import ENQUEUED_AT, OF_RETRIES, REPLAY_OF
 from penstock.operations.failures.bench import Bench, Done
 from penstock.operations.failures.entries import Entry
+from penstock.operations.jobs.arguments import names_of
+from penstock.operations.jobs.edits import Edits
+from penstock.operations.jobs.retry import misfit
 from penstock.operations.wording import distance
 
 
 def replay_letter(bench: Bench, entry: Entry) -> Done:
     """A buried one becomes a new job; a quarantined one goes back as it is."""
     new = new_job_of(entry.id) if entry.kind == Kind.BURIED else None
-    bench.pace.wait()
+    bench.pace.wait(queue=entry.queue)
     sent = False
     try:
         with writing(bench.database_url) as connection:
@@ -40,6 +46,8 @@ def replay_letter(bench: Bench, entry: Entry) -> Done:
                 return _too_late(connection, entry)
             raw = letters.payload_of(connection, entry.id)
             assert raw is not None
+            if bench.edits:
+                raw = edited_message(bench.app, raw, bench.edits)
             _send(bench.scripts, entry, raw if new is None else as_new_job(raw, new), new)
             sent = True
     except LedgerUnavailable as error:
@@ -51,10 +59,40 @@ def replay_letter(bench: Bench, entry: Entry) -> Done:
         raise
     except envelope.Unreadable as error:
         return Done(entry.id, False, f"cannot be replayed: its message is {error}; discard it")
+    except NotEditable as error:
+        return Done(entry.id, False, f"cannot be replayed so: {error}")
     finally:
         bench.advance(1)
     text = f"→ {new}" if new else f"is back on {entry.queue}, as it was"
     return Done(entry.id, True, text, new)
+
+
+class NotEditable(PenstockError):
+    """The arguments of a message cannot be changed like this; the reason says why."""
+
+
+def edited_message(app: PenstockApp, raw: bytes, edits: Edits) -> bytes:
+    """The message with other arguments.
+
+    Raises:
+        Unreadable: it is no message.
+        NotEditable: its arguments are not JSON, or its task does not take the new ones.
+    """
+    payload = envelope.read(raw)
+    body, name = envelope.body(payload), payload["headers"].get("task")
+    if not (isinstance(body, list) and len(body) == 3 and isinstance(body[0], list) and isinstance(body[1], dict)):
+        raise NotEditable("its arguments are not JSON")
+    args, kwargs = edits.applied(body[0], body[1], names_of(app, name) if isinstance(name, str) else [])
+    if name not in app.tasks:
+        raise NotEditable(f"this app has no task {name}; use the app that has it (celery -A …)")
+    if why := misfit(app.tasks[name], args, kwargs):
+        raise NotEditable(f"these arguments do not fit its task ({why})")
+    text = dumps([args, kwargs, body[2]])
+    is_base64 = payload["properties"].get("body_encoding") == "base64"
+    payload["body"] = base64.b64encode(text.encode()).decode() if is_base64 else text
+    shown = {"argsrepr": args, "kwargsrepr": kwargs}
+    payload["headers"].update({header: saferepr(value) for header, value in shown.items()})
+    return str(dumps(payload)).encode()
 
 
 def _mark(connection: Connection, bench: Bench, entry: Entry, resolution: Resolution, new: str | None = None) -> bool:

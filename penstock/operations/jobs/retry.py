@@ -65,7 +65,7 @@ def retry_edited(app: PenstockApp, given: str, edited: Edited, *, actor: str) ->
         BrokerUnavailable: Redis did not take it.
     """
     (row,) = _find_each_once(app, [given])
-    if not _has_arguments(row) and len(edited.names) < len(fields(Edited)):
+    if not has_arguments(row) and len(edited.names) < len(fields(Edited)):
         raise PenstockError(f"{row.id}: the ledger has not its arguments; give both the positional and the named ones")
     row = replace(row, **{name: getattr(edited, name) for name in edited.names})
     (retried,) = _retry(app, [row], actor, {"edited": edited.names} if edited.names else {})
@@ -105,17 +105,17 @@ def problem_of(app: PenstockApp, row: JobRow, *, is_edited: bool = False) -> str
     task = app.tasks.get(row.task)
     if task is None:
         return f"{row.id}: this app has no task {row.task}; use the app that has it (celery -A …)"
-    if not _has_arguments(row):
+    if not has_arguments(row):
         return f"{row.id}: the ledger has not its arguments, which were not JSON; submit it where they are known"
-    misfit = _misfit(task, row)
-    if misfit is None:
+    why = misfit(task, row.args, row.kwargs)
+    if why is None:
         return None
     if is_edited:
-        return f"{row.id}: these arguments do not fit its task ({misfit})"
-    return f"{row.id}: its arguments no longer fit its task ({misfit}); submit it with others"
+        return f"{row.id}: these arguments do not fit its task ({why})"
+    return f"{row.id}: its arguments no longer fit its task ({why}); submit it with others"
 
 
-def _has_arguments(row: JobRow) -> bool:
+def has_arguments(row: JobRow) -> bool:
     """Whether the recorder could keep the arguments, and not only their text."""
     if not isinstance(row.args, list) or not isinstance(row.kwargs, dict):
         return False
@@ -123,13 +123,13 @@ def _has_arguments(row: JobRow) -> bool:
     return not is_text
 
 
-def _misfit(task: Any, row: JobRow) -> str | None:
+def misfit(task: Any, args: Any, kwargs: Any) -> str | None:
     """Why the task does not take the arguments; its parameters may have changed since."""
     try:
         if isinstance(task, TaskTwin):
-            task.declared.read(tuple(row.args), row.kwargs)
+            task.declared.read(tuple(args), kwargs)
         elif task.typing:
-            task.__header__(*row.args, **row.kwargs)
+            task.__header__(*args, **kwargs)
     except TypeError as error:
         return str(error)
     return None

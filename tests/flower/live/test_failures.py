@@ -108,7 +108,7 @@ def test_what_failed_in_the_last_hour_is_retried_with_four_clicks_from_the_start
     expect(page.locator("#notice, #outcome")).to_contain_text("5 replayed")
     wait_for(lambda: len(replays_of(ground, ids)) == 5, "each has a replay")
     assert {row.replay_of for row in replays_of(ground, ids)} == set(ids)
-    assert (OTTO, {"error": fingerprint_of(ground, ids[0]), "count": 5}) in noted(ground, "replay")
+    assert (OTTO, {"error": fingerprint_of(ground, ids[0]), "count": 5, "rate": "50/s"}) in noted(ground, "replay")
 
 
 def test_all_jobs_of_an_error_are_given_up(ground: Ground, page: Page) -> None:
@@ -119,7 +119,7 @@ def test_all_jobs_of_an_error_are_given_up(ground: Ground, page: Page) -> None:
     expect(page.locator("#notice")).to_contain_text("3 discarded")
     rows = [ground.row_of(id) for id in ids]
     assert {(row.state, row.reason) for row in rows if row} == {(State.FAILED, Reason.DISCARDED)}
-    assert (OTTO, {"error": fingerprint, "count": 3}) in noted(ground, "discard")
+    assert (OTTO, {"error": fingerprint, "count": 3, "rate": "50/s"}) in noted(ground, "discard")
     expect(page.get_by_role("button", name="Discard all")).to_have_count(0)
     expect(page.get_by_text("was retried or discarded")).to_be_visible()
 
@@ -383,3 +383,19 @@ def test_on_a_phone_nothing_scrolls_sideways(ground: Ground, flower: Flower, new
     ):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+
+
+def test_all_failed_jobs_of_a_queue_are_replayed_at_a_pace(ground: Ground, page: Page) -> None:
+    with producer(ground.environment):
+        ids = [fail.options(queue="letters").enqueue("the post horn is lost").id for _ in range(3)]
+    with ground.worker("-Q", "letters"):
+        for id in ids:
+            ground.await_end(id, State.FAILED)
+        page.goto("/failures?since=1h")
+        page.get_by_label("Queue", exact=True).fill("letters")
+        page.get_by_label("Speed limit").fill("20/s")
+        page.get_by_role("button", name="Replay all that fit").click()
+        expect(page.locator("#outcome, #notice")).to_contain_text("3 replayed")
+        assert sorted(str(row.replay_of) for row in replays_of(ground, ids)) == sorted(ids)
+    details = [details for who, details in noted(ground, "replay") if who == OTTO and details.get("queue") == "letters"]
+    assert [(each["kind"], each["count"], each["rate"]) for each in details] == [("failed", 3, "20/s")]

@@ -7,6 +7,7 @@ import pytest
 from penstock.app import PenstockApp
 from penstock.job import Reason, State
 from penstock.ledger import letters, queries
+from penstock.ledger.failed import FailedFilter
 from penstock.ledger.records import Encoded
 from penstock.ledger.rows import DeadLetter, Failure, Outcome
 from penstock.ledger.session import reading, writing
@@ -78,7 +79,7 @@ def test_what_cannot_be_given_up_says_why(app: PenstockApp) -> None:
 def test_open_jobs_are_counted_without_those_that_are_given_up(app: PenstockApp) -> None:
     fail(app, "a", "b")
     discard_jobs(app, ["a"], actor="me")
-    assert plan(app, PRINT) == Plan(PRINT, 1, is_more=False)
+    assert plan(app, PRINT) == Plan(FailedFilter(error=PRINT), 1, is_more=False)
 
 
 def test_whoever_looks_at_a_part_is_told_that_there_may_be_more(
@@ -87,5 +88,5 @@ def test_whoever_looks_at_a_part_is_told_that_there_may_be_more(
     monkeypatch.setattr(failed, "COUNTED_TOGETHER", 2)
     fail(app, "a", "b", "c")
     discard_jobs(app, ["a", "b"], actor="me")
-    assert plan(app, PRINT, looked_at=2) == Plan(PRINT, 0, is_more=True)
-    assert plan(app, PRINT) == Plan(PRINT, 1, is_more=False)
+    assert plan(app, PRINT, looked_at=2) == Plan(FailedFilter(error=PRINT), 0, is_more=True)
+    assert plan(app, PRINT) == Plan(FailedFilter(error=PRINT), 1, is_more=False)
