@@ -19,6 +19,7 @@ from penstock.adoption import SCHEDULER, adopt
 from penstock.checks import require_servers
 from penstock.config import Settings
 from penstock.errors import PenstockError
+from penstock.ledger import collecting
 from penstock.ledger.backend import VERDICT
 from penstock.ledger.records import Verdict
 from penstock.message import ENQUEUED_AT, TAGS
@@ -139,7 +140,8 @@ class TaskTwin(celery.Task):
             args, kwargs = conversion.decode(args, kwargs)
         retry = self.declared.defaults.retry
         attempt = self.request.retries + 1
-        job = RunningJob(id=self.request.id, task=self.name, attempt=attempt, enqueued_at=_enqueued_at(self.request))
+        id = self.request.id
+        job = RunningJob(id, self.name, attempt, _enqueued_at(self.request), collecting.current_of(id))
         with running(job):
             try:
                 result = self._call(*args, **kwargs)

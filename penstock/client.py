@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from itertools import islice
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from penstock.broker.hearing import Hearing
     from penstock.broker.publisher import Producers
     from penstock.ledger.outbox import OutboxRow
+    from penstock.ledger.reports import Log
     from penstock.ledger.rows import JobRow
     from penstock.outbox import AnySession
+    from penstock.progress import Progress
+    from penstock.watching import News
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -44,7 +47,7 @@ MAX_CALL_BYTES = 4_000_000
 class Job(Generic[R]):
     """A submitted job. Its attributes do no I/O; ``refresh`` and ``result`` ask for news."""
 
-    __slots__ = ("_outbox_row", "_waiting", "id", "queue", "row", "task")
+    __slots__ = ("_outbox_row", "_waiting", "id", "progress", "queue", "row", "task")
 
     def __init__(self, id: str, task: str, queue: str | None = None) -> None:
         """Args:
@@ -54,6 +57,8 @@ class Job(Generic[R]):
         self.task = task
         self.queue = queue
         self.row: JobRow | None = None
+        self.progress: Progress | None = None
+        """How far the last attempt that has said so was at the last refresh."""
         self._outbox_row: OutboxRow | None = None
         self._waiting: State | None = None
 
@@ -70,7 +75,7 @@ class Job(Generic[R]):
         return known.state if known else self._waiting
 
     def refresh(self) -> Job[R]:
-        """Reads the job's row; without one, asks the outbox and then Redis whether it waits.
+        """Reads the job's row and how far it is; without a row, asks the outbox and then Redis whether it waits.
 
         Raises:
             LedgerUnavailable: the SQL database does not answer.
@@ -84,12 +89,13 @@ class Job(Generic[R]):
         return self
 
     def _read_row(self) -> JobRow | None:
-        from penstock.ledger import queries
         from penstock.ledger.outbox import find_waiting
+        from penstock.ledger.reports import find_job_with_progress
         from penstock.ledger.session import reading
 
         with reading(publisher().settings.database_url) as connection:
-            self.row = queries.find_job(connection, self.id)
+            found = find_job_with_progress(connection, self.id)
+            self.row, self.progress = found or (None, None)
             self._outbox_row = None if self.row else find_waiting(connection, self.id)
         return self.row
 
@@ -132,6 +138,61 @@ class Job(Generic[R]):
                 if await _in_a_thread(self._has_ended):
                     break
         return self._value(timeout)
+
+    def logs(self, *, after: str | None = None, level: str = "debug") -> Log:
+        """What its attempts have logged so far, in their order, as far as it is kept.
+
+        Args:
+            after: the cursor of what was read before: only what comes behind it.
+            level: of Python's; lines below it are passed over.
+
+        Raises:
+            ArgumentError: there is no such level, or the cursor is none.
+            LedgerUnavailable: the SQL database does not answer.
+        """
+        from penstock.watching import read_logs
+
+        return read_logs(publisher().settings.database_url, self.id, after, level)
+
+    async def alogs(self, *, after: str | None = None, level: str = "debug") -> Log:
+        """As :meth:`logs`, in a thread."""
+        return await _in_a_thread(partial(self.logs, after=after, level=level))
+
+    def watch(self, *, after: str | None = None, timeout: float | None = None) -> Iterator[News]:
+        """News of the job as they come, from any process, until it has ended: its state, how far it is, what it logs.
+
+        The first ones come at once. The ledger is looked at four times a second while there is news, and every other
+        second while there is none.
+
+        Args:
+            after: ``cursor`` of the last news that were seen: lines of the log before it are passed over.
+            timeout: seconds; None: as long as it takes.
+
+        Raises:
+            ArgumentError: the cursor is none.
+            TimeoutError: it has not ended in time; it goes on.
+            LedgerUnavailable: the SQL database does not answer.
+        """
+        from penstock.watching import Watch
+
+        watch = Watch(publisher().settings.database_url, self, after, timeout)
+        with publisher().hearing.ear([self.id]) as ear:
+            for pause in watch.pauses():
+                ear.wait(pause)
+                if (news := watch.look()) is not None:
+                    yield news
+
+    async def awatch(self, *, after: str | None = None, timeout: float | None = None) -> AsyncIterator[News]:
+        """As :meth:`watch`, for ``async for``."""
+        from penstock.broker.hearing import AsyncEar
+        from penstock.watching import Watch
+
+        watch, ear = Watch(publisher().settings.database_url, self, after, timeout), AsyncEar()
+        with publisher().hearing.listening([self.id], ear):
+            for pause in watch.pauses():
+                await ear.wait(pause)
+                if (news := await _in_a_thread(watch.look)) is not None:
+                    yield news
 
     def _has_ended(self) -> bool:
         row = self._read_row()

@@ -7,6 +7,7 @@ through the sender that ``penstock.client`` registers here, so that this module 
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 import random
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, 
 from penstock import tags as tagging
 from penstock.errors import ArgumentError, DeclarationError
 from penstock.option_names import names_options
+from penstock.progress import problem_of
 
 if TYPE_CHECKING:
     from celery.canvas import Signature
@@ -135,6 +137,16 @@ class AsyncSender(Protocol):
     ) -> Job[R]: ...
 
 
+class Reports(Protocol):
+    """Takes what a body says of itself; see ``penstock.ledger.collecting``."""
+
+    def progress(self, done: float, total: float | None, note: str | None) -> None:
+        """Has it known how far the body is. Never waits."""
+
+
+logger = logging.getLogger("penstock.job")
+
+
 @dataclass(frozen=True)
 class RunningJob:
     """The job whose body is running here."""
@@ -145,14 +157,43 @@ class RunningJob:
     """Which start of the job this is, from 1."""
     enqueued_at: datetime | None = None
     """When it was submitted, the same at every attempt; None when its producer did not say."""
+    reports: Reports | None = field(default=None, repr=False, compare=False)
+    """Where it says how far it is; None: nobody listens."""
+
+    def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
+        """Says how far the body is, for whoever watches. It takes microseconds, and waits for nobody.
+
+        The last report stands; up to four a second reach the ledger, and the last one always. A report that makes no
+        sense changes nothing and fails nothing: it is a warning in the log.
+
+        Args:
+            done: how much is done, in any unit; 0 or more.
+            total: how much there is; None: nobody knows.
+            note: what it is at, in a few words; what is longer than 500 characters is cut.
+        """
+        if problem := problem_of(done, total, note):
+            logger.warning("%s; the report is ignored", problem)
+        elif self.reports is not None:
+            self.reports.progress(done, total, note)
 
 
 _running: ContextVar[RunningJob | None] = ContextVar("penstock_running_job", default=None)
+_find_running: Callable[[], RunningJob | None] | None = None
 
 
 def current_job() -> RunningJob | None:
-    """The job whose body is running, or None outside of a worker."""
-    return _running.get()
+    """The job whose body is running, or None outside of a worker.
+
+    In a task of Celery's own (``@app.task``) as well, where outcomes are kept in the ledger.
+    """
+    found = _running.get()
+    return _find_running() if found is None and _find_running is not None else found
+
+
+def find_running_by(find: Callable[[], RunningJob | None]) -> None:
+    """Has ``current_job`` find jobs of tasks that are not declared here; for workers."""
+    global _find_running
+    _find_running = find
 
 
 @contextmanager
