@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 LONGEST_NOTE = 500
 """Characters of a note that are kept."""
+RATED_POINTS = 10
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,25 @@ class Point:
     at: datetime
     done: float
     total: float | None
+
+
+def rate_of(points: Sequence[Point], progress: Progress | None) -> float | None:
+    """How much is done per second at last: since the tenth point from the end, or the first one.
+
+    None: there is too little to tell, or less is done than was.
+    """
+    if progress is None or not points:
+        return None
+    since = points[-RATED_POINTS:][0]
+    seconds = (progress.at - since.at).total_seconds()
+    return (progress.done - since.done) / seconds if seconds > 0 and progress.done > since.done else None
+
+
+def seconds_left(progress: Progress | None, rate: float | None) -> float | None:
+    """How long the rest takes at this rate; None: nobody knows."""
+    if progress is None or progress.total is None or not rate:
+        return None
+    return (progress.total - progress.done) / rate
 
 
 def problem_of(done: object, total: object, note: object) -> str | None:

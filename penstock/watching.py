@@ -13,7 +13,7 @@ from penstock.errors import ArgumentError, BrokerUnavailable
 from penstock.job import State
 from penstock.ledger.reports import BEGINNING, Cursor, Log, LogLine, read_log, reports_of
 from penstock.ledger.session import reading
-from penstock.progress import Progress
+from penstock.progress import Progress, rate_of
 
 if TYPE_CHECKING:
     from penstock.ledger.rows import JobRow
@@ -32,6 +32,8 @@ class News:
     attempt: int
     """Its last start, from 1; 0: it has not started."""
     progress: Progress | None
+    rate: float | None
+    """How much it does per second; None: there is too little to tell."""
     lines: tuple[LogLine, ...]
     """Of its log, those that are new."""
     left_out: int
@@ -65,7 +67,7 @@ class Watch:
         self._timeout = timeout
         self._told: Any = None
         self._has_ended = False
-        self._has_news = True
+        self._has_news, self._has_more = True, False
 
     def pauses(self) -> Iterator[float]:
         """How long to listen before each look; ends when the job has.
@@ -102,9 +104,8 @@ class Watch:
         self._told = (*told[:-1], self._cursor)
         self._has_ended = job.state is not None and job.state.is_final and not log.has_more
         attempt = max([told[1], *(report.attempt for report in reports)])
-        return News(job.state, attempt, job.progress, log.lines, log.left_out, log.cursor)
-
-    _has_more = False
+        rate = rate_of(reports[-1].points, job.progress) if reports else None
+        return News(job.state, attempt, job.progress, rate, log.lines, log.left_out, log.cursor)
 
 
 def read_logs(database_url: str, job_id: str, after: str | None, level: str) -> Log:
