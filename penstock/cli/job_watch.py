@@ -38,7 +38,8 @@ REFRESHES = 4
 """Times a second that bars are drawn: what runs without a total moves."""
 LINE_SECONDS = 1.0
 """Between two lines about a job's progress where there are no bars; the last one is told always."""
-BAR_WIDTH = 28
+BAR_WIDTH, NARROW = 28, 100
+"""Columns of a bar, and of a terminal in which it has half of them and the task is left out."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -121,14 +122,16 @@ class _Bars:
 
     def __rich__(self) -> RenderableType:
         """The table as it is now."""
+        is_narrow = self._console.width < NARROW
         table = Table.grid(padding=(0, 2))
-        for _ in range(4):
-            table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        for _ in range(4 if is_narrow else 5):
+            table.add_column(no_wrap=True, overflow="ellipsis")
         notes: list[RenderableType] = []
         for job in self._jobs:
             news = self.last.get(job.id)
-            table.add_row(Text(short(job), style="bold"), _task(job), _state_text(job, news), _bar(news), _facts(news))
+            names = [Text(short(job), style="bold"), *(() if is_narrow else (_task(job),))]
+            bar = _bar(news, BAR_WIDTH // 2 if is_narrow else BAR_WIDTH)
+            table.add_row(*names, _state_text(job, news), bar, _facts(news))
             if news is not None and news.state is not None and news.state.is_final:
                 if job.row is not None and (error := error_in_short(job.row)):
                     notes.append(_cut(Text(f"{short(job)} {error}", style="red"), self._console))
@@ -161,16 +164,16 @@ def _state(job: Job[Any], news: News) -> str:
     return f"{state}, attempt {news.attempt}" if news.attempt > 1 else state
 
 
-def _bar(news: News | None) -> RenderableType:
+def _bar(news: News | None, width: int) -> RenderableType:
     progress = news.progress if news is not None else None
     is_over = news is not None and news.state is not None and news.state.is_final
     colour = COLOURS[news.state] if news is not None and news.state is not None else "cyan"
     if progress is not None and progress.fraction is not None:
-        return ProgressBar(1.0, progress.fraction, BAR_WIDTH, complete_style=colour, finished_style=colour)
+        return ProgressBar(1.0, progress.fraction, width, complete_style=colour, finished_style=colour)
     if news is None or is_over or news.state in (State.QUEUED, State.SCHEDULED, State.BLOCKED):
         done = 1.0 if news is not None and news.state is State.SUCCEEDED else 0.0
-        return ProgressBar(1.0, done, BAR_WIDTH, finished_style=colour)
-    return ProgressBar(None, width=BAR_WIDTH, pulse=True, pulse_style=colour)
+        return ProgressBar(1.0, done, width, finished_style=colour)
+    return ProgressBar(None, width=width, pulse=True, pulse_style=colour)
 
 
 def _facts(news: News | None) -> Text:
