@@ -38,8 +38,8 @@ def this_job() -> RunningJob:
 
 
 @task(queue="celery", name="engine.tell")
-def tell(lines: int, path: str = "", text: str = "line %s") -> None:
-    """Logs, says after each line how far it is, and then runs until there is a file."""
+def tell(lines: int, path: str = "", text: str = "line %s", mark: str = "") -> None:
+    """Logs, says after each line how far it is, and then runs until there is a file; makes another at its end."""
     job = this_job()
     for number in range(1, lines + 1):
         logger.info(text, number)
@@ -47,6 +47,8 @@ def tell(lines: int, path: str = "", text: str = "line %s") -> None:
     deadline = time.monotonic() + PATIENCE
     while path and not Path(path).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
+    if mark:
+        Path(mark).touch()
 
 
 @task(queue="celery", name="engine.flood")
