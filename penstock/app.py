@@ -21,6 +21,7 @@ from penstock.config import Settings
 from penstock.errors import PenstockError
 from penstock.expiry import expiry_of_send
 from penstock.job import Reason
+from penstock.ledger import collecting
 from penstock.ledger.backend import REASON, VERDICT
 from penstock.ledger.delivery import as_time
 from penstock.ledger.records import Verdict
@@ -144,9 +145,8 @@ class TaskTwin(celery.Task):
         tries = Tries.of(self.request.retries, self.request.get) if self.request.retries else FIRST
         if retry is not None and retry.deadline is not None:
             self.request.update({FIRST_DUE: _first_due(self.request).isoformat()})
-        job = RunningJob(
-            id=self.request.id, task=self.name, attempt=tries.attempt, enqueued_at=_enqueued_at(self.request)
-        )
+        id = self.request.id
+        job = RunningJob(id, self.name, tries.attempt, _enqueued_at(self.request), collecting.current_of(id))
         with running(job):
             try:
                 result = self._call(*args, **kwargs)

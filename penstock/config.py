@@ -32,6 +32,8 @@ BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel")
 SENTINEL_SECONDS = 2.0
 """How long a Sentinel may take to accept a connection, and to answer, before the next one is asked."""
 CERTIFICATE_WORDS = ("required", "optional", "none", "CERT_REQUIRED", "CERT_OPTIONAL", "CERT_NONE")
+LOG_LEVELS: dict[str, int | None] = {"off": None, "warning": 30, "info": 20, "debug": 10}
+"""From which level on, by Python's numbers, what a job logs is kept with it."""
 DATABASE_DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 DATABASE_SCHEMES = ("sqlite", "postgresql+psycopg")
 
@@ -149,6 +151,12 @@ def named_values(text: str) -> Mapping[str, str]:
             raise ValueError(f"an entry is not name=value (entry {len(pairs) + 1}); write name=value,name=value")
         pairs[name.strip()] = value.strip()
     return pairs
+
+
+def _job_logs(text: str) -> str:
+    if text.lower() not in LOG_LEVELS:
+        raise ValueError(f"{text!r} is none of {', '.join(LOG_LEVELS)}")
+    return text.lower()
 
 
 def folder(text: str) -> Path:
@@ -324,6 +332,12 @@ class Settings(EnvironmentSettings):
         default=1024 * 1024,
         doc="Bytes that a job's arguments may take as JSON; larger ones are refused at enqueue.",
     )
+    job_logs: str = setting(
+        "PENSTOCK_JOB_LOGS",
+        _job_logs,
+        default="info",
+        doc="From which level on (off, warning, info, debug) what a job logs is kept with it, for people to read.",
+    )
     redact: tuple[str, ...] = setting(
         "PENSTOCK_REDACT",
         parts_of_names,
@@ -357,6 +371,8 @@ class Settings(EnvironmentSettings):
             "lease_seconds": self.lease_seconds,
             "crash_limit": self.crash_limit,
             "retention": str(self.retention),
+            "job_logs": self.job_logs,
+            "redact": list(self.redact),
         }
         if not self.sentinel_master:
             return ours

@@ -7,6 +7,7 @@ through the sender that ``penstock.client`` registers here, so that this module 
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,6 +20,7 @@ from penstock import tags as tagging
 from penstock.breaker import Breaker
 from penstock.errors import ArgumentError, DeclarationError
 from penstock.option_names import names_options
+from penstock.progress import problem_of
 from penstock.retrying import Retry
 from penstock.seconds import is_number
 
@@ -93,6 +95,16 @@ class AsyncSender(Protocol):
     ) -> Job[R]: ...
 
 
+class Reports(Protocol):
+    """Takes what a body says of itself; see ``penstock.ledger.collecting``."""
+
+    def progress(self, done: float, total: float | None, note: str | None) -> None:
+        """Has it known how far the body is. Never waits."""
+
+
+logger = logging.getLogger("penstock.job")
+
+
 @dataclass(frozen=True)
 class RunningJob:
     """The job whose body is running here."""
@@ -103,14 +115,43 @@ class RunningJob:
     """Which attempt of its Retry's this is, from 1. Starts after a snooze or a crash are none."""
     enqueued_at: datetime | None = None
     """When it was submitted, the same at every attempt; None when its producer did not say."""
+    reports: Reports | None = field(default=None, repr=False, compare=False)
+    """Where it says how far it is; None: nobody listens."""
+
+    def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
+        """Says how far the body is, for whoever watches. It takes microseconds, and waits for nobody.
+
+        The last report stands; up to four a second reach the ledger, and the last one always. A report that makes no
+        sense changes nothing and fails nothing: it is a warning in the log.
+
+        Args:
+            done: how much is done, in any unit; 0 or more.
+            total: how much there is; None: nobody knows.
+            note: what it is at, in a few words; what is longer than 500 characters is cut.
+        """
+        if problem := problem_of(done, total, note):
+            logger.warning("%s; the report is ignored", problem)
+        elif self.reports is not None:
+            self.reports.progress(done, total, note)
 
 
 _running: ContextVar[RunningJob | None] = ContextVar("penstock_running_job", default=None)
+_find_running: Callable[[], RunningJob | None] | None = None
 
 
 def current_job() -> RunningJob | None:
-    """The job whose body is running, or None outside of a worker."""
-    return _running.get()
+    """The job whose body is running, or None outside of a worker.
+
+    In a task of Celery's own (``@app.task``) as well, where outcomes are kept in the ledger.
+    """
+    found = _running.get()
+    return _find_running() if found is None and _find_running is not None else found
+
+
+def find_running_by(find: Callable[[], RunningJob | None]) -> None:
+    """Has ``current_job`` find jobs of tasks that are not declared here; for workers."""
+    global _find_running
+    _find_running = find
 
 
 @contextmanager

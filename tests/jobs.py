@@ -1,5 +1,6 @@
 """The small tasks that tests run in real workers; declared as a user would declare them."""
 
+import logging
 import math
 import os
 import signal
@@ -14,6 +15,8 @@ from celery.exceptions import Ignore, Reject
 from sqlalchemy import make_url
 
 from penstock import Retry, Settings, current_job, task
+
+logger = logging.getLogger("shop.rows")
 
 
 @task()
@@ -58,6 +61,21 @@ def succeed_at(attempt: int) -> int:
     if job.attempt < attempt:
         raise ConnectionError(f"attempt {job.attempt}")
     return job.attempt
+
+
+@task()
+def read_rows(rows: int, until: str = "", error: str = "") -> int:
+    """Says how far it is and logs, waits for a file before its last row, and may fail then."""
+    job = current_job()
+    assert job is not None
+    for row in range(1, rows + 1):
+        while row == rows and until and not Path(until).exists():
+            time.sleep(0.02)
+        logger.warning("row %s, password=hunter2 \x1b[2J", row) if row == 2 else logger.info("row %s", row)
+        job.progress(row, rows, f"row {row} \x1b]0;owned\x07")
+    if error:
+        raise ValueError(error)
+    return rows
 
 
 class Throttled(ConnectionError):

@@ -140,6 +140,64 @@ def show_job(context: click.Context, /, id: str, as_json: bool) -> None:
         print_life(console_of(context), life, ZoneInfo(settings.timezone))
 
 
+LEVEL = click.Choice(["debug", "info", "warning", "error", "critical"])
+
+
+@jobs.command("watch", short_help="Shows how far jobs are, live, and what they log.")
+@click.argument("ids", metavar="ID...", type=WORD, nargs=-1, required=True)
+@click.option("--level", type=LEVEL, default="debug", help="Of the log, from this level on; all that is kept.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for each piece of news.")
+@click.pass_context
+def watch_jobs(context: click.Context, /, ids: tuple[str, ...], level: str, as_json: bool) -> None:
+    """Shows how far jobs are until all of them have ended, and what they log.
+
+    On a terminal there is a bar for each job: how much is done and of how much, how fast, how long the rest takes,
+    and what it is at, as the job says by current_job().progress(done, total, note). Its log passes above. In a pipe
+    each piece of news is a line, and progress is told once a second.
+
+    Ctrl-C ends the watching and leaves the jobs alone. Anybody may watch, from any host, as often as they like.
+
+    \b
+    Exit code: 0 all have succeeded, 1 one has failed or was cancelled, 130 Ctrl-C.
+
+    \b
+    Examples:
+      celery -A workers jobs watch 3f2a91c0
+      celery -A workers jobs watch --level warning 3f2a91c0 77b0c2d4
+      celery -A workers jobs watch --json 3f2a91c0 | jq .progress.done
+    """
+    from penstock.cli.job_watch import watch
+    from penstock.cli.output import console_of
+
+    code = watch(booked_app_of(context), console_of(context), ids, level=level, as_json=as_json)
+    context.exit(code)
+
+
+@jobs.command("logs", short_help="Prints what a job has logged.")
+@click.argument("id", type=WORD)
+@click.option("--follow", is_flag=True, help="Go on with what it logs until it has ended.")
+@click.option("--level", type=LEVEL, default="debug", help="From this level on; all that is kept.")
+@click.option("--after", type=WORD, metavar="CURSOR", help="Only what comes behind this cursor, of `watch --json`.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_context
+def print_logs(context: click.Context, /, id: str, follow: bool, level: str, after: str | None, as_json: bool) -> None:
+    """Prints what a job has logged in all its attempts, the oldest first.
+
+    Of each attempt the first lines are kept and the last ones; how many are left out in between is said where they
+    are missing. From which level on is kept says PENSTOCK_JOB_LOGS, and what is named like a secret reads ***.
+
+    \b
+    Examples:
+      celery -A workers jobs logs 3f2a91c0 --level warning
+      celery -A workers jobs logs 3f2a91c0 --follow
+    """
+    from penstock.cli.job_log import print_log
+    from penstock.cli.output import console_of
+
+    app, console = booked_app_of(context), console_of(context)
+    print_log(app, console, id, level=level, after=after, follow=follow, as_json=as_json)
+
+
 @jobs.command("retry", short_help="Submits ended jobs anew.")
 @click.argument("ids", metavar="ID...", type=WORD, nargs=-1, required=True)
 @click.option("--args", "args_text", metavar="JSON", help="Other positional arguments, an array; for one job.")

@@ -26,6 +26,7 @@ from penstock.operations.wording import (
     one_line,
     planned_text,
     printable,
+    progress_in_words,
     short_id,
 )
 
@@ -56,6 +57,7 @@ def print_life(console: Console, life: Life, zone: tzinfo) -> None:
         print_block(console, "result", _pretty(life.job.result))
     elif life.job.progress is not None:
         print_block(console, "progress", _pretty(life.job.progress))
+    _print_reports(console, life)
     _print_error(console, life.job)
     print_audit(console, life.audit, zone)
 
@@ -207,6 +209,18 @@ def _print_tree(console: Console, life: Life, now: datetime) -> None:
 
 def _member(row: JobRow, now: datetime) -> Text:
     return Text(f"{one_line(short_id(row.id))}  {one_line(row.task)}  ").append_text(state_text(row, now))
+
+
+def _print_reports(console: Console, life: Life) -> None:
+    """How far it says that it is, and where its log is read."""
+    if (progress := life.progress) is not None:
+        _heading(console, "reported")
+        told = [progress_in_words(progress, life.rate), f"reported {distance(progress.at, life.now)}"]
+        console.print(Text(f"  {', '.join(told)}"), soft_wrap=True)
+    if life.lines:
+        _heading(console, "log")
+        hint = f"  {counted(life.lines, 'line')}; `jobs logs {one_line(short_id(life.job.id))}` prints them"
+        console.print(Text(hint), soft_wrap=True)
 
 
 def _print_error(console: Console, job: JobRow) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from penstock.client.looking import Asked, Waiting, afind_row, afind_waiting, find_rows, find_waiting
@@ -13,7 +15,10 @@ from penstock.threads import in_a_thread
 
 if TYPE_CHECKING:
     from penstock.ledger.outbox import OutboxRow
+    from penstock.ledger.reports import Log
     from penstock.ledger.rows import JobRow
+    from penstock.progress import Progress
+    from penstock.watching import News, Watch
     from penstock.why.reason import Why
 
 R = TypeVar("R")
@@ -27,7 +32,7 @@ GRACE_SECONDS = 1.0
 class Job(Generic[R]):
     """A submitted job. Its attributes do no I/O; ``refresh`` and ``result`` ask for news."""
 
-    __slots__ = ("_outbox_row", "_waiting", "id", "queue", "row", "task")
+    __slots__ = ("_outbox_row", "_waiting", "id", "progress", "queue", "row", "task")
 
     def __init__(self, id: str, task: str, queue: str | None = None) -> None:
         """Args:
@@ -37,6 +42,8 @@ class Job(Generic[R]):
         self.task = task
         self.queue = queue
         self.row: JobRow | None = None
+        self.progress: Progress | None = None
+        """How far the last attempt that has said so was at the last refresh."""
         self._outbox_row: OutboxRow | None = None
         self._waiting: State | None = None
 
@@ -53,7 +60,7 @@ class Job(Generic[R]):
         return known.state if known else self._waiting
 
     def refresh(self) -> Job[R]:
-        """Reads the job's row; without one, asks the outbox and then Redis whether it waits.
+        """Reads the job's row and how far it is; without a row, asks the outbox and then Redis whether it waits.
 
         Raises:
             LedgerUnavailable: the SQL database does not answer.
@@ -98,17 +105,75 @@ class Job(Generic[R]):
         """As :meth:`why`, without holding up the loop."""
         return await in_a_thread(self.why)
 
+    def logs(self, *, after: str | None = None, level: str = "debug") -> Log:
+        """What its attempts have logged so far, in their order, as far as it is kept.
+
+        Args:
+            after: the cursor of what was read before: only what comes behind it.
+            level: of Python's; lines below it are passed over.
+
+        Raises:
+            ArgumentError: there is no such level, or the cursor is none.
+            LedgerUnavailable: the SQL database does not answer.
+        """
+        from penstock.watching import read_logs
+
+        return read_logs(publisher().settings.database_url, self.id, after, level)
+
+    async def alogs(self, *, after: str | None = None, level: str = "debug") -> Log:
+        """As :meth:`logs`, without holding up the loop."""
+        return await in_a_thread(partial(self.logs, after=after, level=level))
+
+    def watch(self, *, after: str | None = None, timeout: float | None = None) -> Iterator[News]:
+        """News of the job as they come, from any process, until it has ended: its state, how far it is, what it logs.
+
+        The first ones come at once. The ledger is looked at four times a second while there is news, and every other
+        second while there is none.
+
+        Args:
+            after: ``cursor`` of the last news that were seen: lines of the log before it are passed over.
+            timeout: seconds; None: as long as it takes.
+
+        Raises:
+            ArgumentError: the cursor is none.
+            TimeoutError: it has not ended in time; it goes on.
+            LedgerUnavailable: the SQL database does not answer.
+        """
+        watch = self._watch(after, timeout)
+        with publisher().hearing.ear([self.id]) as ear:
+            for pause in watch.pauses():
+                ear.wait(pause)
+                if (news := watch.look()) is not None:
+                    yield news
+
+    async def awatch(self, *, after: str | None = None, timeout: float | None = None) -> AsyncIterator[News]:
+        """As :meth:`watch`, for ``async for``."""
+        from penstock.client.ears import alistening
+
+        async with alistening([self.id]) as ear:
+            # Its module is heavy to import.
+            watch = await in_a_thread(partial(self._watch, after, timeout))
+            for pause in watch.pauses():
+                await ear.wait(pause)
+                if (news := await in_a_thread(watch.look)) is not None:
+                    yield news
+
+    def _watch(self, after: str | None, timeout: float | None) -> Watch:
+        from penstock.watching import Watch
+
+        return Watch(publisher().settings.database_url, self, after, timeout)
+
     @property
     def _asked(self) -> Asked:
         return Asked(publisher(), self.id, self.queue)
 
     def _read_row(self) -> JobRow | None:
-        (self.row,) = find_rows([self._asked])
+        ((self.row, self.progress),) = find_rows([self._asked])
         self._outbox_row = None
         return self.row
 
     async def _aread_row(self) -> JobRow | None:
-        self.row, self._outbox_row = await afind_row(self.id), None
+        (self.row, self.progress), self._outbox_row = await afind_row(self.id), None
         return self.row
 
     def _take(self, found: Waiting) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from penstock.job import State
     from penstock.ledger.outbox import OutboxRow
     from penstock.ledger.rows import JobRow
+    from penstock.progress import Progress
 
 MOST_JOBS = 1000
 """Of one statement."""
@@ -29,6 +30,14 @@ class Asked(NamedTuple):
     """Where it was put, if that is known."""
 
 
+class Known(NamedTuple):
+    """What the ledger knows of a job."""
+
+    row: JobRow | None
+    progress: Progress | None
+    """How far the last of its attempts is that has said so."""
+
+
 class Waiting(NamedTuple):
     """What is known of a job that has no row."""
 
@@ -37,13 +46,16 @@ class Waiting(NamedTuple):
     """Where it waits in Redis; not looked for when the outbox has its message."""
 
 
-def find_rows(asked: Sequence[Asked]) -> list[JobRow | None]:
-    """The rows of jobs in the ledger, each in its place.
+UNKNOWN = Known(None, None)
+
+
+def find_rows(asked: Sequence[Asked]) -> list[Known]:
+    """The rows of jobs in the ledger and how far they are, each in its place.
 
     Raises:
         LedgerUnavailable: the SQL database does not answer.
     """
-    return [row for publisher, some in _by_publisher(asked) for row in _rows(publisher, some)]
+    return [known for publisher, some in _by_publisher(asked) for known in _rows(publisher, some)]
 
 
 def find_waiting(asked: Sequence[Asked]) -> list[Waiting]:
@@ -60,11 +72,11 @@ def find_ended(ids: Iterable[str]) -> list[JobRow]:
     """The rows of those that have ended, in the order of their ends."""
     asked = [Asked(publisher(), id, None) for id in ids]
     slices = (asked[first : first + MOST_JOBS] for first in range(0, len(asked), MOST_JOBS))
-    rows = [row for some in slices for row in find_rows(some) if row is not None and row.state.is_final]
+    rows = [row for some in slices for row, _ in find_rows(some) if row is not None and row.state.is_final]
     return sorted(rows, key=lambda row: row.updated_at)
 
 
-async def afind_row(id: str) -> JobRow | None:
+async def afind_row(id: str) -> Known:
     """:func:`find_rows` of one job, for coroutines."""
     return await _row_questions.put(Asked(publisher(), id, None)).answer
 
@@ -74,13 +86,14 @@ async def afind_waiting(id: str, queue: str | None) -> Waiting:
     return await _waiting_questions.put(Asked(publisher(), id, queue)).answer
 
 
-def _rows(publisher: Publisher, asked: Sequence[Asked]) -> list[JobRow | None]:
-    from penstock.ledger import queries
+def _rows(publisher: Publisher, asked: Sequence[Asked]) -> list[Known]:
+    from penstock.ledger.reports import find_jobs_with_progress
     from penstock.ledger.session import reading
 
     with reading(publisher.settings.database_url) as connection:
-        found = {row.id: row for row in queries.find_jobs(connection, [each.id for each in asked])}
-    return [found.get(each.id) for each in asked]
+        found = find_jobs_with_progress(connection, [each.id for each in asked])
+    known = {row.id: Known(row, progress) for row, progress in found}
+    return [known.get(each.id, UNKNOWN) for each in asked]
 
 
 def _waiting(publisher: Publisher, asked: Sequence[Asked]) -> list[Waiting]:
@@ -103,6 +116,6 @@ def _publisher_of(asked: Asked) -> int:
     return id(asked.publisher)
 
 
-_row_questions: Gathering[Asked, JobRow | None]
+_row_questions: Gathering[Asked, Known]
 _row_questions = Gathering("penstock-rows", find_rows, threads=THREADS, most=MOST_JOBS)
 _waiting_questions = Gathering("penstock-waiting", find_waiting, threads=THREADS, most=MOST_JOBS)

@@ -10,6 +10,7 @@ Its claims are in Redis, its outcomes in memory that the keeper reads: it may be
 from __future__ import annotations
 
 import logging
+import marshal
 import os
 import signal
 import sys
@@ -40,6 +41,8 @@ from penstock.engine.keeping import CRASH_LIMIT
 from penstock.engine.keeping.identity import last_change
 from penstock.engine.processes import resident_kib
 from penstock.engine.putting_away import NONSENSE
+from penstock.engine.reporting import capture
+from penstock.engine.reporting.reporter import Reporter, use
 from penstock.engine.revoking import Revocations
 from penstock.engine.running import limits, threaded
 from penstock.engine.running.admitting import Admission, Candidate
@@ -160,6 +163,7 @@ class Child:
         self._end_jobs()
         self._give_back()
         self._crew.close()
+        self._reporter.close()
         signals.worker_process_shutdown.send(sender=self._plan.hostname, pid=os.getpid(), exitcode=0)
         _flush_sentry()
         self._claiming.close()
@@ -227,6 +231,10 @@ class Child:
         self._plain = PlainRunner(self._handing, self._reception, self._announcer, plan.hostname, by_copy=by_copy)
         signals.worker_process_init.send(sender=plan.hostname)
         self._look_at_tasks()  # Whoever hooks into tasks may do so then.
+        self._reporter = Reporter(lambda packet: self._slot.reports.write(marshal.dumps(tuple(packet))))
+        if isinstance(app.backend, LedgerBackend):
+            use(self._reporter)
+            capture.install(capture.level_of(plan.transport_options), is_alone=self._is_single)
         if isinstance(self._desks, ManyDesks):
             self._crew = self._many(self._desks)
 

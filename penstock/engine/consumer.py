@@ -33,6 +33,8 @@ from penstock.engine.link import KeeperLink
 from penstock.engine.parent import Parent
 from penstock.engine.pool import Pool
 from penstock.engine.putting_away import PutsAway
+from penstock.engine.reporting import capture
+from penstock.engine.reporting.reporter import Reporter, use
 from penstock.engine.running.admitting import Admission, Candidate
 from penstock.job import Reason
 from penstock.ledger.backend import LedgerBackend
@@ -48,6 +50,8 @@ RUNNING_SECONDS = 1.0
 CHILDREN_SECONDS = 0.25
 """How often dead children are looked for. The pool looks when a child's pipe closes; the kernel does that before the
 child can be waited for, and a pool that looked in between looks again after five seconds."""
+ALONE = ("celery.concurrency.prefork", "celery.concurrency.solo")
+"""Modules of Celery's pools whose processes run one job at a time."""
 ENDING = {bootsteps.CLOSE, bootsteps.TERMINATE}
 
 
@@ -81,6 +85,9 @@ class Consumer(PutsAway, CeleryConsumer):
             if isinstance(self.app.backend, LedgerBackend):
                 self._gate = Gate(self._link, self.claims, Comebacks())
                 set_outlet(self._link)
+                use(Reporter(self._link.hand_over))
+                is_alone = self.pool.__module__ in ALONE
+                capture.install(capture.level_of(self._options), is_alone=is_alone)
 
     @property
     def keeper_pid(self) -> int | None:

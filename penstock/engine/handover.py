@@ -24,11 +24,13 @@ class Keeper(Protocol):
         """Has a record written."""
 
 
-def traced(trace: Callable[..., Any], name: str, uuid: str, *rest: Any) -> tuple[int, Any, Any, list[str]]:
+def traced(
+    trace: Callable[..., Any], name: str, uuid: str, request: Any, *rest: Any
+) -> tuple[int, Any, Any, list[str]]:
     """Runs a job by Celery's tracer and returns what that does, and the words of its records."""
-    with collecting(uuid) as collection:
+    with collecting(uuid, request) as collection:
         try:
-            failed, result, runtime = trace(name, uuid, *rest)
+            failed, result, runtime = trace(name, uuid, request, *rest)
         except Exception:
             if not collection.records:
                 raise

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import marshal
 import os
 import selectors
 import signal
@@ -41,6 +42,7 @@ from penstock.engine.keeping.renew import Renew
 from penstock.engine.keeping.settle import Settle
 from penstock.engine.keeping.sweep import Sweep
 from penstock.engine.keeping.watch import Watch
+from penstock.engine.reporting.attempt import Packet
 from penstock.retention import read_rules
 
 logger = logging.getLogger("penstock.keeper")
@@ -94,7 +96,7 @@ class Keeper:
         if first is None:
             return
         self._begin(first["config"])
-        self._selector.register(self._reports, selectors.EVENT_READ, self._read_report)
+        self._selector.register(self._reports, selectors.EVENT_READ, self._read_reports)
         self._take(first)
         self._take_unread()
         while not self._ended:
@@ -196,12 +198,17 @@ class Keeper:
         self._unread += chunk
         self._take_unread()
 
-    def _read_report(self) -> None:
+    def _read_reports(self) -> None:
+        """What jobs say of themselves: Celery's words as JSON, ours as packets."""
         with contextlib.suppress(BlockingIOError):
-            words = json.loads(self._reports.recv(READ_BYTES, socket.MSG_DONTWAIT))
-            self._outcomes.take(words)
-            if "attempt" in words:
-                self._breakers.count(Attempt(*words["attempt"]))
+            while told := self._reports.recv(READ_BYTES, socket.MSG_DONTWAIT):
+                if told.startswith(b"{"):
+                    words = json.loads(told)
+                    self._outcomes.take(words)
+                    if "attempt" in words:
+                        self._breakers.count(Attempt(*words["attempt"]))
+                elif (reports := self._outcomes.reports) is not None:
+                    reports.take(Packet._make(marshal.loads(told)))  # noqa: S302  written by a process of this worker
 
     def _take_unread(self) -> None:
         *lines, rest = bytes(self._unread).split(b"\n")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import marshal
 import os
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from typing import Any
 
 from penstock.broker.scripts import REFUSED, Settlement
 from penstock.engine.attempts import Attempt
+from penstock.engine.reporting.attempt import Packet
 from penstock.ledger.records import Record
 
 logger = logging.getLogger(__name__)
@@ -180,6 +182,15 @@ class KeeperLink:
         assert self._reports is not None
         with contextlib.suppress(OSError):  # Of a keeper that is gone or stands still; others follow.
             self._reports.send(json.dumps({"attempt": attempt}).encode())
+
+    def hand_over(self, packet: Packet) -> bool:
+        """Hands over what a job says of itself, without waiting; False when there is no room. From any process."""
+        assert self._reports is not None
+        try:
+            self._reports.send(marshal.dumps(tuple(packet)), socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+        return True
 
     def unindex(self, jobs: list[tuple[str, str]]) -> None:
         """Has claimed jobs taken off the waiting index."""

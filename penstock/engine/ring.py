@@ -16,10 +16,10 @@ import zlib
 from collections.abc import Iterator
 
 SIZE = 1 << 20
+"""Bytes of a ring for outcomes."""
 MOST = 1 << 17
 """Bytes of the largest record; what is larger is handed over in a file, see ``penstock.engine.running.handing``."""
 _HEAD, _TAIL, _DATA = 0, 8, 64
-CAPACITY = SIZE - _DATA
 _POSITION = struct.Struct("<Q")
 _PREFIX = struct.Struct("<II")
 
@@ -27,9 +27,10 @@ _PREFIX = struct.Struct("<II")
 class Ring:
     """A part of shared memory, beginning at ``at``."""
 
-    def __init__(self, memory: mmap.mmap, at: int) -> None:
+    def __init__(self, memory: mmap.mmap, at: int, size: int = SIZE) -> None:
         self._memory = memory
         self._at = at
+        self.capacity = size - _DATA
         self._data = at + _DATA
         self._written = self._released = 0
         """What the writer knows of the two positions."""
@@ -55,13 +56,13 @@ class Ring:
         memory, head = self._memory, self._written
         length = len(record)
         end = head + _PREFIX.size + length
-        if end - self._released > CAPACITY:
+        if end - self._released > self.capacity:
             self._released = self.tail
-            if end - self._released > CAPACITY:
+            if end - self._released > self.capacity:
                 return False
-        start = head % CAPACITY
+        start = head % self.capacity
         place = self._data + start
-        if start + _PREFIX.size + length <= CAPACITY:
+        if start + _PREFIX.size + length <= self.capacity:
             _PREFIX.pack_into(memory, place, length, zlib.crc32(record))
             memory[place + _PREFIX.size : place + _PREFIX.size + length] = record
         else:
@@ -88,19 +89,19 @@ class Ring:
         _POSITION.pack_into(self._memory, self._at + _TAIL, position)
 
     def _copy_in(self, position: int, data: bytes) -> None:
-        start = position % CAPACITY
-        fits = CAPACITY - start
+        start = position % self.capacity
+        fits = self.capacity - start
         base = self._data
         if len(data) <= fits:
             self._memory[base + start : base + start + len(data)] = data
         else:
-            self._memory[base + start : base + CAPACITY] = data[:fits]
+            self._memory[base + start : base + self.capacity] = data[:fits]
             self._memory[base : base + len(data) - fits] = data[fits:]
 
     def _copy_out(self, position: int, length: int) -> bytes:
-        start = position % CAPACITY
-        fits = CAPACITY - start
+        start = position % self.capacity
+        fits = self.capacity - start
         base = self._data
         if length <= fits:
             return self._memory[base + start : base + start + length]
-        return self._memory[base + start : base + CAPACITY] + self._memory[base : base + length - fits]
+        return self._memory[base + start : base + self.capacity] + self._memory[base : base + length - fits]

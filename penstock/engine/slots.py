@@ -28,7 +28,9 @@ from penstock.engine.place import Place
 
 LEAST, MOST = 32, 1024
 """Slots of a worker: four for each child that it is to have, within these."""
-SIZE = (1 << 16) + ring.SIZE
+REPORTS = 1 << 18
+"""Bytes of the ring for what jobs say of themselves: most of them nothing, and then it takes no memory."""
+SIZE = (1 << 16) + ring.SIZE + REPORTS
 _HEADER = 8192
 _RING = 1 << 16
 MAX_RAW = _RING - place.RAW
@@ -86,6 +88,7 @@ class Slot(Place):
         self.index = index
         self._lock = lock
         self.ring = ring.Ring(memory, self._at + _RING)
+        self.reports = ring.Ring(memory, self._at + _RING + ring.SIZE, REPORTS)
         self.is_single = not places
         self.places: tuple[Place, ...] = places or (self,)
 
@@ -113,6 +116,7 @@ class Slot(Place):
     def clear(self) -> None:
         """All fields to nothing; the standing last, because others go by it."""
         self.ring.reset()
+        self.reports.reset()
         for each in () if self.is_single else self.places[: self.get("used")]:
             each.wipe()
         self.wipe()

@@ -18,6 +18,8 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 8, 10, 22
 TIMES_SHOWN = 5
 ONE_DAY = timedelta(hours=25)
 """Of hours, with both ends; beyond it times are told by their days."""
+MINUTES = timedelta(minutes=10)
+"""Within which times are told with their seconds."""
 COLOURS = "abcd"
 """Classes of the style sheet, in the order of the lines."""
 STEPS = (1, 2, 5, 10)
@@ -131,7 +133,8 @@ def _grid(scale: Scale, unit: str) -> Iterator[str]:
 
 def _times(scale: Scale, times: Sequence[datetime], zone: str) -> Iterator[str]:
     last = len(times) - 1
-    form = "%H:%M" if times[-1] - times[0] <= ONE_DAY else "%d %b"
+    length = times[-1] - times[0]
+    form = "%H:%M:%S" if length <= MINUTES else "%H:%M" if length <= ONE_DAY else "%d %b"
     for part in range(TIMES_SHOWN):
         index = round(last * part / (TIMES_SHOWN - 1))
         anchor = "start" if part == 0 else "end" if part == TIMES_SHOWN - 1 else "middle"

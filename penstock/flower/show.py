@@ -48,6 +48,11 @@ class Show:
         fraction = f".{local.microsecond // 1000:03d}" if milliseconds else ""
         return f"{local:%Y-%m-%d %H:%M:%S}{fraction} {local:%z}"
 
+    def clock(self, moment: datetime) -> str:
+        """The time of day, to the millisecond."""
+        local = moment.astimezone(self._zone)
+        return f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
+
     def length(self, seconds: float | None) -> str:
         """A length of time: 4ms, 1.25s, 2h 10m."""
         return MISSING if seconds is None else duration(seconds)

@@ -9,14 +9,28 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from typing import Any, Protocol
 
 from penstock.ledger.records import Encoded, FollowUp, Part, Record
 from penstock.ledger.rows import clip
+
+
+class Report(Protocol):
+    """What an attempt says of itself while it runs; see ``penstock.engine.reporting``."""
+
+    def progress(self, done: float, total: float | None, note: str | None) -> None:
+        """How far it is."""
+
+    def log(self, at: float, level: int, logger: str, text: str) -> None:
+        """A line of its log."""
+
+    def end(self) -> None:
+        """The body has ended."""
 
 
 @dataclass(slots=True)
@@ -42,6 +56,21 @@ class Collection:
     """Whether the job goes on as another task."""
     is_following_up: bool = False
     """Whether what is sent at this moment is part of the outcome."""
+    request: Any = None
+    """Celery's, as a dictionary, where whoever runs the job has it."""
+    report: Report | None = None
+    """Made when the body says something of itself for the first time, which few do."""
+
+    def reporting(self) -> Report | None:
+        """Where the body says something of itself; None: nobody listens in this process."""
+        if self.report is None and _make_report is not None:
+            self.report = _make_report(self)
+        return self.report
+
+    def progress(self, done: float, total: float | None, note: str | None) -> None:
+        """Says how far the body is."""
+        if (report := self.reporting()) is not None:
+            report.progress(done, total, note)
 
     def key_for(self, job_id: str, retries: int, *, is_new: bool = True) -> str:
         """The outbox's name for a message that is sent now.
@@ -83,6 +112,14 @@ def _storable(key: str) -> str:
 
 
 _current: ContextVar[Collection | None] = ContextVar("penstock_collection", default=None)
+_make_report: Callable[[Collection], Report] | None = None
+_last: Collection | None = None
+
+
+def report_by(make: Callable[[Collection], Report] | None) -> None:
+    """Has what bodies say of themselves taken by what ``make`` returns, in this process."""
+    global _make_report
+    _make_report = make
 
 
 def current() -> Collection | None:
@@ -90,25 +127,46 @@ def current() -> Collection | None:
     return _current.get()
 
 
+def current_of(job_id: str) -> Collection | None:
+    """The same, if it is of this job, and not of one whose body calls this one."""
+    collection = _current.get()
+    return collection if collection is not None and collection.job_id == job_id else None
+
+
+def last() -> Collection | None:
+    """The collection that was opened last and is open: the only one, where one job runs at a time."""
+    return _last
+
+
 def open(collection: Collection) -> Token[Collection | None]:
     """Collects what is told from now on, until :func:`close`; cheaper than :func:`collecting`."""
+    global _last
+    _last = collection
     return _current.set(collection)
 
 
 def close(mark: Token[Collection | None]) -> None:
     """Ends what :func:`open` has begun."""
+    global _last
+    _last = None
     _current.reset(mark)
 
 
 @contextmanager
-def collecting(job_id: str) -> Iterator[Collection]:
-    """Collects what is told inside of the block."""
-    collection = Collection(job_id)
+def collecting(job_id: str, request: Any = None) -> Iterator[Collection]:
+    """Collects what is told inside of the block.
+
+    Args:
+        request: Celery's, as a dictionary.
+    """
+    collection = Collection(job_id, request=request)
     mark = open(collection)
     try:
         yield collection
     finally:
         close(mark)
+        if collection.report is not None:
+            collection.report.end()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.job import Reason, State
 from penstock.ledger.rows import AttemptRow, AuditRow, JobRow, Outcome, clip
-from penstock.ledger.tables import attempts, audit, jobs, metadata
+from penstock.ledger.tables import attempts, audit, job_logs, job_reports, jobs, metadata
 
 
 def find_job(connection: Connection, id: str) -> JobRow | None:
@@ -74,8 +74,10 @@ def children_of_each(connection: Connection, ids: Sequence[str], limit: int) -> 
 
 
 def forget_job(connection: Connection, id: str) -> None:
-    """Deletes a job and its attempts."""
+    """Deletes a job, its attempts and what it has said of itself."""
     connection.execute(delete(jobs).where(jobs.c.id == id))
+    for table in (job_logs, job_reports):
+        connection.execute(delete(table).where(table.c.job_id == id))
 
 
 def add_audit(
@@ -114,8 +116,8 @@ def bytes_used(connection: Connection) -> int:
 
 
 def job_of(row: Any) -> JobRow:
-    """A row of ``jobs`` with all its columns."""
-    values = dict(row._mapping)
+    """A row of ``jobs`` with all its columns, and maybe others behind them."""
+    values = {column.name: row._mapping[column] for column in jobs.c}
     values["state"] = State(values["state"])
     values["reason"] = Reason(values["reason"]) if values["reason"] else None
     return JobRow(**values)

@@ -26,6 +26,8 @@ from penstock.ledger.tables import (
     failure_hours,
     fires,
     groups,
+    job_logs,
+    job_reports,
     jobs,
     outbox,
     queue_counts,
@@ -35,6 +37,8 @@ from penstock.retention import RetentionRules, Thing
 
 BATCH = 1_000
 """Rows of a transaction: some ten milliseconds, after which everybody else has their turn."""
+SAID, REPORTS = (job_logs, job_reports), "reports"
+"""What goes with jobs, and how it is counted."""
 
 
 def sweep(connection: Connection, rules: RetentionRules, limit: int = BATCH) -> int:
@@ -46,7 +50,7 @@ def sweep_each(connection: Connection, rules: RetentionRules, limit: int = BATCH
     """:func:`sweep`; how many rows of what: by final state, or by thing."""
     now, swept = datetime.now(UTC), Counter[str]()
     for task, state, before in _expired(connection, rules, now):
-        swept[state.value] += _delete_jobs(connection, task, state, before, limit - swept.total())
+        swept += _delete_jobs(connection, task, state, before, limit - swept.total())
         if swept.total() >= limit:
             return +swept
     for thing, age in ((thing, rules.ages[thing.value]) for thing in Thing):
@@ -103,21 +107,27 @@ def _oldest_of_each(connection: Connection) -> list[tuple[str, State, datetime]]
     return [(row[0], state, at) for row in rows for state, at in zip(states, row[1:], strict=True) if at is not None]
 
 
-def _delete_jobs(connection: Connection, task: str, state: State, before: datetime, limit: int) -> int:
-    """The oldest jobs of a range, and their attempts with them.
+def _delete_jobs(connection: Connection, task: str, state: State, before: datetime, limit: int) -> Counter[str]:
+    """The oldest jobs of a range, their attempts with them, and before them what they have said of themselves.
 
     A job stays while the counter of its chord is there, because the body still needs its result, and while the outbox
     has a message of it, because its row is what keeps that message from running it again.
     """
     awaited = exists().where(counters.c.id == jobs.c.group_id)
     sent = exists().where(outbox.c.job_id == jobs.c.id)
-    deleted = 0
+    deleted = Counter[str]()
     for ids in _pages(connection, task, state, before, limit):
         old = and_(jobs.c.id.in_(ids), ~awaited, ~sent)
-        deleted += _delete(connection, jobs, old, limit - deleted, jobs.c.updated_at, jobs.c.id)
-        if deleted >= limit:
+        for said in SAID:
+            # As rows of their own: one job may have hundreds.
+            whose = said.c.job_id.in_(select(jobs.c.id).where(old))
+            deleted[REPORTS] += _delete(connection, said, whose, limit - deleted.total())
+        silent = and_(*(~exists().where(said.c.job_id == jobs.c.id) for said in SAID))
+        room = limit - deleted.total()
+        deleted[state.value] += _delete(connection, jobs, and_(old, silent), room, jobs.c.updated_at, jobs.c.id)
+        if deleted.total() >= limit:
             break
-    return deleted
+    return +deleted
 
 
 def _pages(connection: Connection, task: str, state: State, before: datetime, size: int) -> Iterator[list[str]]:

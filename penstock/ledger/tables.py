@@ -222,6 +222,39 @@ attempts = Table(
     Column("error_message", PlainText),
 )
 
+# What each attempt says of itself while it runs. No foreign key here and below: the row of a job that is over within a
+# second is written when it ends, and nobody waits for anybody. They go with their job, see `penstock.ledger.retention`.
+job_reports = Table(
+    "job_reports",
+    metadata,
+    _id("job_id", primary_key=True),
+    # When the attempt began, in milliseconds since 1970.
+    Column("began", BigInteger, primary_key=True, autoincrement=False),
+    # Of its claim, by which the table of attempts knows it.
+    Column("token", String(255)),
+    Column("done", Float(53)),
+    Column("total", Float(53)),
+    Column("note", PlainText),
+    Column("at", UTCDateTime),
+    # [[seconds since 1970, done, total], …]: some of all reports, for a chart.
+    Column("points", JSON),
+    # Lines that it has logged, kept or not.
+    Column("lines", Integer, nullable=False),
+)
+
+# What they have logged, in chunks: the first ones, and the last ones in places that are used in turn.
+job_logs = Table(
+    "job_logs",
+    metadata,
+    _id("job_id", primary_key=True),
+    Column("began", BigInteger, primary_key=True, autoincrement=False),
+    Column("place", SmallInteger, primary_key=True, autoincrement=False),
+    # The number of its last line.
+    Column("last", Integer, nullable=False),
+    # [[number, seconds since 1970, level, logger, text], …]
+    Column("lines", JSON, nullable=False),
+)
+
 # Messages that are to be in Redis until their job has ended: those of SQL transactions, and follow-ups of outcomes.
 outbox = Table(
     "outbox",

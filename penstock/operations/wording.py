@@ -8,6 +8,7 @@ from typing import Any
 from penstock.job import Reason, State
 from penstock.ledger.fires import FireRow, Origin
 from penstock.ledger.rows import JobRow
+from penstock.progress import Progress, seconds_left
 from penstock.wording import counted as counted
 from penstock.wording import distance as distance
 from penstock.wording import duration as duration
@@ -54,6 +55,33 @@ def planned_text(fire: FireRow) -> str:
     """The schedule that has started a job, and for when."""
     how = "planned" if fire.origin is Origin.PLANNED else fire.origin.value
     return f"schedule {fire.schedule}, {how} for {fire.planned_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def progress_in_words(progress: Progress, rate: float | None) -> str:
+    """How far a job is, in a line: `45%, 450/1,000, 12/s, 44s left, at row 450`."""
+    left = seconds_left(progress, rate)
+    parts = [percent(progress), done_of(progress), per_second(rate), f"{duration(left)} left" if left else ""]
+    return ", ".join(part for part in (*parts, one_line(progress.note or "")) if part)
+
+
+def percent(progress: Progress) -> str:
+    """45%, rounded down: 100% is when all is done; empty without a total."""
+    return f"{int(progress.fraction * 100)}%" if progress.fraction is not None else ""
+
+
+def done_of(progress: Progress) -> str:
+    """450/1,000; without a total 450."""
+    total = f"/{_number(progress.total)}" if progress.total is not None else ""
+    return f"{_number(progress.done)}{total}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
+
+
+def per_second(rate: float | None) -> str:
+    """12/s, 0.25/s; empty when it is not known."""
+    return "" if rate is None else f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
 
 
 def call_of(task: str, args: Any, kwargs: Any) -> str:

@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
     for name, code, _ in BLOCKS:
         with (tmp_path / name).open("a") as file:
             file.write(code)
-    (tmp_path / "shop_workers.py").write_text("import shop\nfrom tests.worker_app import app\n")
+    (tmp_path / "shop_workers.py").write_text("import counting\nimport shop\nfrom tests.worker_app import app\n")
     return tmp_path
 
 
@@ -62,8 +62,9 @@ def test_a_mistake_is_told_as_the_page_says(name: str, variables: dict[str, str]
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
-def test_a_job_gets_and_gives_what_the_page_says(variables: dict[str, str], folder: Path) -> None:
-    assert run("producer.py", variables, folder) == shown("producer.py")
+@pytest.mark.parametrize("name", ["producer.py", "reader.py"])
+def test_a_job_gets_and_gives_what_the_page_says(name: str, variables: dict[str, str], folder: Path) -> None:
+    assert run(name, variables, folder) == shown(name)
 
 
 @pytest.mark.slow

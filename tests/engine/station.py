@@ -16,7 +16,7 @@ from celery import Celery
 import penstock
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts
-from tests.engine import breaker_bodies, coroutine_bodies, deciding_bodies
+from tests.engine import breaker_bodies, coroutine_bodies, deciding_bodies, talking_bodies
 from tests.engine.tasks import EFFECTS, declare
 from tests.faults.proxy import Proxy
 from tests.faults.servers import Server
@@ -68,6 +68,7 @@ class Station:
         coroutine_bodies.declare(app)
         deciding_bodies.declare(app)
         breaker_bodies.declare(app)
+        talking_bodies.declare(app)
         return app
 
     def adopted(self, **changes: Any) -> Celery:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from penstock.ledger.collecting import Collection
+from penstock.ledger.collecting import Collection, collecting, current_of
 from penstock.ledger.tables import ID_LENGTH
 
 
@@ -17,3 +17,9 @@ def test_each_message_of_a_job_has_a_key_of_its_own_that_its_column_takes(length
 
 def test_the_first_message_of_a_job_is_called_like_the_job() -> None:
     assert Collection("parent").key_for("child", 0) == "child"
+
+
+def test_a_body_that_another_one_calls_does_not_report_for_it() -> None:
+    with collecting("outer") as outer:
+        assert current_of("outer") is outer
+        assert current_of("inner") is None

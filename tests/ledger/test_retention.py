@@ -20,6 +20,8 @@ from penstock.ledger.tables import (
     failure_hours,
     fires,
     groups,
+    job_logs,
+    job_reports,
     jobs,
     metadata,
     outbox,
@@ -330,10 +332,23 @@ def test_what_was_measured_of_queues_stays_for_two_days(database_url: str) -> No
     assert [len(left(database_url, table.c.at)) for table in (queue_counts, queue_depths)] == [1, 1]
 
 
+def test_what_jobs_have_said_goes_with_them_in_batches_before_their_rows(database_url: str) -> None:
+    add(database_url, jobs, job("old"), job("young", days=1), job("in a chord", group_id="g"))
+    add(database_url, counters, {"id": "g", "total": 2, "remaining": 1, "created_at": ago(days=1)})
+    ids = ("old", "young", "in a chord")
+    add(database_url, job_reports, *({"job_id": id, "began": 1, "lines": 9} for id in ids))
+    chunks = [{"job_id": id, "began": 1, "place": place, "last": 9, "lines": []} for id in ids for place in range(5)]
+    add(database_url, job_logs, *chunks)
+    batches = [swept(database_url, limit=3) for _ in range(4)]
+    assert batches == [{"reports": 3}, {"reports": 3}, {"succeeded": 1}, {}]
+    assert left(database_url) == {"young", "in a chord"}
+    assert left(database_url, job_logs.c.job_id) == left(database_url, job_reports.c.job_id) == {"young", "in a chord"}
+
+
 def test_every_table_is_kept_or_swept_on_purpose() -> None:
     """A table that is new belongs to one of these."""
     swept_ones = {jobs, attempts, failure_hours, dead_letters, counters, counted, groups, fires, audit}
-    swept_ones |= {queue_counts, queue_depths}
+    swept_ones |= {queue_counts, queue_depths, job_reports, job_logs}
     # A schedule goes when its declaration goes or somebody removes it; schedulers forget each other.
     empties_itself, never = {"outbox", "beats"}, {"tallies", "schedules"}
     assert {table.name for table in swept_ones} | empties_itself | never == set(metadata.tables)

@@ -1,13 +1,27 @@
 """What type checkers know of an application's calls. Nothing here runs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, assert_type
 
-from penstock import Cancel, Discard, Job, Retry, Snooze, Task, aenqueue_many, as_ended, enqueue_many, task
+from penstock import (
+    Cancel,
+    Discard,
+    Job,
+    Retry,
+    Snooze,
+    Task,
+    aenqueue_many,
+    as_ended,
+    current_job,
+    enqueue_many,
+    task,
+)
+from penstock.progress import Progress
 from penstock.task import BoundCall
+from penstock.watching import News
 
 
 @dataclass
@@ -72,6 +86,11 @@ assert_type(next(as_ended([ship.enqueue(Order(1, Decimal(1)))], timeout=10)), Jo
 for ended in as_ended([ship.enqueue(Order(1, Decimal(1)))], timeout=10):
     assert_type(ended, Job[Order])
 assert_type(Job[Order]("id", "name").result(10), Order)
+assert_type(Job[Order]("id", "name").progress, Progress | None)
+assert_type(Job[Order]("id", "name").logs(level="warning").lines[0].text, str)
+assert_type(Job[Order]("id", "name").watch(after=None, timeout=10), Iterator[News])
+if (running := current_job()) is not None:
+    running.progress(1, total=2.5, note="half")
 
 
 async def bound() -> AsyncIterator[BoundCall[Order]]:
@@ -88,6 +107,8 @@ async def in_a_coroutine() -> None:
     assert_type(await aenqueue_many(bound()), list[Job[Order]])
     async for job in as_ended(made, timeout=10):
         assert_type(await job.aresult(0), int)
+    async for news in Job[Order]("id", "name").awatch():
+        assert_type(news.progress, Progress | None)
 
 
 def any_task(declared: Task[..., Any]) -> Job[Any]:

@@ -153,9 +153,12 @@ class Written:
 class Books(threading.Thread):
     """The one SQL connection of a keeper."""
 
-    def __init__(self, ward: Ward, database_url: str, on_written: Callable[[Written], None]) -> None:
+    def __init__(
+        self, ward: Ward, database_url: str, on_written: Callable[[Written], None], before: Callable[[], None]
+    ) -> None:
         """Args:
         on_written: told after each commit, in this thread.
+        before: called before each transaction of outcomes.
         """
         super().__init__(name="books", daemon=True)
         self.counting = Counting(database_url)
@@ -164,6 +167,7 @@ class Books(threading.Thread):
         self._doubt = Doubt(ward, database_url)
         self._retention = Retention(ward, database_url, ward.retention)
         self._on_written = on_written
+        self._before = before
         self._entries: queue.SimpleQueue[Entry | Plains | None] = queue.SimpleQueue()
         """None: nothing more comes."""
         self._stopped = threading.Event()
@@ -188,6 +192,7 @@ class Books(threading.Thread):
             while not self._stopped.is_set():
                 entries = self._take()
                 if entries:
+                    self._before()
                     self._on_written(self._write(entries))
                 if time.monotonic() - self._ticked >= TICK_SECONDS:
                     self._tick()

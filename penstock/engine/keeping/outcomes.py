@@ -36,6 +36,7 @@ from penstock.engine.keeping.books import (
 )
 from penstock.engine.keeping.counting import Counting
 from penstock.engine.keeping.relay import Relay
+from penstock.engine.keeping.reports import Reports
 from penstock.engine.keeping.settle import NOTHING_TO_DO, Settle
 from penstock.ledger.delivery import claim_token
 from penstock.ledger.recording.plain import SUCCEEDED
@@ -79,17 +80,22 @@ class Outcomes(Duty):
         self._waiting = self._weight = 0
         self._is_full = False
         self._books: Books | None = None
+        self.reports: Reports | None = None
+        """Where goes what jobs say of themselves; None: nobody keeps it."""
         if database_url is not None:
             ours, self._theirs = socket.socketpair()
             ward.selector.register(ours, selectors.EVENT_READ, lambda: self._notice(ours))
-            self._books = Books(ward, database_url, self._tell_written)
+            self.reports = Reports(ward, database_url)
+            self._books = Books(ward, database_url, self._tell_written, self.reports.catch_up)
             self._relay = Relay(ward, database_url)
             self._books.start()
             self._relay.start()
             ward.tell(full=False)  # A keeper that died may have said otherwise.
 
     def close(self) -> None:
-        """Has both threads end; what was counted last is written."""
+        """Has all threads end; what was counted and said last is written."""
+        if self.reports is not None:
+            self.reports.stop()
         if self._books is not None:
             self._books.stop()
             self._relay.stop()

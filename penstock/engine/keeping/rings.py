@@ -20,9 +20,10 @@ from penstock.engine.keeping.books import Kind, Plains
 from penstock.engine.keeping.breakers import Breakers
 from penstock.engine.keeping.outcomes import Outcomes
 from penstock.engine.keeping.tidings import Tidings
+from penstock.engine.reporting.attempt import Packet
 from penstock.engine.running import handing
 from penstock.engine.running.handing import PlainEntry
-from penstock.engine.slots import Slot
+from penstock.engine.slots import Slot, Standing
 from penstock.ledger.records import Record
 
 MOST_PLAINS = 200
@@ -84,6 +85,8 @@ class RingReader:
 
     def read(self) -> bool:
         """Takes what is new; whether there was anything."""
+        # First, because what a job has said was handed over before its outcome.
+        self._read_reports()
         before = self._position
         for position, raw in self.slot.ring.read(before):
             self._position = position
@@ -98,6 +101,18 @@ class RingReader:
                 self._take_other(position, entry, file)
         self._take_plains()
         return self._position != before
+
+    def _read_reports(self) -> None:
+        """Of what jobs say of themselves nothing is kept here: a keeper that dies forgets it."""
+        reports, ring = self._outcomes.reports, self.slot.reports
+        if reports is None or ring.head == (end := ring.tail):
+            return
+        # What a child has left that died goes with its slot.
+        if reports.has_room or self.slot.standing is Standing.DEAD:
+            for behind, raw in ring.read(end):
+                reports.take(Packet._make(marshal.loads(raw)))  # noqa: S302  written by a fork of ours
+                end = behind
+            ring.release(end)
 
     def _gather(self, position: int, entry: PlainEntry) -> None:
         known = self._plains

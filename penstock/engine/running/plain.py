@@ -75,7 +75,9 @@ class PlainRunner:
         pool = self._reception.pool
         collection = None
         if duties.on_the_books:
-            collection = collecting.Collection(id, is_on_the_books=True, keeps_success=True, started=time.time())
+            collection = collecting.Collection(
+                id, is_on_the_books=True, keeps_success=True, started=time.time(), request=request
+            )
             mark = collecting.open(collection)
         start, started_at = time.monotonic(), time.time()
         place = self._announcer.desk.place
@@ -96,6 +98,8 @@ class PlainRunner:
             place.ending()
             if collection is not None:
                 collecting.close(mark)
+                if collection.report is not None:
+                    collection.report.end()
         took = time.monotonic() - start
         if error is None and info is None and (collection is None or collection.is_plain_success):
             self._succeed(job, collection, claimed_at, started_at, runtime, shown)

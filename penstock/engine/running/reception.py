@@ -292,7 +292,7 @@ class InlinePool:
         name, id, request, *_ = args
         assert self.reception is not None
         backend = self.reception.app.tasks[name].backend
-        with collecting.collecting(id) as collection:
+        with collecting.collecting(id, request) as collection:
             collection.is_on_the_books = isinstance(backend, LedgerBackend)
             collection.started = time.time()
             try:

@@ -11,6 +11,7 @@ from tornado.web import authenticated
 
 from penstock.errors import JobNotFound, NotCancellable, PenstockError
 from penstock.flower.family_chart import family_chart
+from penstock.flower.job_reports import said_by
 from penstock.flower.life_chart import MOST_ROWS, life_chart
 from penstock.flower.page import Deed, Notice, Page
 from penstock.flower.roles import Role
@@ -109,6 +110,7 @@ class JobPage(Page):
                 row = queries.find_job(connection, self.given)
                 life = find_life(connection, row.id, MOST_CHILDREN) if row else None
                 family = find_family(connection, life.job, life.replays) if life else None
+                said = said_by(connection, life, self.text("log"), self.app.settings.timezone) if life else None
         except JobNotFound:
             life = family = None  # Deleted in between.
         found = {"id": self.given, "life": life, "waiting": None, "short": short_id(self.given)}
@@ -116,6 +118,7 @@ class JobPage(Page):
             return found | self._without_row()
         return found | {
             "job": life.job,
+            "said": said,
             "family": family,
             "relatives": list(_nested(list(_tree(family)))),
             "family_chart": family_chart(family, lambda id: self.link("job", id)),

@@ -6,11 +6,13 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from penstock.ledger.reports import LogLine
 from penstock.ledger.rows import JobRow
 from penstock.ledger.search import Page
 from penstock.operations.jobs.life import Life
 from penstock.operations.jobs.timeline import Event, Phase
 from penstock.operations.jobs.waiting import Waiting
+from penstock.watching import News
 
 
 def job_as_json(row: JobRow) -> dict[str, Any]:
@@ -41,8 +43,28 @@ def life_as_json(life: Life) -> dict[str, Any]:
         "outbox": asdict(life.outbox) if life.outbox else None,
         "failures": [asdict(letter) for letter in life.letters],
         "audit": [asdict(entry) for entry in life.audit],
+        "reports": [asdict(report) for report in life.reports],
         "fire": asdict(life.fire) if life.fire else None,
     }
+
+
+def news_as_json(job: str, news: News) -> dict[str, Any]:
+    """What a job says, with its id; its lines as :func:`line_as_json` has them."""
+    return {
+        "job": job,
+        "state": news.state,
+        "attempt": news.attempt,
+        "progress": asdict(news.progress) if news.progress else None,
+        "rate": news.rate,
+        "lines": [line_as_json(line) for line in news.lines],
+        "left_out": news.left_out,
+        "cursor": news.cursor,
+    }
+
+
+def line_as_json(line: LogLine) -> dict[str, Any]:
+    """A line of a job's log; ``left_out`` is how many before it are not kept."""
+    return asdict(line)
 
 
 def _event(event: Event, beginning: datetime) -> dict[str, Any]:
@@ -79,5 +101,6 @@ def waiting_as_json(waiting: Waiting) -> dict[str, Any]:
         "outbox": asdict(waiting.outbox) if waiting.outbox else None,
         "failures": [],
         "audit": [asdict(entry) for entry in waiting.audit],
+        "reports": [],
         "fire": asdict(waiting.fire) if waiting.fire else None,
     }

@@ -14,11 +14,13 @@ from penstock.ledger.chords import ChordRow
 from penstock.ledger.fires import FireRow
 from penstock.ledger.letters import LetterFilter
 from penstock.ledger.outbox import OutboxRow
+from penstock.ledger.reports import ReportRow, reports_of
 from penstock.ledger.rows import AttemptRow, AuditRow, JobRow, LetterRow
 from penstock.operations.jobs import timeline
 from penstock.operations.jobs.lookup import find_job
 from penstock.operations.jobs.timeline import Event, Phase
 from penstock.operations.wording import distance
+from penstock.progress import Progress, rate_of
 
 MOST_LETTERS, MOST_REPLAYS = 20, 50
 
@@ -40,6 +42,8 @@ class Life:
     letters: list[LetterRow]
     """Dead letters that the job's messages have become."""
     audit: list[AuditRow]
+    reports: Sequence[ReportRow] = ()
+    """What its attempts say of themselves, without their logs."""
     fire: FireRow | None = None
     """The planned time of a schedule that has started it."""
 
@@ -57,6 +61,23 @@ class Life:
     def phases(self) -> list[Phase]:
         """When the job waited and ran."""
         return timeline.phases(self.job, self.attempts)
+
+    @property
+    def lines(self) -> int:
+        """How many lines it has logged, kept or not."""
+        return sum(report.lines for report in self.reports)
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the last attempt that has said so is."""
+        return self.reports[-1].progress if self.reports else None
+
+    @property
+    def rate(self) -> float | None:
+        """How much it does per second; None: it has ended, or there is too little to tell."""
+        if self.job.state.is_final or not self.reports:
+            return None
+        return rate_of(self.reports[-1].points, self.progress)
 
     @property
     def whereabouts(self) -> str:
@@ -96,6 +117,7 @@ def find_life(connection: Connection, given: str, children: int | None = None) -
         outbox=outbox.find_waiting(connection, job.id),
         letters=dead,
         audit=audit,
+        reports=reports_of(connection, job.id),
         fire=fires.fire_of_job(connection, job.id) if job.schedule else None,
     )
 

@@ -16,6 +16,7 @@ from penstock.ledger import fires, letters, queries
 from penstock.ledger.fires import FireRow, FireState, Origin
 from penstock.ledger.histogram import bucket_of
 from penstock.ledger.minutes import MINUTE, Counts, Depth, Span, write_counts, write_depths
+from penstock.ledger.reports import write_chunks, write_reports
 from penstock.ledger.rows import DeadLetter, Failure, Outcome
 from penstock.ledger.session import writing
 from penstock.ledger.tables import Kind, schedules
@@ -80,6 +81,8 @@ def fill(app: PenstockApp, size: Size) -> None:
     url = app.settings.database_url
     _add_jobs(url, size)
     _add_a_long_one(url)
+    for id in (PARENT, "failed1", LONG_ID):
+        _add_reports(url, id, size)
     _add_letters(url, size.letters)
     _add_schedules(url, size)
     with writing(url) as connection:
@@ -98,6 +101,21 @@ def fill(app: PenstockApp, size: Size) -> None:
 def failure(number: int) -> Outcome:
     fields = {"type": f"Error{number}", "message": "no such customer", "fingerprint": f"{number:012x}"}
     return Outcome(state=State.FAILED, reason=Reason.ERROR, failure=Failure(**fields, exception={}))
+
+
+def _add_reports(url: str, id: str, size: Size) -> None:
+    """It has said how far it is, and logged in several attempts."""
+    now = datetime.now(UTC)
+    began = [int(now.timestamp() * 1000) - 60_000 * number for number in range(min(size.jobs // 10, 8))]
+    report = {"job_id": id, "token": None, "done": 30.0, "total": 40.0, "note": "row " * 90, "at": now, "lines": 2000}
+    points = [(now.timestamp() - 30 + second, second, 40) for second in range(30)]
+    line = (now.timestamp(), 30, "shop.orders." + "long" * 40, "no such customer\n" + "x" * 500)
+    with writing(url) as connection:
+        write_reports(connection, [{**report, "began": each, "points": points} for each in began])
+        for each in began:
+            lines = [(number, *line) for number in range(1, 51)]
+            rows = [{"job_id": id, "began": each, "place": 0, "last": 50, "lines": lines}]
+            write_chunks(connection, rows)
 
 
 def _add_jobs(url: str, size: Size) -> None:

@@ -1,0 +1,267 @@
+"""What jobs say of themselves: every statement that writes or reads it.
+
+An attempt's log is kept in chunks. The first HEAD of them have a place each; those that follow share TAIL places in
+turn, so that the last ones are always there, and one attempt never has more rows than that.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select
+
+from penstock.ledger.queries import insert_into, job_of
+from penstock.ledger.rows import JobRow
+from penstock.ledger.tables import attempts, job_logs, job_reports, jobs
+from penstock.progress import Point, Progress
+
+CHUNK_LINES, CHUNK_CHARACTERS = 50, 8_000
+"""Of a chunk: it is full when it has so many, whichever comes first."""
+HEAD, TAIL = 10, 20
+"""Chunks that are kept of an attempt's beginning and of its end: 500 and 1,000 short lines."""
+MOST_ATTEMPTS = 10
+"""Attempts of a job whose logs are kept: the first one, and the last ones."""
+PAGE, CHUNKS_READ = 500, 40
+"""Lines that are read at once, about, and chunks at most: whole chunks are read."""
+
+
+@dataclass(frozen=True, order=True)
+class Cursor:
+    """A place in a job's log: behind this line."""
+
+    began: int
+    """The attempt's, in milliseconds since 1970."""
+    number: int
+    """Of the line within its attempt."""
+
+    def __str__(self) -> str:
+        return f"{self.began}.{self.number}"
+
+    @classmethod
+    def of(cls, text: str) -> Cursor:
+        """The cursor that was written as this.
+
+        Raises:
+            ValueError: it is none.
+        """
+        began, sign, number = text.partition(".")
+        if not (sign and began.isascii() and began.isdigit() and number.isascii() and number.isdigit()):
+            raise ValueError(f"{text!r} is no cursor of a log; take one that was told with its lines")
+        return cls(min(int(began), 1 << 62), min(int(number), 1 << 30))
+
+
+BEGINNING = Cursor(0, 0)
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line that a body has logged."""
+
+    attempt: int
+    """Of the job, from 1."""
+    number: int
+    """Within its attempt, from 1, also of lines that were left out."""
+    at: datetime
+    level: str
+    logger: str
+    text: str
+    """With its traceback, if it has one; redacted."""
+    left_out: int
+    """Lines that were logged between the line before it and this one, and are not kept."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """Lines of a job's log, in their order."""
+
+    lines: tuple[LogLine, ...]
+    left_out: int
+    """Lines that were logged after the last one and are not kept."""
+    cursor: str
+    """Where to read on."""
+    has_more: bool
+    """Whether there are lines behind it."""
+
+    def __iter__(self) -> Iterator[LogLine]:
+        return iter(self.lines)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """What one attempt says of itself, without its log."""
+
+    began: int
+    attempt: int
+    progress: Progress | None
+    points: tuple[Point, ...]
+    lines: int
+    """Lines that it has logged, kept or not."""
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
+
+
+def place_of(chunk: int) -> int:
+    """Where a chunk with this number lies."""
+    return chunk if chunk < HEAD else HEAD + (chunk - HEAD) % TAIL
+
+
+def write_reports(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the rows of ``job_reports``, new or known. Without points, those that are there stay."""
+    for has_points in (True, False):
+        those = [dict(row) for row in rows if (row["points"] is not None) is has_points]
+        if those:
+            if not has_points:
+                for row in those:
+                    del row["points"]
+            _upsert(connection, job_reports, ("job_id", "began"), those)
+
+
+def write_chunks(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the rows of ``job_logs``, new or in the place of others."""
+    if rows:
+        _upsert(connection, job_logs, ("job_id", "began", "place"), [dict(row) for row in rows])
+
+
+def _upsert(connection: Connection, table: Any, keys: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    statement = insert_into(connection, table)
+    changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+
+
+def forget_middle(connection: Connection, job_id: str) -> None:
+    """Deletes the logs of a job that has been tried very often, but for its first attempt's and those of the last."""
+    statement = select(job_reports.c.began).where(job_reports.c.job_id == job_id).order_by(job_reports.c.began)
+    began = list(connection.execute(statement).scalars())
+    if len(began) > MOST_ATTEMPTS:
+        middle = job_logs.c.began.between(began[1], began[-MOST_ATTEMPTS])
+        connection.execute(delete(job_logs).where(job_logs.c.job_id == job_id, middle))
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+def reports_of(connection: Connection, job_id: str) -> list[ReportRow]:
+    """What each attempt of a job says of itself, in their order; a range of the primary key."""
+    statement = select(job_reports).where(job_reports.c.job_id == job_id).order_by(job_reports.c.began)
+    rows = connection.execute(statement).all()
+    numbers = _numbers(connection, job_id, rows)
+    return [ReportRow(row.began, numbers[row.began], progress_of(row), _points(row.points), row.lines) for row in rows]
+
+
+def find_jobs_with_progress(connection: Connection, ids: Sequence[str]) -> list[tuple[JobRow, Progress | None]]:
+    """Jobs that have a row, in no order, and what the last attempt of each that has said so is at; by primary keys, in
+    one statement.
+    """
+    told = job_reports.c[("done", "total", "note", "at")]
+    others = job_reports.alias()
+    last = select(func.max(others.c.began)).where(others.c.job_id == jobs.c.id).scalar_subquery()
+    joined = jobs.outerjoin(job_reports, and_(job_reports.c.job_id == jobs.c.id, job_reports.c.began == last))
+    rows = connection.execute(select(jobs, *told).select_from(joined).where(jobs.c.id.in_(ids)))
+    return [(job_of(row), progress_of(row)) for row in rows]
+
+
+def _numbers(connection: Connection, job_id: str, rows: Sequence[Any]) -> dict[int, int]:
+    """The numbers of attempts, by their beginnings: by their claims, or else by their order."""
+    known: dict[str, int] = {}
+    if rows:
+        own = select(jobs.c.token, jobs.c.attempts).where(jobs.c.id == job_id)
+        others = select(attempts.c.token, attempts.c.number).where(attempts.c.job_id == job_id)
+        known = {token: number for token, number in connection.execute(own) if token}
+        if len(rows) > 1 or any(number > 1 for number in known.values()):
+            known |= {token: number for token, number in connection.execute(others) if token}
+    numbers: dict[int, int] = {}
+    last = 0
+    for row in rows:
+        last = numbers[row.began] = max(known.get(row.token, last + 1), last + 1)
+    return numbers
+
+
+def progress_of(row: Any) -> Progress | None:
+    """The progress that a row of ``job_reports`` tells."""
+    return None if row.done is None else Progress(row.done, row.total, row.note, row.at)
+
+
+def _points(told: Any) -> tuple[Point, ...]:
+    return tuple(Point(datetime.fromtimestamp(at, UTC), done, total) for at, done, total in told or ())
+
+
+def read_log(
+    connection: Connection,
+    job_id: str,
+    reports: Sequence[ReportRow],
+    after: Cursor = BEGINNING,
+    level: int = 0,
+    limit: int = PAGE,
+) -> Log:
+    """The lines of a job behind a cursor, ``limit`` of them or some more; a range of the primary key.
+
+    Args:
+        reports: of the job, as :func:`reports_of` reads them.
+        level: of Python's; lines below it are passed over, and neither shown nor counted as left out.
+    """
+    numbers = {report.began: report.attempt for report in reports}
+    found: list[LogLine] = []
+    left_out, chunks = 0, _chunks(connection, job_id, after)
+    has_more = len(chunks) == CHUNKS_READ
+    for chunk in chunks:
+        if len(found) >= limit:
+            has_more = True
+            break
+        for number, at, line_level, name, text in chunk.lines:
+            here = Cursor(chunk.began, number)
+            if here <= after:
+                continue
+            left_out += _between(reports, after, here)
+            after = here
+            if line_level < level:
+                continue
+            found.append(
+                LogLine(
+                    attempt=numbers.get(chunk.began, 1),
+                    number=number,
+                    at=datetime.fromtimestamp(at, UTC),
+                    level=logging.getLevelName(line_level),
+                    logger=name,
+                    text=text,
+                    left_out=left_out,
+                )
+            )
+            left_out = 0
+    if not has_more:
+        left_out += _between(reports, after, None)
+    return Log(tuple(found), left_out, str(after), has_more)
+
+
+def _between(reports: Sequence[ReportRow], after: Cursor, before: Cursor | None) -> int:
+    """How many lines were logged behind one place and before another; None: the end."""
+    count = 0
+    for report in reports:
+        first = after.number if report.began == after.began else 0
+        if before is not None and report.began == before.began:
+            count += max(before.number - 1 - first, 0)
+        elif report.began >= after.began and (before is None or report.began < before.began):
+            count += max(report.lines - first, 0)
+    return count
+
+
+def _chunks(connection: Connection, job_id: str, after: Cursor) -> Sequence[Any]:
+    """The first of those with lines behind a cursor: in the primary key, an attempt has at most HEAD + TAIL of them."""
+    behind: ColumnElement[bool] = or_(
+        job_logs.c.began > after.began, and_(job_logs.c.began == after.began, job_logs.c.last > after.number)
+    )
+    statement = select(job_logs).where(job_logs.c.job_id == job_id, job_logs.c.began >= after.began, behind)
+    return connection.execute(statement.order_by(job_logs.c.began, job_logs.c.last).limit(CHUNKS_READ)).all()
+
+
+def count_lines(connection: Connection, job_id: str) -> int:
+    """How many lines a job has logged."""
+    statement = select(func.sum(job_reports.c.lines)).where(job_reports.c.job_id == job_id)
+    return int(connection.execute(statement).scalar() or 0)
