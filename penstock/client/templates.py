@@ -24,8 +24,10 @@ def way(
 ) -> tuple[Destination, Template]:
     """Where jobs go that are submitted now, and what their messages have in common."""
     due = options.at or (now + timedelta(seconds=options.delay) if options.delay else None)
-    final = now + timedelta(seconds=options.expires) if options.expires else None
-    expires, of_expiry = expiry(max(due, now) if due else now, options.schedule_timeout, final)
+    expires = now + timedelta(seconds=options.expires) if options.expires else None
+    of_expiry = None
+    if options.schedule_timeout is not None:
+        expires, of_expiry = expiry(max(due or now, now), options.schedule_timeout, expires)
     template = Template(
         task=task.name,
         queue=options.queue,
