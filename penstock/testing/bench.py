@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from contextvars import copy_context
+from datetime import UTC, datetime
 from itertools import chain
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +33,7 @@ from penstock.broker import envelope
 from penstock.broker.claims import Claims, new_incarnation
 from penstock.broker.connection import connect
 from penstock.broker.keys import FIELD_SEPARATOR, PRIORITY_STEPS, Keys
-from penstock.broker.scripts import SLICE, Claimed, Scripts, Settlement, Source, claim_reply
+from penstock.broker.scripts import SLICE, Claimed, ClaimReply, Scripts, Settlement, Source, claim_reply
 from penstock.config import Settings
 from penstock.engine.comeback import Comebacks
 from penstock.engine.gate import Gate
@@ -113,6 +114,23 @@ class Bench:
     def is_on_sqlite(self) -> bool:
         """Whether the ledger has one writer at a time."""
         return self._url.startswith("sqlite")
+
+    @property
+    def ledger(self) -> str:
+        """Address of the ledger."""
+        return self._url
+
+    def next_parked(self, after: datetime | None) -> datetime | None:
+        """When the next parked job is due, of those that are due later than ``after``."""
+        lowest = f"({int(after.timestamp() * 1000)}" if after else "-inf"
+        found = [
+            score
+            for queue in self.queues()
+            for _, score in self._client.zrange(
+                self.scripts.keys.parked(queue), lowest, "+inf", byscore=True, offset=0, num=1, withscores=True
+            )
+        ]
+        return datetime.fromtimestamp(min(found) / 1000, UTC) if found else None
 
     def fetch(self, *, everything: bool = False) -> None:
         """Brings to their queues what transactions have committed, and what is due by the test's clock.
@@ -291,19 +309,19 @@ class BenchClaims(Claims):
         self.at_once: set[str] = set()
         """Jobs that run now whenever they are due."""
 
-    def server_ms(self) -> int:
-        """The time by the server's clock, moved by the test's."""
-        return super().server_ms() + int(self.ahead() * 1000)
+    def receive(self, reply: ClaimReply) -> bool:
+        """See :meth:`Claims.receive`; the server's clock counts as moved by the test's, so that times of messages are
+        compared with that, and are shifted to this process's clock, which was not moved.
+        """
+        may_be_more = super().receive(reply)
+        self._offset_ms -= int(self.ahead() * 1000)
+        return may_be_more
 
     def prepare(self, message: Claimed, payload: dict[str, Any]) -> bool:
-        """See :meth:`Claims.prepare`; times of the message are shifted to this process's clock, which was not moved."""
+        """See :meth:`Claims.prepare`."""
         if payload["headers"].get("id") in self.at_once:
             payload["headers"]["eta"] = None
-        offset, self._offset_ms = self._offset_ms, self._offset_ms - int(self.ahead() * 1000)
-        try:
-            return super().prepare(message, payload)
-        finally:
-            self._offset_ms = offset
+        return super().prepare(message, payload)
 
 
 class BenchReception(Reception):
