@@ -9,8 +9,21 @@ docs/testing.md has examples of each.
 """
 
 from penstock.testing.attempts import Attempt, Drained, StillWaiting, Waiting
-from penstock.testing.clock import Clock
+from penstock.testing.clock import Clock, Fire
 from penstock.testing.enqueued import Enqueued
 from penstock.testing.jobs import Jobs
+from penstock.testing.kills import KILL_POINTS, Crash, KillPoint
 
-__all__ = ["Attempt", "Clock", "Drained", "Enqueued", "Jobs", "StillWaiting", "Waiting"]
+__all__ = [
+    "KILL_POINTS",
+    "Attempt",
+    "Clock",
+    "Crash",
+    "Drained",
+    "Enqueued",
+    "Fire",
+    "Jobs",
+    "KillPoint",
+    "StillWaiting",
+    "Waiting",
+]

@@ -43,7 +43,7 @@ from penstock.engine.revoking import Revocations
 from penstock.engine.running.rates import Rates
 from penstock.engine.running.reception import Reception
 from penstock.job import State
-from penstock.ledger import collecting
+from penstock.ledger import collecting, queries
 from penstock.ledger.backend import LedgerBackend
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.records import Record, Step, Verdict
@@ -233,6 +233,27 @@ class Bench:
             return
         with ThreadPoolExecutor(1) as beside:
             beside.submit(copy_context().run, self._reception.receive, message).result()
+
+    # -- after somebody has died ----------------------------------------------------------------------------------
+
+    def bury_workers(self) -> None:
+        """Takes back what all other workers hold, who are dead: at once what a lease later is done by a keeper."""
+        for lease in self._client.zrange(self.scripts.keys.leases, 0, -1):
+            if (worker := lease.decode()) != self._claims.worker:
+                self.scripts.retire(worker, counted=True, crash_limit=self._claims.crash_limit)
+
+    def put_back_lost(self) -> None:
+        """Has those messages of the outbox published again that were committed and did not get to Redis."""
+        compared = -1
+        with translated(self._url), closing(own_connection(self._url)) as connection:
+            while compared:
+                compared, _ = self._outflow.put_back_lost(connection, max(compared, 0), seconds=0.0)
+
+    def is_done_with(self, id: str) -> bool:
+        """Whether a job's end is in the ledger."""
+        with reading(self._url) as eyes:
+            row = queries.find_job(eyes, id)
+        return row is not None and row.state.is_final
 
     # -- as the keeper of what runs here --------------------------------------------------------------------------
 

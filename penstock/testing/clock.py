@@ -1,8 +1,8 @@
 """The time of a test: schedules fire, delays end and retries become due when it is moved.
 
 It is the real time plus a number of seconds, and goes on by itself. Moved are the database's clock as the scheduler
-asks for it, the time from which the client and an adopted app count delays and expiries, and the time up to which what is
-parked in Redis is due. Not moved are the columns of the ledger, leases and other times to live in Redis, and
+asks for it, the time from which the client and an adopted app count delays and expiries, and the time up to which
+what is parked in Redis is due. Not moved are the columns of the ledger, leases and other times to live in Redis, and
 ``datetime.now()`` in your own code.
 """
 

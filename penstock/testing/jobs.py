@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -12,6 +12,7 @@ from penstock.task import Task
 from penstock.testing.attempts import Attempt, Drained
 from penstock.testing.clock import Clock
 from penstock.testing.enqueued import AnyTask, Enqueued, enqueued_of, name_of
+from penstock.testing.kills import KILL_POINTS, Crash, KillPoint
 from penstock.testing.matching import Wanted, table
 
 if TYPE_CHECKING:
@@ -26,12 +27,15 @@ R = TypeVar("R")
 class Jobs:
     """Of one test. Servers are real, and empty at its beginning."""
 
-    def __init__(self, app: Celery, servers: Servers) -> None:
+    def __init__(self, app: Celery, where: str, servers: Servers) -> None:
+        """Args:
+        where: the app's name for processes of its own; empty: the kit has made it.
+        """
         from penstock.testing.watching import Watch
 
         self.app = app
         """The Celery app, pointed at the servers of the tests."""
-        self._servers = servers
+        self._where, self._servers = where, servers
         self._stack = ExitStack()
         self._watch = Watch(servers.settings.database_url)
         self.clock = Clock(self)
@@ -263,6 +267,54 @@ class Jobs:
         if raises:
             drained.raise_errors()
         return drained
+
+    # -- crashes --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def kill(self, step: KillPoint, *, after_call: str = "", timeout: float = 30.0) -> Iterator[Crash]:
+        """Has a worker die at a step of the first job that is enqueued inside of the block, and another one finish.
+
+        At the end of the block a real worker process of the app runs what waits. When that job comes to the step, all
+        processes of the worker are killed (SIGKILL), as with their host. Its claims go back, counted as a crash, at
+        once instead of a lease later; and what waits then is drained in this process.
+
+        Args:
+            step: one of :data:`~penstock.testing.KILL_POINTS`. ``in body`` is when the body begins.
+            after_call: ``module:function``, for ``in body``: right after the body's first call of that function, as it
+                is found in that module.
+            timeout: seconds that the worker may take to come to the step, and the drain afterwards.
+
+        Raises:
+            AssertionError: the worker did not come to the step; its log says more.
+            StillWaiting: the drain was not over in time.
+        """
+        from penstock.testing.kills import killing
+
+        with killing(self, self._where, step, after_call, timeout) as crash:
+            yield crash
+
+    def crash_everywhere(
+        self,
+        enqueue: Callable[[], object],
+        check: Callable[[Crash], object],
+        *,
+        steps: Sequence[KillPoint] = KILL_POINTS,
+        timeout: float = 30.0,
+    ) -> list[Crash]:
+        """Has a worker die at each step in turn, each time of a new job, and prints a table of what came of it.
+
+        Args:
+            enqueue: enqueues one job.
+            check: asserts what a crash has to leave; called after each.
+            steps: at which.
+            timeout: seconds, for each; see :meth:`kill`.
+
+        Raises:
+            AssertionError: with the table, if ``check`` has failed after any crash.
+        """
+        from penstock.testing.kills import crash_everywhere
+
+        return crash_everywhere(enqueue, check, steps, lambda step: self.kill(step, timeout=timeout))
 
 
 def _jobs(count: int) -> str:

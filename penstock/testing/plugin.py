@@ -91,9 +91,9 @@ def penstock_app(pytestconfig: pytest.Config, penstock_servers: Servers) -> Any:
 
 
 @pytest.fixture
-def jobs(penstock_app: Any, penstock_servers: Servers) -> Iterator[Jobs]:
+def jobs(pytestconfig: pytest.Config, penstock_app: Any, penstock_servers: Servers) -> Iterator[Jobs]:
     """What this test enqueues: seen, run here, drained, killed; see docs/testing.md. Queues and ledger are empty."""
     from penstock.testing.jobs import Jobs
 
-    with Jobs(penstock_app, penstock_servers) as made:
+    with Jobs(penstock_app, str(pytestconfig.getini("penstock_app")), penstock_servers) as made:
         yield made

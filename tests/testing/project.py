@@ -30,7 +30,12 @@ class Run:
 
     output: str
     outcomes: dict[str, Outcome]
-    """By the names of tests."""
+    """By the names of tests, with their parameters."""
+
+    def passed(self, name: str) -> bool:
+        """Whether a test ran and passed, with all its parameters."""
+        of_it = [outcome for full, outcome in self.outcomes.items() if full.partition("[")[0] == name]
+        return bool(of_it) and all(outcome.passed for outcome in of_it)
 
 
 def environment(**variables: str) -> dict[str, str]:

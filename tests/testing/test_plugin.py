@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -80,16 +81,37 @@ def test_a_ledger_with_jobs_is_not_emptied_unless_the_project_says_so(tmp_path: 
     assert done.outcomes["test_run"].passed, done.output
 
 
-def test_each_process_of_xdist_has_servers_of_its_own(tmp_path: Path) -> None:
+def test_a_postgresql_of_the_projects_is_the_ledger(tmp_path: Path, postgresql_url: str) -> None:
     test = """
-@pytest.mark.parametrize("number", range(8))
-def test_alone(jobs, number):
-    welcome.enqueue(number)
-    assert [job.arguments["user_id"] for job in jobs.enqueued()] == [number]
+from datetime import datetime, UTC
+from penstock.scheduler import Every, schedule
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+def test_transactions(jobs):
+    welcome.enqueue(1)
+    with Session(create_engine(jobs.database_url)) as session:
+        job = welcome.options(session=session).enqueue(7)
+        jobs.assert_enqueued(welcome, user_id=7, committed=False)
+        assert len(jobs.drain().succeeded) == 1
+        session.commit()
     assert len(jobs.drain().succeeded) == 1
+    assert job.result(0) == 7
+
+def test_schedules(jobs):
+    jobs.clock.use(schedule("hourly", welcome.bind(7), Every(3600)))
+    jobs.clock.start_at(datetime(2027, 5, 1, 12, 30, tzinfo=UTC))
+    assert [fire.planned_at.hour for fire in jobs.clock.advance(hours=2, drain=True)] == [13, 14]
 """
-    done = run(project(tmp_path, test), tmp_path / "report.xml", "-p", "xdist", "-n", "2")
-    assert [outcome.passed for outcome in done.outcomes.values()] == [True] * 8, done.output
+    done = run(project(tmp_path, test), tmp_path / "report.xml", DATABASE_URL=postgresql_url)
+    assert done.passed("test_transactions"), done.output
+    assert done.passed("test_schedules"), done.output
+
+
+def test_a_worker_does_not_arm_itself_in_somebody_elses_process_group() -> None:
+    armed = "from penstock.testing.steps import arm; arm(None, 'in body', 'id', '')"
+    done = subprocess.run([sys.executable, "-c", armed], env=environment(), capture_output=True, text=True, check=False)
+    assert "has to lead one of its own" in done.stderr
 
 
 def test_the_server_ends_with_a_session_that_is_killed(tmp_path: Path) -> None:

@@ -134,6 +134,18 @@ def test_a_drain_that_takes_too_long_says_what_is_left(jobs: Jobs) -> None:
         jobs.drain(timeout=0)
 
 
+def test_a_drain_waits_for_no_transaction_that_only_the_test_can_end(jobs: Jobs) -> None:
+    engine = create_engine(jobs.database_url)
+    welcome.enqueue(1)
+    with Session(engine) as session:
+        welcome.options(session=session).enqueue(7)
+        with pytest.raises(StillWaiting, match=r"a transaction with shop\.tasks\.welcome is open, and SQLite"):
+            jobs.drain()
+        session.rollback()
+    assert len(jobs.drain().succeeded) == 1
+    engine.dispose()
+
+
 def test_a_revoked_job_does_not_start(jobs: Jobs) -> None:
     job = welcome.enqueue(7)
     jobs.app.control.revoke(job.id)
