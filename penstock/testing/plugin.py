@@ -55,7 +55,8 @@ def penstock_servers(
     from penstock.testing import servers
 
     may_empty = bool(pytestconfig.getini("penstock_empty_ledger"))
-    if penstock_database_url and "PYTEST_XDIST_WORKER" in os.environ and not _is_given_for_each(pytestconfig):
+    is_shared = penstock_database_url and penstock_database_url == os.environ.get("DATABASE_URL")
+    if is_shared and "PYTEST_XDIST_WORKER" in os.environ:
         raise pytest.UsageError(
             "processes of pytest-xdist cannot share one ledger: override the fixture penstock_database_url with an "
             "address for each, made with PYTEST_XDIST_WORKER, or unset DATABASE_URL for a SQLite file each"
@@ -70,12 +71,6 @@ def penstock_servers(
             yield made
     except PenstockError as error:
         raise pytest.UsageError(str(error)) from error
-
-
-def _is_given_for_each(config: pytest.Config) -> bool:
-    """Whether the address comes from a fixture of the project's own."""
-    manager: Any = config.pluginmanager.get_plugin("funcmanage")
-    return len(manager._arg2fixturedefs.get("penstock_database_url", ())) > 1
 
 
 @pytest.fixture(scope="session")

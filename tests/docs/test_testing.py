@@ -22,7 +22,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder: Path = tmp_path_factory.mktemp("page")
     for name, text in FILES.items():
         (folder / name).write_text(text)
-    return run(folder, folder / "report.xml")
+    return run(folder, folder / "report.xml", "-p", "xdist", "-n", "2")
 
 
 @pytest.mark.parametrize("name", TESTS)

@@ -81,6 +81,15 @@ def test_a_ledger_with_jobs_is_not_emptied_unless_the_project_says_so(tmp_path: 
     assert done.outcomes["test_run"].passed, done.output
 
 
+def test_processes_of_xdist_do_not_share_a_ledger(tmp_path: Path) -> None:
+    variables = {"DATABASE_URL": f"sqlite:///{tmp_path}/shared.db"}
+    done = run(
+        project(tmp_path, "def test_run(jobs): pass"), tmp_path / "report.xml", "-p", "xdist", "-n1", **variables
+    )
+    assert "processes of pytest-xdist cannot share one ledger" in done.outcomes["test_run"].message
+    assert not (tmp_path / "shared.db").exists()
+
+
 def test_a_postgresql_of_the_projects_is_the_ledger(tmp_path: Path, postgresql_url: str) -> None:
     test = """
 from datetime import datetime, UTC
