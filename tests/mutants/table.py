@@ -21,6 +21,7 @@ from tests.mutants.guards import (
     scripts,
     series,
     tasks,
+    testing,
     waiting,
     worker,
 )
@@ -47,4 +48,5 @@ GUARDS: tuple[Guard, ...] = (
     *scheduler.GUARDS,
     *tasks.GUARDS,
     *flower.GUARDS,
+    *testing.GUARDS,
 )
