@@ -9,50 +9,41 @@ stop in bodies, and patches of the test hold in them.
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 import time
 from asyncio import _get_running_loop
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from contextvars import copy_context
+from contextlib import closing, contextmanager
+from contextvars import ContextVar, copy_context
 from datetime import UTC, datetime
 from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
-from billiard.einfo import ExceptionInfo
 from celery import Celery, signals
-from celery.result import denied_join_result
 from sqlalchemy import select
 
 from penstock.broker import envelope
-from penstock.broker.claims import Claims, new_incarnation
+from penstock.broker.claims import new_incarnation
 from penstock.broker.connection import connect
 from penstock.broker.keys import FIELD_SEPARATOR, PRIORITY_STEPS, Keys
-from penstock.broker.scripts import SLICE, Claimed, ClaimReply, Scripts, Settlement, Source, claim_reply
+from penstock.broker.scripts import SLICE, Claimed, Scripts, Settlement, Source, claim_reply
 from penstock.config import Settings
 from penstock.engine.comeback import Comebacks
 from penstock.engine.gate import Gate
 from penstock.engine.keeping.burial import bury_slice
 from penstock.engine.keeping.relay import Outflow
 from penstock.engine.revoking import Revocations
-from penstock.engine.running.rates import Rates
-from penstock.engine.running.reception import Reception
-from penstock.job import State
-from penstock.ledger import collecting, queries
-from penstock.ledger.backend import LedgerBackend
+from penstock.ledger import queries
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.records import Record, Step, Verdict
 from penstock.ledger.session import own_connection, reading, translated
 from penstock.ledger.tables import outbox
 from penstock.outbox import outgoing
 from penstock.testing.attempts import Attempt
-
-HOST = "pytest"
+from penstock.testing.reception import HOST, BenchClaims, BenchReception
 
 
 class Bench:
@@ -81,11 +72,10 @@ class Bench:
         self._recorder = Recorder(self._url)
         self._outflow = Outflow(self.scripts)
         self._gate = Gate(self, self._claims, Comebacks())
-        self._answers: deque[tuple[str, Verdict | None]] = deque()
+        self._answers: ContextVar[list[tuple[str, Verdict | None]]] = ContextVar("penstock_answers")
         self.attempts: list[Attempt] = []
         self.cancelled: list[str] = []
-        self.is_publishing = False
-        """Whether what is sent at this moment follows from a job that has run here."""
+        self._follows: ContextVar[bool] = ContextVar("penstock_follows", default=False)
         self._reception = BenchReception(self, self._claims, self._revocations)
         signals.task_failure.connect(self._on_failure, weak=False)
         signals.task_retry.connect(self._on_retry, weak=False)
@@ -221,10 +211,11 @@ class Bench:
         for _, payload in arrivals:
             message = self._reception.message(_as_job(payload))
             is_known = payload["headers"].get("task") in self.app.tasks
+            self._answers.set([])  # Of this message alone: another thread may ask at this moment.
             if not is_known or not self._gate.holds_up(message, self._receive):
                 self._receive(message)
                 continue
-            self._gate.open([self._answers.popleft()])
+            self._gate.open(self._answers.get())
 
     def _receive(self, message: Any) -> None:
         """Runs a job; where a loop runs already, in a thread, for a coroutine needs one of its own."""
@@ -249,6 +240,24 @@ class Bench:
             while compared:
                 compared, _ = self._outflow.put_back_lost(connection, max(compared, 0), seconds=0.0)
 
+    def is_quiet(self) -> bool:
+        """Whether nothing is due, nothing is claimed, and no transaction has left anything to be published."""
+        with reading(self._url) as eyes:
+            if eyes.execute(select(outbox.c.key).where(outbox.c.published_at.is_(None)).limit(1)).first() is not None:
+                return False
+        return not any(map(self.count_ready, self.queues())) and not self._count_claimed()
+
+    def _count_claimed(self) -> int:
+        """By all workers that live."""
+        keys = self.scripts.keys
+        fields = [
+            field.decode().removeprefix("held:").split(FIELD_SEPARATOR)
+            for lease in self._client.zrange(keys.leases, 0, -1)
+            for field in self._client.hkeys(keys.worker(lease.decode()))
+            if field.startswith(b"held:")
+        ]
+        return sum(int(self._client.hlen(keys.inflight(claimer, queue))) for claimer, queue in fields)
+
     def is_done_with(self, id: str) -> bool:
         """Whether a job's end is in the ledger."""
         with reading(self._url) as eyes:
@@ -260,27 +269,38 @@ class Bench:
     def ask(self, record: Record, is_doubtful: bool) -> None:
         """Whether a delivery may start, which the ledger says at once."""
         assert record.delivery.token is not None
-        self._answers.append((record.delivery.token, self._recorder.write([record]).verdicts[0]))
+        self._answers.get().append((record.delivery.token, self._recorder.write([record]).verdicts[0]))
 
     def write(self, records: Sequence[Record]) -> None:
         """Commits the end of a job, and publishes what follows from it."""
         if not records:
             return
         written = self._recorder.write(records)
-        self.is_publishing = True
-        try:
-            if written.messages:
+        if written.messages:
+            with self.following():
                 self.scripts.publish_outbox(
                     [outgoing(message, secrets.token_urlsafe(8)) for message in written.messages]
                 )
-        finally:
-            self.is_publishing = False
         ended = [
             (record.delivery.id, record.outcome.state.value)
             for record, verdict in zip(records, written.verdicts, strict=True)
             if verdict is Verdict.WON and record.outcome is not None and record.outcome.state.is_final
         ]
         self.scripts.announce(ended)
+
+    @property
+    def is_following(self) -> bool:
+        """Whether what is sent at this moment follows from something else, and is run after that."""
+        return self._follows.get()
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """What is sent inside of the block follows from something else."""
+        mark = self._follows.set(True)
+        try:
+            yield
+        finally:
+            self._follows.reset(mark)
 
     def record(self, record: Record) -> None:
         """Of a message that was put aside."""
@@ -319,111 +339,6 @@ class Bench:
 
     def _on_revoked(self, request: Any = None, **_: Any) -> None:
         self.cancelled.append(str(getattr(request, "id", "")))
-
-
-class BenchClaims(Claims):
-    """Claims that go by the test's clock."""
-
-    def __init__(self, ahead: Callable[[], float], **fields: Any) -> None:
-        super().__init__(**fields)
-        self.ahead = ahead
-        self.at_once: set[str] = set()
-        """Jobs that run now whenever they are due."""
-
-    def receive(self, reply: ClaimReply) -> bool:
-        """See :meth:`Claims.receive`; the server's clock counts as moved by the test's, so that times of messages are
-        compared with that, and are shifted to this process's clock, which was not moved.
-        """
-        may_be_more = super().receive(reply)
-        self._offset_ms -= int(self.ahead() * 1000)
-        return may_be_more
-
-    def prepare(self, message: Claimed, payload: dict[str, Any]) -> bool:
-        """See :meth:`Claims.prepare`."""
-        if payload["headers"].get("id") in self.at_once:
-            payload["headers"]["eta"] = None
-        return super().prepare(message, payload)
-
-
-class BenchReception(Reception):
-    """Celery's machinery for one message."""
-
-    def __init__(self, bench: Bench, claims: Claims, revocations: Revocations) -> None:
-        super().__init__(
-            bench.app,
-            HOST,
-            pool=BenchPool(bench),  # type: ignore[arg-type]
-            claims=claims,
-            handing=bench,  # type: ignore[arg-type]
-            announcer=Silence(),  # type: ignore[arg-type]
-            rates=Rates(()),
-            revocations=revocations,
-            settle_now=bool,
-            disable_rate_limits=True,
-        )
-
-    def acknowledge(self, token: str) -> None:
-        """Celery is done with a message."""
-        self.claims.acknowledge(token)
-
-
-class Silence:
-    """In place of Celery's event dispatcher."""
-
-    enabled = False
-
-    def send(self, type: str, **fields: Any) -> None:
-        """Nobody listens."""
-
-    def flush(self) -> None:
-        """Nothing is kept."""
-
-
-class BenchPool:
-    """A pool for requests that runs what it is given at once, and has its end committed before Celery settles it."""
-
-    is_green = False
-    done = 0
-
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-
-    def apply_async(
-        self,
-        target: Callable[..., Any],
-        args: Any = (),
-        kwargs: Any = None,
-        *,
-        callback: Callable[..., Any],
-        error_callback: Callable[..., Any],
-        accept_callback: Callable[[int, float], Any],
-        **_: Any,
-    ) -> None:
-        """Runs one of Celery's tracers."""
-        name, id, request, *_rest = args
-        bench = self._bench
-        attempt = Attempt(id=id, task=name, number=(request.get("retries") or 0) + 1)
-        bench.attempts.append(attempt)
-        accept_callback(os.getpid(), time.monotonic())
-        error: ExceptionInfo | None = None
-        told: Any = None
-        with collecting.collecting(id) as collection:
-            collection.is_on_the_books = isinstance(bench.app.tasks[name].backend, LedgerBackend)
-            collection.started = time.time()
-            try:
-                with denied_join_result():
-                    told = target(*args, app=bench.app)
-            except (Exception, SystemExit) as raised:
-                error = ExceptionInfo()
-                attempt.error = raised
-        records = collection.complete()
-        bench.write(records)
-        bench.note(attempt, records)
-        if error is not None:
-            attempt.state = State.FAILED
-            error_callback(error)
-        else:
-            callback(told)
 
 
 def _as_job(payload: dict[str, Any]) -> Any:

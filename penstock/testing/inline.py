@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from penstock.job import State
@@ -18,39 +18,40 @@ class Inline:
     def __init__(self, bench: Bench, *, raises: bool) -> None:
         self._bench = bench
         self._raises = raises
-        self._following: deque[str] = deque()
-        """Jobs that follow from one that has just ended: they run after its claim is settled."""
+        self._waiting: ContextVar[list[str]] = ContextVar("penstock_waiting")
+        """Jobs that follow from the one that runs here, and are run after its claim is settled."""
 
     def take(self, sent: list[Sent]) -> None:
         """Jobs are on their queues."""
         ids = [each.id for each in sent]
-        if self._bench.is_publishing:
-            self._following += ids
+        if self._bench.is_following:
+            self._waiting.get().extend(ids)
         else:
             self._run(ids)
 
     def finish(self) -> None:
-        """Runs what was committed in the meantime."""
-        self._bench.is_publishing = True  # They are told of one by one, and run here.
+        """Runs what transactions have committed in the meantime."""
+        committed: list[str] = []
+        mark = self._waiting.set(committed)
         try:
-            self._bench.fetch(everything=True)
+            with self._bench.following():
+                self._bench.fetch(everything=True)
         finally:
-            self._bench.is_publishing = False
-        self._run([])
+            self._waiting.reset(mark)
+        self._run(committed)
 
     def _run(self, ids: list[str]) -> None:
-        waiting, self._following = deque([*ids, *self._following]), deque()
         first = len(self._bench.attempts)
-        done = list[str]()
-        while waiting:
-            id = waiting.popleft()
-            done.append(id)
-            while self._run_once(id):
-                pass
-            waiting += self._following
-            self._following.clear()
+        waiting = list(ids)
+        mark = self._waiting.set(waiting)
+        try:
+            for id in waiting:  # It grows meanwhile.
+                while self._run_once(id):
+                    pass
+        finally:
+            self._waiting.reset(mark)
         if self._raises:
-            self._raise(done, first)
+            self._raise(waiting, first)
 
     def _run_once(self, id: str) -> bool:
         """Runs one attempt of a job; whether it has asked for another."""

@@ -37,7 +37,8 @@ class Jobs:
         """The Celery app, pointed at the servers of the tests."""
         self._where, self._servers = where, servers
         self._stack = ExitStack()
-        self._watch = Watch(servers.settings.database_url)
+        self.watch = Watch(servers.settings.database_url)
+        """What was sent."""
         self.clock = Clock(self)
         """The time that schedules, delays and retries go by in this test."""
 
@@ -45,7 +46,7 @@ class Jobs:
         from penstock.testing.watching import watching
 
         self._servers.empty()
-        self._stack.enter_context(watching(self._watch))
+        self._stack.enter_context(watching(self.watch))
         self._stack.callback(self.clock.stop)
         return self
 
@@ -196,13 +197,13 @@ class Jobs:
 
     def forget(self) -> None:
         """Has later assertions look only at what is submitted from now on; the jobs go on."""
-        self._watch.forget()
+        self.watch.forget()
 
     def _seen(self) -> tuple[list[Enqueued[Any]], list[Enqueued[Any]]]:
         """Jobs that exist, and those whose transaction was rolled back."""
-        waiting, gone = self._watch.standing()
+        waiting, gone = self.watch.standing()
         made = [
-            enqueued_of(sent, self.app.tasks, is_committed=sent.id not in waiting) for sent in self._watch.sent.values()
+            enqueued_of(sent, self.app.tasks, is_committed=sent.id not in waiting) for sent in self.watch.sent.values()
         ]
         return [job for job in made if job.id not in gone], [job for job in made if job.id in gone]
 
@@ -228,7 +229,7 @@ class Jobs:
 
         They get their arguments as JSON, are tried again as their task says, without the pauses, which are noted in
         ``jobs.attempts``, and are in the ledger: ``job.result(0)`` has the result. Delays are not waited for. Jobs in
-        a transaction run when it is committed and the next job is enqueued, or the block ends.
+        a transaction run when the block ends, if that has committed.
 
         Args:
             raises: has ``enqueue`` raise the error of a body that has failed for good; False: it is kept, as with a
@@ -237,12 +238,12 @@ class Jobs:
         from penstock.testing.inline import Inline
 
         runner = Inline(self.bench, raises=raises)
-        self._watch.listeners.append(runner.take)
+        self.watch.listeners.append(runner.take)
         try:
             yield
             runner.finish()
         finally:
-            self._watch.listeners.remove(runner.take)
+            self.watch.listeners.remove(runner.take)
 
     def drain(self, *queues: str, raises: bool = False, timeout: float = 30.0) -> Drained:
         """Runs everything that waits and is due, what follows from that as well, until nothing is left.
@@ -263,7 +264,7 @@ class Jobs:
         """
         from penstock.testing.draining import drain
 
-        drained = drain(self.bench, self._watch, queues, timeout, self.clock.now)
+        drained = drain(self.bench, self.watch, queues, timeout, self.clock.now)
         if raises:
             drained.raise_errors()
         return drained
@@ -271,7 +272,9 @@ class Jobs:
     # -- crashes --------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def kill(self, step: KillPoint, *, after_call: str = "", timeout: float = 30.0) -> Iterator[Crash]:
+    def kill(
+        self, step: KillPoint, *, after_call: str = "", by_process: bool = False, timeout: float = 30.0
+    ) -> Iterator[Crash]:
         """Has a worker die at a step of the first job that is enqueued inside of the block, and another one finish.
 
         At the end of the block a real worker process of the app runs what waits. When that job comes to the step, all
@@ -282,15 +285,17 @@ class Jobs:
             step: one of :data:`~penstock.testing.KILL_POINTS`. ``in body`` is when the body begins.
             after_call: ``module:function``, for ``in body``: right after the body's first call of that function, as it
                 is found in that module.
-            timeout: seconds that the worker may take to come to the step, and the drain afterwards.
+            by_process: another worker process finishes, and the drain has only what that leaves: for bodies that need
+                what your worker opens when it starts.
+            timeout: seconds that the worker may take to come to the step, and whoever finishes after it.
 
         Raises:
             AssertionError: the worker did not come to the step; its log says more.
-            StillWaiting: the drain was not over in time.
+            StillWaiting: whoever finishes was not done in time.
         """
         from penstock.testing.kills import killing
 
-        with killing(self, self._where, step, after_call, timeout) as crash:
+        with killing(self, self._where, step, after_call, timeout, by_process=by_process) as crash:
             yield crash
 
     def crash_everywhere(

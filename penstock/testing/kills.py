@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from penstock.client import Job
 from penstock.job import State
 from penstock.task import declared_task
-from penstock.testing.attempts import Drained
+from penstock.testing.attempts import Drained, StillWaiting
 
 if TYPE_CHECKING:
     from penstock.testing.jobs import Jobs
@@ -28,6 +28,8 @@ KillPoint = Literal[
 ]
 KILL_POINTS: tuple[KillPoint, ...] = get_args(KillPoint)
 """Steps of a job's life, in their order, at which a worker may die."""
+LOG, STARTS, SENT = "worker.log", "starts", "sent"
+"""Files: what a worker has said, the ids of jobs whose body it has begun, and the jobs that it has sent."""
 LOG_LINES = 30
 LOOK_SECONDS = 0.02
 
@@ -50,7 +52,9 @@ class Crash:
 
 
 @contextmanager
-def killing(jobs: Jobs, where: str, step: KillPoint, after_call: str, timeout: float) -> Iterator[Crash]:
+def killing(
+    jobs: Jobs, where: str, step: KillPoint, after_call: str, timeout: float, *, by_process: bool
+) -> Iterator[Crash]:
     """See :meth:`penstock.testing.Jobs.kill`."""
     if step not in KILL_POINTS:
         raise ValueError(f"{step!r} is no kill point; there are {', '.join(KILL_POINTS)}")
@@ -63,51 +67,72 @@ def killing(jobs: Jobs, where: str, step: KillPoint, after_call: str, timeout: f
     if not new:
         raise AssertionError("no job was enqueued inside of jobs.kill(), so no worker can die of one")
     crash.job = new[0].job
-    with TemporaryDirectory(prefix="penstock-") as folder:
-        starts = Path(folder) / "starts"
-        starts.touch()
-        _run_to_death(jobs, where, crash, after_call, Path(folder), timeout)
+    with TemporaryDirectory(prefix="penstock-") as name:
+        folder = Path(name)
+        jobs.bench.fetch()
+        with _worker(jobs, where, crash, folder, step, after_call) as worker:
+            _await_death(jobs, worker, crash, folder / LOG, timeout)
         jobs.bench.bury_workers()
-        first = len(jobs.attempts)
         jobs.bench.put_back_lost()
+        if by_process:
+            jobs.bench.fetch()
+            with _worker(jobs, where, crash, folder, "", "") as worker:
+                _await_quiet(jobs, worker, folder / LOG, timeout)
+        jobs.watch.note_file(folder / SENT)
+        first = len(jobs.attempts)
         crash.drained = jobs.drain(timeout=timeout)
         later = [attempt.id for attempt in jobs.attempts[first:]]
-        crash.starts = [*starts.read_text().splitlines(), *later].count(crash.job.id)
+        crash.starts = [*(folder / STARTS).read_text().splitlines(), *later].count(crash.job.id)
     crash.job.refresh()
 
 
-def _run_to_death(jobs: Jobs, where: str, crash: Crash, after_call: str, folder: Path, timeout: float) -> None:
+@contextmanager
+def _worker(
+    jobs: Jobs, where: str, crash: Crash, folder: Path, step: str, after_call: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker of the app in a process group of its own, which is gone at the end."""
     from penstock.testing.worker import Plan
 
-    servers = jobs.servers
-    jobs.bench.fetch()
-    Plan(
+    plan = Plan(
         app=where,
         modules=_modules_of(jobs, crash.job.task),
-        key_prefix=servers.settings.key_prefix,
+        key_prefix=jobs.servers.settings.key_prefix,
         queues=jobs.bench.queues(),
-        starts=str(folder / "starts"),
-        step=crash.step,
+        starts=str(folder / STARTS),
+        sent=str(folder / SENT),
+        step=step,
         job=crash.job.id,
         after_call=after_call,
-    ).write(folder / "plan.json")
-    log = folder / "worker.log"
+    )
+    plan.write(folder / "plan.json")
     path = os.pathsep.join(dict.fromkeys(each or str(Path.cwd()) for each in sys.path))
-    with log.open("wb") as output:
+    with (folder / LOG).open("wb") as output:
         worker = subprocess.Popen(
             [sys.executable, "-m", "penstock.testing.worker", str(folder / "plan.json")],
-            env=os.environ | servers.environment | {"PYTHONPATH": path},
+            env=os.environ | jobs.servers.environment | {"PYTHONPATH": path},
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
     try:
-        _await_death(jobs, worker, crash, log, timeout)
+        yield worker
     finally:
         with suppress(ProcessLookupError):
             os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
+
+
+def _await_quiet(jobs: Jobs, worker: subprocess.Popen[bytes], log: Path, timeout: float) -> None:
+    """Waits until everything has run that is due, and has the worker end in order."""
+    deadline = time.monotonic() + timeout
+    while not jobs.bench.is_quiet():
+        if worker.poll() is not None or time.monotonic() > deadline:
+            raise StillWaiting(f"the worker did not finish within {timeout:g} s{_end_of(log)}")
+        time.sleep(LOOK_SECONDS)
+    worker.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        worker.wait(timeout)
 
 
 def _await_death(jobs: Jobs, worker: subprocess.Popen[bytes], crash: Crash, log: Path, timeout: float) -> None:
@@ -129,8 +154,12 @@ def _await_death(jobs: Jobs, worker: subprocess.Popen[bytes], crash: Crash, log:
         what = f"{crash.job!r} ended without coming to {crash.step!r}{_hint(jobs, crash)}"
     else:
         what = f"{crash.job!r} did not come to {crash.step!r} within {timeout:g} s"
+    raise AssertionError(f"{what}{_end_of(log)}")
+
+
+def _end_of(log: Path) -> str:
     said = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
-    raise AssertionError(f"{what}; the worker's log ends with\n{said or '(nothing)'}")
+    return f"; the worker's log ends with\n{said or '(nothing)'}"
 
 
 def _hint(jobs: Jobs, crash: Crash) -> str:

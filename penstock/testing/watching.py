@@ -7,10 +7,12 @@ All are looked at from outside, so that nothing of the library knows about tests
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from weakref import ref
 
@@ -79,6 +81,12 @@ class Watch:
         if new and connection is None:
             for listener in tuple(self.listeners):
                 listener(new)
+
+    def note_file(self, path: Path) -> None:
+        """Takes in what another process has written of its own, a line of JSON each."""
+        for line in path.read_text().splitlines() if path.exists() else ():
+            words = json.loads(line)
+            self.note(words["queue"], words["due_ms"], [json.dumps(words["payload"]).encode()])
 
     def standing(self) -> tuple[set[str], set[str]]:
         """Ids of jobs in transactions that are open, and of those whose transaction was rolled back."""

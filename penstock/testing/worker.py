@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -18,6 +19,7 @@ from penstock.engine.processes import tie_to_parent
 from penstock.testing import steps
 from penstock.testing.sandbox import application
 from penstock.testing.servers import KitSettings
+from penstock.testing.watching import Sent, Watch, watching
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,10 @@ class Plan:
     queues: list[str]
     starts: str
     """The file into which ids of jobs are written whose body begins."""
+    sent: str
+    """The file into which first messages of jobs are written that are sent here."""
     step: str
+    """Empty: at none."""
     job: str
     after_call: str
 
@@ -42,7 +47,7 @@ class Plan:
 
 
 def main(path: str) -> None:
-    """Until it dies."""
+    """Until it dies, or is asked to end."""
     tie_to_parent()
     plan = Plan(**json.loads(Path(path).read_text()))
     base = Settings.load()
@@ -50,10 +55,20 @@ def main(path: str) -> None:
     app = application(plan.app, KitSettings(**values, key_prefix=plan.key_prefix))
     for name, file in plan.modules:
         _import(name, file)
-    steps.arm(app, plan.step, plan.job, plan.after_call)
+    if plan.step:
+        steps.arm(app, plan.step, plan.job, plan.after_call)
     steps.count_starts(app, plan.starts)  # Around all else: a body that dies at once has begun.
+    watch = Watch(base.database_url)
+    watch.listeners.append(partial(_write, os.open(plan.sent, os.O_WRONLY | os.O_APPEND | os.O_CREAT)))
     options = ["-c", "1", "-l", "WARNING", "-Q", ",".join(plan.queues), "-n", f"testing-{os.getpid()}@%h"]
-    app.worker_main(["worker", *options, "--without-gossip", "--without-mingle", "--without-heartbeat"])
+    with watching(watch):  # In all processes that are forked from this one.
+        app.worker_main(["worker", *options, "--without-gossip", "--without-mingle", "--without-heartbeat"])
+
+
+def _write(file: int, sent: list[Sent]) -> None:
+    for each in sent:
+        line = json.dumps({"queue": each.queue, "due_ms": each.due_ms, "payload": each.payload})
+        os.write(file, f"{line}\n".encode())
 
 
 def _import(name: str, file: str) -> None:

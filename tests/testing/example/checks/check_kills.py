@@ -72,6 +72,15 @@ def test_what_follows_from_a_commit_is_not_lost(jobs: Jobs) -> None:
     assert [attempt.task for attempt in crash.drained.succeeded] == [thank.name]
 
 
+def test_another_process_may_finish(jobs: Jobs, lines: Lines) -> None:
+    with jobs.kill("before commit", by_process=True) as crash:
+        charge.enqueue(Order(7, 250))
+    assert (crash.starts, lines()) == (2, ["paid 7", "paid 7"])
+    assert not crash.drained.attempts
+    thanks = jobs.assert_enqueued(thank, 7, count=2)  # What a body sends by itself is not part of its end.
+    assert [job.refresh().state for job in (crash.job, thanks.job)] == [State.SUCCEEDED] * 2
+
+
 def test_a_task_of_a_test_module_is_known_to_the_worker(jobs: Jobs) -> None:
     with jobs.kill("after body") as crash:
         declared_by_a_test.enqueue(7)
