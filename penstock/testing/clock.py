@@ -173,6 +173,7 @@ class Clock:
         if self._scheduling is None:
             self._set(self.now())
             self._scheduling = Scheduling(self._jobs.app, self._jobs.bench, self._schedules)
+            self._stack.callback(self._scheduling.end)
             self._scheduling.begin()
             self._scheduling.turn()  # Those whose timetable somebody else has written are asked for their first time.
         return self._scheduling

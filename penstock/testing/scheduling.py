@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from penstock.client import Job
 from penstock.ledger import fires, schedules
@@ -22,6 +21,7 @@ from penstock.scheduler.firing import Firing
 from penstock.scheduler.following import Following
 from penstock.scheduler.foresight import Foresight
 from penstock.scheduler.schedule import Schedule
+from penstock.scheduler.timetables.foreign import Foreign
 from penstock.testing.clock import Fire
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Scheduling:
         self._foresight = Foresight(self._url, self._declared)
         self._firing = Firing(app, self._foresight)
         self._following = Following(app, NAME)
+        self._has_foreign = any(isinstance(each.when, Foreign) for each in self._declared)
+        self._connections: tuple[Connection, Connection] | None = None
 
     def begin(self) -> None:
         """Writes the declarations into the ledger, as a scheduler does when it starts."""
@@ -56,16 +58,33 @@ class Scheduling:
 
     def turn(self) -> None:
         """Decides on what is due, until nothing is, and on what has ended; publishes what that has started."""
-        with translated(self._url), closing(own_connection(self._url)) as connection:
-            while True:
+        with translated(self._url):
+            connection, eyes = self._open()
+            count = 1
+            while count and self._is_due(eyes):
                 self._foresight.look_ahead()
                 count, messages = self._firing.fire_due(connection)
                 self._publish(messages)
-                if not count:
-                    break
-            with closing(own_connection(self._url, autocommit=True)) as eyes:
-                while messages := self._following.look(connection, eyes):
-                    self._publish(messages)
+            while messages := self._following.look(connection, eyes):
+                self._publish(messages)
+
+    def _is_due(self, eyes: Connection) -> bool:
+        """Whether a schedule is due, or one is there whose first time nobody knows so far."""
+        with eyes.begin():
+            due = schedules.next_due(eyes)
+            return self._has_foreign or (due is not None and due <= schedules.clock(eyes))
+
+    def _open(self) -> tuple[Connection, Connection]:
+        """One for deciding and one for looking, as a scheduler has them, until the test ends."""
+        if self._connections is None:
+            self._connections = own_connection(self._url), own_connection(self._url, autocommit=True)
+        return self._connections
+
+    def end(self) -> None:
+        """Closes its connections."""
+        for connection in self._connections or ():
+            connection.close()
+        self._connections = None
 
     def _publish(self, messages: Sequence[FollowUp]) -> None:
         if messages:

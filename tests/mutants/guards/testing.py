@@ -53,7 +53,7 @@ GUARDS = (
         file=BENCH,
         text="            if not is_known or not self._gate.holds_up(message, self._receive):\n",
         replacement="            if True:\n",
-        test=f"{ON_SHOP}[test_a_body_starts_again_only_if_its_end_was_not_committed]",
+        test=f"{ON_SHOP}[test_what_follows_from_a_commit_is_not_lost]",
         why="A drain after a crash runs bodies again whose end is committed, which no worker does.",
     ),
     Guard(
