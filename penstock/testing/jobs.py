@@ -43,8 +43,10 @@ class Jobs:
         """The time that schedules, delays and retries go by in this test."""
 
     def __enter__(self) -> Self:
+        from penstock import client
         from penstock.testing.watching import watching
 
+        client.configure(self._servers.settings)  # Another app may have been made since.
         self._servers.empty()
         self._stack.enter_context(watching(self.watch))
         self._stack.callback(self.clock.stop)

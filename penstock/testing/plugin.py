@@ -52,8 +52,11 @@ def penstock_servers(
 ) -> Iterator[Servers]:
     """Real servers for the session, also in the environment; under pytest-xdist each process has its own."""
     from penstock.errors import PenstockError
-    from penstock.testing import servers
 
+    try:
+        from penstock.testing import servers
+    except ImportError as error:
+        raise pytest.UsageError(f"the fixture jobs needs more ({error}): install penstock[testing]") from error
     may_empty = bool(pytestconfig.getini("penstock_empty_ledger"))
     is_shared = penstock_database_url and penstock_database_url == os.environ.get("DATABASE_URL")
     if is_shared and "PYTEST_XDIST_WORKER" in os.environ:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.live import ROOT
 
 EXAMPLE = Path(__file__).parent / "example"
-PATIENCE = 110
+PATIENCE = 280
 
 
 @dataclass(frozen=True)

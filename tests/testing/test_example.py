@@ -6,6 +6,7 @@ import pytest
 
 from tests.testing.project import EXAMPLE, Run, names_in, run
 
+pytestmark = pytest.mark.timeout(300)
 SHOP = [(path.name, name) for path in sorted((EXAMPLE / "checks").glob("check_*.py")) for name in names_in(path)]
 LEGACY = [("check_legacy.py", name) for name in names_in(EXAMPLE / "adopted/check_legacy.py")]
 

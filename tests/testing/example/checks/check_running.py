@@ -101,6 +101,15 @@ def test_a_drain_runs_what_waits_and_what_follows(jobs: Jobs) -> None:
     assert drained.waiting == []
 
 
+def test_a_drain_runs_coroutines_inside_of_a_loop(jobs: Jobs) -> None:
+    async def view() -> int:
+        job = await count_down.aenqueue(0)
+        jobs.drain(raises=True)
+        return await job.aresult(0)
+
+    assert asyncio.run(view()) == 0
+
+
 @pytest.mark.usefixtures("books_path")
 def test_a_drain_of_one_queue_leaves_the_others(jobs: Jobs) -> None:
     charge.enqueue(Order(1, 100))
