@@ -81,6 +81,7 @@ def test_schedule_objects_of_celery_are_asked(jobs: Jobs) -> None:
 
 
 def test_a_job_with_a_delay_is_due_when_its_time_has_come(jobs: Jobs) -> None:
+    jobs.clock.use()  # No schedule, or one may fire in this hour.
     job = welcome.options(delay=3600).enqueue(7)
     assert not jobs.drain().attempts
     jobs.clock.advance(minutes=59)
@@ -91,7 +92,7 @@ def test_a_job_with_a_delay_is_due_when_its_time_has_come(jobs: Jobs) -> None:
 
 
 def test_delays_count_from_the_time_of_the_test(jobs: Jobs) -> None:
-    jobs.clock.use()  # No schedule, so that nothing else waits.
+    jobs.clock.use()
     jobs.clock.advance(days=3)
     welcome.options(delay=60).enqueue(1)
     jobs.app.tasks[welcome.name].apply_async((2,), countdown=60)
@@ -117,6 +118,7 @@ def test_a_retry_is_due_when_its_pause_is_over(jobs: Jobs, monkeypatch: pytest.M
             raise error
 
     monkeypatch.setattr(tasks, "ask_bank", ask)
+    jobs.clock.use()
     job = charge.enqueue(Order(1, 250))
     assert len(jobs.drain().retried) == 1
     assert not jobs.drain().attempts
@@ -127,6 +129,7 @@ def test_a_retry_is_due_when_its_pause_is_over(jobs: Jobs, monkeypatch: pytest.M
 
 
 def test_a_job_expires_when_its_time_is_over(jobs: Jobs) -> None:
+    jobs.clock.use()
     job = welcome.options(expires=60).enqueue(7)
     jobs.clock.advance(seconds=61)
     assert not jobs.drain().attempts
