@@ -72,6 +72,15 @@ class Foresight:
         """Asks no more; a timetable that hangs ends with the process."""
         self._stopping.set()
 
+    def look_ahead(self) -> None:
+        """Asks what has to be asked and waits for the answers, for somebody who has not started the thread."""
+        deadline = time.monotonic() + HUNG_SECONDS
+        while self._asked and time.monotonic() < deadline:
+            self._look()
+            if not any(each.is_in_hand for each in self._asked.values()):
+                return
+            time.sleep(0.001)
+
     def ready(self, now: datetime) -> list[str]:
         """Schedules whose times up to now are known, as far as anybody has seen."""
         return [name for name, asked in self._asked.items() if asked.planned_at and _is_ready(asked, now)]

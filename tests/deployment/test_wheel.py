@@ -1,5 +1,6 @@
 """What other applications install: the wheel, built from the checkout and used from a folder of its own."""
 
+import configparser
 import email
 import json
 import os
@@ -64,12 +65,21 @@ def _files(folder: Path) -> set[str]:
 
 def test_the_commands_that_it_announces_are_in_it(unpacked: Path) -> None:
     (announced,) = unpacked.glob("*.dist-info/entry_points.txt")
-    commands = [line.partition(" = ")[2] for line in announced.read_text().splitlines() if " = " in line]
+    entries = configparser.ConfigParser()
+    entries.read(announced)
+    commands = list(entries["celery.commands"].values())
     assert commands
     for command in commands:
         module, _, name = command.partition(":")
         file = unpacked / f"{module.replace('.', '/')}.py"
         assert f"\ndef {name}(" in file.read_text(), command
+
+
+def test_the_plugin_that_pytest_finds_is_in_it(unpacked: Path) -> None:
+    (announced,) = unpacked.glob("*.dist-info/entry_points.txt")
+    entries = configparser.ConfigParser()
+    entries.read(announced)
+    assert (unpacked / f"{entries['pytest11']['penstock'].replace('.', '/')}.py").is_file()
 
 
 def test_a_producer_installs_kombu_and_redis_only(unpacked: Path) -> None:

@@ -24,6 +24,7 @@ from tests.mutants.guards import (
     scripts,
     series,
     tasks,
+    testing,
     waiting,
     worker,
 )
@@ -53,4 +54,5 @@ GUARDS: tuple[Guard, ...] = (
     *scheduler.GUARDS,
     *tasks.GUARDS,
     *flower.GUARDS,
+    *testing.GUARDS,
 )

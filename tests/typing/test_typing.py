@@ -10,7 +10,7 @@ import pytest
 from tests.live import ROOT
 
 FOLDER = Path(__file__).parent
-MYPY = ["mypy", "--strict", str(FOLDER / "calls.py"), str(FOLDER / "mistakes.py")]
+MYPY = ["mypy", "--strict", str(FOLDER / "calls.py"), str(FOLDER / "mistakes.py"), str(FOLDER / "kit.py")]
 # The wheels bring pyright and its node along; it asks no server for newer ones.
 PYRIGHT = ["pyright", "--project", str(FOLDER), "--pythonpath", sys.executable]
 

@@ -1,0 +1,1 @@
+"""A small shop that uses Penstock, and tests itself with its kit."""
