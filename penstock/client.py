@@ -10,15 +10,17 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from penstock import message
+from penstock.actor import actor
 from penstock.broker.keys import step_of
 from penstock.config import Settings
-from penstock.errors import ArgumentError, BrokerUnavailable
+from penstock.errors import ArgumentError, BrokerUnavailable, NotCancellable
 from penstock.job import State
 from penstock.message import Arguments, Template
 from penstock.outbox import Outbox, current_outbox, outbox
@@ -28,6 +30,8 @@ from penstock.task import BoundCall, Options, Task, declared_task, register_send
 if TYPE_CHECKING:
     from penstock.broker.hearing import Hearing
     from penstock.broker.publisher import Producers
+    from penstock.broker.scripts import Scripts
+    from penstock.cancelling import Cancelled, Meaning
     from penstock.ledger.outbox import OutboxRow
     from penstock.ledger.rows import JobRow
     from penstock.outbox import AnySession
@@ -36,6 +40,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 HARD_LIMIT_GRACE = 5.0
 """Seconds between a task's timeout, which its body may catch, and the end of its process."""
+CANCEL_GRACE = 10.0
+"""Seconds that a body which is cancelled has to stop by itself, unless the request says else."""
 CHUNK = 1000
 MAX_CALL_BYTES = 4_000_000
 """Bytes that one call of ``enqueue_many`` to Redis carries, or a single job that is larger."""
@@ -132,6 +138,32 @@ class Job(Generic[R]):
                 if await _in_a_thread(self._has_ended):
                     break
         return self._value(timeout)
+
+    def cancel(self, reason: str | None = None, grace: float | None = CANCEL_GRACE) -> Meaning:
+        """Cancels the job, whatever it is doing; what that means for it.
+
+        One that waits never starts. A body that runs is asked to stop: ``current_job().is_cancelled`` becomes true,
+        and where it can hear, :class:`~penstock.errors.JobCancelled` is raised in it. A body that has not stopped
+        when its grace is over is stopped. To repeat it does no harm.
+
+        Args:
+            reason: why, for the audit and ``jobs show``.
+            grace: seconds that a body has to stop by itself; 0: none; None: as long as it takes.
+
+        Raises:
+            NotCancellable: it had ended already.
+            LedgerUnavailable: SQL does not answer; nothing is cancelled.
+            BrokerUnavailable: Redis does not answer, and a worker may have the job; call it again.
+        """
+        done = publisher().cancel(self.id, reason, grace)
+        for row in done.ended:
+            self.row = row
+            raise NotCancellable(f"job {self.id} of {self.task} has already ended: {row.state}")
+        return done.means[self.id]
+
+    async def acancel(self, reason: str | None = None, grace: float | None = CANCEL_GRACE) -> Meaning:
+        """As :meth:`cancel`, in a thread."""
+        return await _in_a_thread(self.cancel, reason, grace)
 
     def _has_ended(self) -> bool:
         row = self._read_row()
@@ -252,6 +284,21 @@ class Publisher:
 
         with translated(self.settings.redis_url):
             return waiting_state(self._producers.client, self._producers.keys, id, queue)
+
+    def cancel(self, id: str, reason: str | None, grace: float | None) -> Cancelled:
+        """Cancels a job; see :func:`penstock.cancelling.cancel`."""
+        from penstock import cancelling
+
+        url = self.settings.database_url
+        return cancelling.cancel(url, self._broker, [id], actor=actor(), grace=grace, reason=reason)
+
+    @contextmanager
+    def _broker(self) -> Iterator[Scripts]:
+        from penstock.broker.connection import translated
+        from penstock.broker.scripts import Scripts
+
+        with translated(self.settings.redis_url):
+            yield Scripts(self._producers.client, self._producers.keys)
 
     @property
     def hearing(self) -> Hearing:

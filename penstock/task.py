@@ -146,7 +146,13 @@ class RunningJob:
     enqueued_at: datetime | None = None
     """When it was submitted, the same at every attempt; None when its producer did not say."""
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody has cancelled it: then stop soon, or be stopped. It reads memory, and may be asked often."""
+        return _cancellations(self.id)
 
+
+_cancellations: Callable[[str], bool] = lambda id: False  # noqa: ARG005, E731
 _running: ContextVar[RunningJob | None] = ContextVar("penstock_running_job", default=None)
 
 
@@ -163,6 +169,12 @@ def running(job: RunningJob) -> Iterator[None]:
         yield
     finally:
         _running.reset(token)
+
+
+def watch_cancellations(is_cancelled: Callable[[str], bool]) -> None:
+    """Says who knows whether a job, by its id, that runs in this process is cancelled; for workers."""
+    global _cancellations
+    _cancellations = is_cancelled
 
 
 @dataclass(frozen=True, eq=False)

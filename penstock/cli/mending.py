@@ -11,8 +11,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from penstock.actor import actor
 from penstock.app import PenstockApp
-from penstock.cli.command import actor
 from penstock.cli.output import print_json
 from penstock.operations.failures import failed, mending
 from penstock.operations.failures.bench import Advance, Done

@@ -32,9 +32,11 @@ from penstock.engine.link import KeeperLink
 from penstock.engine.parent import Parent
 from penstock.engine.pool import Pool
 from penstock.engine.putting_away import PutsAway
+from penstock.engine.stopping import Stopping
 from penstock.ledger.backend import LedgerBackend
 from penstock.ledger.outlet import set_outlet
 from penstock.ledger.records import Record
+from penstock.task import watch_cancellations
 
 logger = logging.getLogger(__name__)
 WATCH_SECONDS = 0.1
@@ -45,6 +47,8 @@ RUNNING_SECONDS = 1.0
 CHILDREN_SECONDS = 0.25
 """How often dead children are looked for. The pool looks when a child's pipe closes; the kernel does that before the
 child can be waited for, and a pool that looked in between looks again after five seconds."""
+CANCELLED = "penstock_cancelled"
+"""Attribute of a request whose body is asked to stop."""
 ENDING = {bootsteps.CLOSE, bootsteps.TERMINATE}
 
 
@@ -57,6 +61,9 @@ class Consumer(PutsAway, CeleryConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.revocations = revoking.Revocations()
+        self._stopping = Stopping(self.pool, self.revocations, _mark)
+        # Of bodies that run in this process, as with threads and gevent.
+        watch_cancellations(lambda id: getattr(state.requests.get(id), CANCELLED, False))
         self._workers: list[str] = []
         self._events_are_due = False
         self._aside: list[Source] = []
@@ -179,6 +186,7 @@ class Consumer(PutsAway, CeleryConsumer):
 
     def _watch(self) -> None:
         self._link.watch()
+        self._stopping.perform()
         claims = self.claims
         if claims is None or self._is_ending:
             return
@@ -247,6 +255,7 @@ class Consumer(PutsAway, CeleryConsumer):
             stamps = [(header, value) for header, value in news["stamps"]]
             claims.learn(news["revoked"], stamps, news["version"])
             self.revocations.terminate_running(news["signals"], self.pool)
+            self._stopping.learn(news["cancelled"])
         if "unknown" in news:
             self._aside = [Source(queue, int(step), task) for task, queue, step in news["unknown"]]
             self._claim_what_is_known()
@@ -316,8 +325,9 @@ class Consumer(PutsAway, CeleryConsumer):
         return on_task_received
 
     def _receive(self, message: Any, handle: Callable[[Any], Any]) -> None:
-        self.revocations.remind(message.headers.get("id"))
-        if self._gate is None or not self._gate.holds_up(message, handle):
+        id = message.headers.get("id")
+        self.revocations.remind(id)
+        if self._gate is None or self.revocations.knows(id) or not self._gate.holds_up(message, handle):
             handle(message)
 
     @property
@@ -333,6 +343,10 @@ class Consumer(PutsAway, CeleryConsumer):
     def record_aside(self, record: Record) -> None:
         """Has it recorded that a job was put aside."""
         self._link.record(record)
+
+
+def _mark(request: Any) -> None:
+    setattr(request, CANCELLED, True)
 
 
 def consumer(*args: Any, pool: Any, **kwargs: Any) -> CeleryConsumer:

@@ -6,7 +6,7 @@ import os
 from celery import Celery
 
 import penstock
-from tests.engine import coroutine_bodies
+from tests.engine import cancelled_bodies, coroutine_bodies
 from tests.engine.tasks import declare
 
 app = Celery("engine")
@@ -14,3 +14,4 @@ app.conf.update(json.loads(os.environ["ENGINE_CONFIG"]))
 penstock.adopt(app)
 declare(app)
 coroutine_bodies.declare(app)
+cancelled_bodies.declare(app)

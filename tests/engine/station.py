@@ -16,7 +16,7 @@ from celery import Celery
 import penstock
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts
-from tests.engine import coroutine_bodies
+from tests.engine import cancelled_bodies, coroutine_bodies
 from tests.engine.tasks import EFFECTS, declare
 from tests.faults.proxy import Proxy
 from tests.faults.servers import Server
@@ -66,6 +66,7 @@ class Station:
         app.conf.update(self.config(**changes))
         declare(app)
         coroutine_bodies.declare(app)
+        cancelled_bodies.declare(app)
         return app
 
     def adopted(self, **changes: Any) -> Celery:
