@@ -39,9 +39,9 @@ class Cancelled:
     """What became of a request to cancel jobs."""
 
     means: dict[str, Meaning]
-    """For each job that had not ended, by its full id."""
+    """For each job that had not ended, or was cancelled before, by its full id."""
     ended: list[JobRow]
-    """Jobs that had ended already, which stay as they are."""
+    """Jobs that had ended otherwise already, which stay as they are."""
 
 
 def cancel(
@@ -74,8 +74,10 @@ def cancel(
     for begin in range(0, len(distinct), SLICE):
         some = distinct[begin : begin + SLICE]
         rows, done = _note(database_url, some, actor=actor, grace=grace, reason=reason)
-        ended += [row for row in rows.values() if row.state.is_final]
-        is_open = [id for id in some if not (id in rows and rows[id].state.is_final)]
+        over = {id: row for id, row in rows.items() if row.state.is_final}
+        means |= {id: Meaning.CANCELLED for id, row in over.items() if row.state is State.CANCELLED}
+        ended += [row for row in over.values() if row.state is not State.CANCELLED]
+        is_open = [id for id in some if id not in over]
         if is_open:
             means |= zip(is_open, _tell(broker, is_open, rows, done, grace), strict=True)
     return Cancelled(means, ended)

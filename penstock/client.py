@@ -151,7 +151,7 @@ class Job(Generic[R]):
             grace: seconds that a body has to stop by itself; 0: none; None: as long as it takes.
 
         Raises:
-            NotCancellable: it had ended already.
+            NotCancellable: it had ended already, and not because somebody cancelled it.
             LedgerUnavailable: SQL does not answer; nothing is cancelled.
             BrokerUnavailable: Redis does not answer, and a worker may have the job; call it again.
         """

@@ -148,7 +148,7 @@ class JobCancelled(BaseException):
 
 
 class NotCancellable(PenstockError):
-    """The job has already ended, so there is nothing to cancel."""
+    """The job has already ended, otherwise than by being cancelled, so there is nothing to cancel."""
 
 
 class ScheduleNotFound(PenstockError):

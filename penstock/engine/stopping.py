@@ -62,13 +62,14 @@ class Stopping:
             open.kept = now + KEPT_SECONDS
             if now >= open.stop:
                 del self._open[id]
-                self._end(id)
+                self._end(id, request)
             elif now >= open.asked + AGAIN_SECONDS:
                 open.asked = now
                 self._ask(request)
 
-    def _end(self, id: str) -> None:
+    def _end(self, id: str, request: Any) -> None:
         try:
             self._revocations.terminate_running({id: TERM_SIGNAME}, self._pool)
         except NotImplementedError:
+            self._ask(request)
             logger.warning("job %s was cancelled, and this pool cannot end what runs in it", id)

@@ -9,9 +9,11 @@ queue, is dropped by whoever claims it.
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from redis.exceptions import RedisError
 
@@ -37,8 +39,10 @@ UNCLAIMED_SECONDS = 2.0
 """After so long a job that was acknowledged before it began, and that nobody holds therefore, shows as running."""
 FORGET_SECONDS = 600.0
 """After so long the request is forgotten of a job that is nowhere. Claims go on to know that it is revoked."""
-SOUGHT = 20
+SOUGHT = 3
 """Jobs that are looked for among all that is parked, at a time."""
+TURN_SECONDS = 0.2
+"""How long outcomes may wait meanwhile, which the same thread writes."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,10 @@ class Cancelling:
         self._ward = ward
         self._url = database_url
         self._write = write
+        self._due: dict[str, float] = {}
         self._slow = float("-inf")
+        self._is_slow = False
+        """Whether all requests are looked at this time."""
         self._has_failed = False
 
     def perform(self) -> None:
@@ -97,24 +104,35 @@ class Cancelling:
             self._has_failed = True
 
     def _look(self) -> None:
+        """Goes on where it has stopped, or begins anew."""
+        if not self._due:
+            self._due = self._requests()
+        end = time.monotonic() + TURN_SECONDS
+        while self._due and time.monotonic() < end:
+            some = dict(islice(self._due.items(), SLICE))
+            self._end(some)
+            for id in some:
+                del self._due[id]
+
+    def _requests(self) -> dict[str, float]:
+        """Those that are to be looked at now, and how many seconds old each is."""
         client, keys = self._ward.scripts.client, self._ward.scripts.keys
         seconds, _ = client.time()
-        is_slow = time.monotonic() - self._slow >= SLOW_SECONDS
-        if is_slow:
+        self._is_slow = time.monotonic() - self._slow >= SLOW_SECONDS
+        if self._is_slow:
             self._slow = time.monotonic()
         asked = client.hscan_iter(keys.cancelling, count=SLICE)
         ages = {id.decode(): int(seconds) - int(value.partition(b":")[0]) / 1000 for id, value in asked}
-        due = [id for id, age in ages.items() if is_slow or age < FRESH_SECONDS]
-        for begin in range(0, len(due), SLICE):
-            self._end({id: ages[id] for id in due[begin : begin + SLICE]}, is_slow=is_slow)
+        return {id: age for id, age in ages.items() if self._is_slow or age < FRESH_SECONDS}
 
-    def _end(self, ages: dict[str, float], *, is_slow: bool) -> None:
+    def _end(self, ages: Mapping[str, float]) -> None:
         scripts = self._ward.scripts
         known = self._known(ages)
         messages = whereabouts.find(scripts, list(ages), dict(known.noted))
-        if is_slow:
+        if self._is_slow:
             lost = [id for id in ages if not known.is_somewhere(id)]
-            messages += [found for id in lost[:SOUGHT] for found in whereabouts.find_parked(scripts, id)]
+            sought = random.sample(lost, min(SOUGHT, len(lost)))
+            messages += [found for id in sought for found in whereabouts.find_parked(scripts, id)]
         met = {message.job_id for message in messages}
         bare = self._unheld([id for id in ages if id not in met and known.may_end(id)])
         ends = [end for message in messages if (end := _end_of(message))]
