@@ -23,6 +23,7 @@ from penstock.operations.books.account import Verdict
 from penstock.operations.books.auditing import audit
 from tests.conftest import DATABASES, NewLedger, deployment, producer
 from tests.engine.cancelled_bodies import attentive, failing, unmoved
+from tests.engine.coroutine_bodies import fall
 from tests.engine.station import Station
 from tests.engine.test_children import ended
 from tests.engine.test_lost_workers import killed_at_the_end
@@ -287,3 +288,10 @@ def test_a_request_outlives_a_redis_that_has_lost_it_and_the_worker_that_knew_of
     with place.worker("-Q", "losing"):
         row = wait_for(lambda: it if (it := place.row(job.id)).state.is_final else None, "it has ended", 30)
     assert (row.state, len(place.starts(job.id))) == (State.CANCELLED, 1)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_job_that_fails_at_once_is_waiting_no_more(place: Place) -> None:
+    job = fall.enqueue()
+    assert ended(place, job.id).state is State.FAILED
+    gone(place, job)

@@ -6,7 +6,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, assert_type
 
-from penstock import BoundCall, Job, Retry, Task, as_ended, enqueue_many, task
+from penstock import BoundCall, Job, Retry, Task, as_ended, current_job, enqueue_many, task
+from penstock.cancelling import Meaning
 
 
 @dataclass
@@ -43,6 +44,7 @@ assert_type(count.enqueue("a", "b", c=1.5).result(10), int)
 assert_type(enqueue_many(ship.bind(Order(1, Decimal(1))) for _ in range(3)), list[Job[Order]])
 assert_type(as_ended([ship.enqueue(Order(1, Decimal(1)))], timeout=10), Iterator[Job[Order]])
 assert_type(Job[Order]("id", "name").result(10), Order)
+assert_type(Job[Order]("id", "name").cancel(reason="wrong month", grace=None), Meaning)
 
 
 async def in_a_coroutine() -> None:
@@ -50,6 +52,11 @@ async def in_a_coroutine() -> None:
     assert_type(await ship.aenqueue(Order(1, Decimal(1))), Job[Order])
     assert_type(await ship.options(delay=60).aenqueue(Order(1, Decimal(1))), Job[Order])
     assert_type(await (await count.aenqueue("a", "b")).aresult(10), int)
+    assert_type(await (await count.aenqueue("a", "b")).acancel(), Meaning)
+
+
+if (current := current_job()) is not None:
+    assert_type(current.is_cancelled, bool)
 
 
 def any_task(declared: Task[..., Any]) -> Job[Any]:
