@@ -274,6 +274,13 @@ def test_who_waits_for_the_result_hears_of_it(place: Place) -> None:
     assert (failed.value.state, time.monotonic() - began < SOON) == ("cancelled", True)
 
 
+@pytest.mark.usefixtures("worker")
+def test_a_job_that_fails_at_once_is_waiting_no_more(place: Place) -> None:
+    job = fall.enqueue()
+    assert ended(place, job.id).state is State.FAILED
+    gone(place, job)
+
+
 def test_a_request_outlives_a_redis_that_has_lost_it_and_the_worker_that_knew_of_it(place: Place) -> None:
     with place.transaction() as session:
         job = unmoved.options(session=session, queue="losing").enqueue(str(place.gate("never")))
@@ -288,10 +295,3 @@ def test_a_request_outlives_a_redis_that_has_lost_it_and_the_worker_that_knew_of
     with place.worker("-Q", "losing"):
         row = wait_for(lambda: it if (it := place.row(job.id)).state.is_final else None, "it has ended", 30)
     assert (row.state, len(place.starts(job.id))) == (State.CANCELLED, 1)
-
-
-@pytest.mark.usefixtures("worker")
-def test_a_job_that_fails_at_once_is_waiting_no_more(place: Place) -> None:
-    job = fall.enqueue()
-    assert ended(place, job.id).state is State.FAILED
-    gone(place, job)

@@ -108,21 +108,24 @@ class Cancelling:
         if not self._due:
             self._due = self._requests()
         end = time.monotonic() + TURN_SECONDS
-        while self._due and time.monotonic() < end:
+        while self._due:
             some = dict(islice(self._due.items(), SLICE))
             self._end(some)
             for id in some:
                 del self._due[id]
+            if time.monotonic() >= end:
+                return
 
     def _requests(self) -> dict[str, float]:
         """Those that are to be looked at now, and how many seconds old each is."""
         client, keys = self._ward.scripts.client, self._ward.scripts.keys
-        seconds, _ = client.time()
+        seconds, micros = client.time()
+        now = int(seconds) + int(micros) / 1e6
         self._is_slow = time.monotonic() - self._slow >= SLOW_SECONDS
         if self._is_slow:
             self._slow = time.monotonic()
         asked = client.hscan_iter(keys.cancelling, count=SLICE)
-        ages = {id.decode(): int(seconds) - int(value.partition(b":")[0]) / 1000 for id, value in asked}
+        ages = {id.decode(): now - int(value.partition(b":")[0]) / 1000 for id, value in asked}
         return {id: age for id, age in ages.items() if self._is_slow or age < FRESH_SECONDS}
 
     def _end(self, ages: Mapping[str, float]) -> None:
