@@ -23,8 +23,8 @@ from penstock.expiry import expiry_of_send
 from penstock.job import Reason
 from penstock.ledger import collecting
 from penstock.ledger.backend import REASON, VERDICT
-from penstock.ledger.delivery import as_time
 from penstock.ledger.records import Verdict
+from penstock.ledger.values import as_time
 from penstock.message import ENQUEUED_AT, FIRST_DUE, SCHEDULE_TIMEOUT, TAGS
 from penstock.profile import Profile, distinct
 from penstock.profile_option import ProfileOption

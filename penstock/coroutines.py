@@ -15,7 +15,7 @@ from functools import cache
 from types import FrameType
 from typing import Any, TypeVar
 
-from penstock.errors import BodyCancelled
+from penstock.errors import BodyCancelled, JobCancelled
 
 T = TypeVar("T")
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -44,12 +44,15 @@ class Body(Coroutine[Any, Any, T]):
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
         self._pending: BaseException | None = None
+        self.is_cancelled = False
+        """Whether it has heard that its job is cancelled."""
         self.task: asyncio.Task[T] | None = None
 
     def interrupt(self, error: BaseException) -> None:
         """Raises the error where the body waits. In the loop's thread."""
         if self.task is not None and not self.task.done():
             self._pending = error
+            self.is_cancelled = self.is_cancelled or isinstance(error, JobCancelled)
             self.task.cancel()
 
     def send(self, value: Any) -> Any:
@@ -78,11 +81,18 @@ class Body(Coroutine[Any, Any, T]):
         return self._coroutine.__await__()
 
 
-def as_seen_outside(error: BaseException) -> BaseException:
-    """What a tracer is to see of an error that ended a body: a cancellation would end its process."""
+def as_seen_outside(error: BaseException, body: Body[Any] | None = None) -> BaseException:
+    """What a tracer is to see of an error that ended a body: a cancellation would end its process.
+
+    Args:
+        body: which it ended. Of one whose job is cancelled, any cancellation is that one: what is between the two may
+            have made another of it.
+    """
     if isinstance(error, Interruption):
         return error.error.with_traceback(error.__traceback__)
     if isinstance(error, asyncio.CancelledError):
+        if body is not None and body.is_cancelled:
+            return JobCancelled().with_traceback(error.__traceback__)
         return BodyCancelled(
             "the body ended as cancelled, and nobody has cancelled the job: something that it awaited was cancelled "
             "elsewhere; catch asyncio.CancelledError around that"
@@ -139,7 +149,7 @@ def run_here(coroutine: Coroutine[Any, Any, T]) -> T:
         return loop.run_until_complete(task)
     except BaseException as error:
         if task.done():
-            raise as_seen_outside(error) from error.__cause__
+            raise as_seen_outside(error, body) from error.__cause__
         return _deliver(loop, task, body, error)
     finally:
         _here.body = None
@@ -149,7 +159,7 @@ def run_here(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def _deliver(loop: asyncio.AbstractEventLoop, task: asyncio.Task[T], body: Body[T], error: BaseException) -> T:
     """A signal has raised in the loop, between two steps of the body, which has to hear of it."""
-    if isinstance(error, Exception):
+    if isinstance(error, (Exception, JobCancelled)):
         body.interrupt(error)
         loop.run_until_complete(asyncio.wait([task], timeout=LAST_SECONDS))
     # Whatever the loop was about to do may be lost: the next body gets another one.
@@ -159,7 +169,7 @@ def _deliver(loop: asyncio.AbstractEventLoop, task: asyncio.Task[T], body: Body[
     try:
         return task.result()
     except BaseException as ended:
-        raise as_seen_outside(ended) from ended.__cause__
+        raise as_seen_outside(ended, body) from ended.__cause__
 
 
 def _cancel_rest(loop: asyncio.AbstractEventLoop) -> None:
@@ -170,7 +180,7 @@ def _cancel_rest(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
 
 
-def interrupt(error: Exception, frame: FrameType | None) -> bool:
+def interrupt(error: BaseException, frame: FrameType | None) -> bool:
     """Has a body that runs in this thread hear of an error, for a signal's handler; False: raise it where you are.
 
     Args:

@@ -136,8 +136,19 @@ class BodyLeft(PenstockError):
     """
 
 
+class JobCancelled(BaseException):
+    """Somebody has cancelled the job in whose body this is raised. Clean up, and let it pass.
+
+    No ``Exception``, as ``asyncio.CancelledError`` is none: a body that catches those, or is retried for them, must not
+    go on. In a coroutine it is that as well.
+    """
+
+    def __init__(self, message: str = "somebody has cancelled this job") -> None:
+        super().__init__(message)
+
+
 class NotCancellable(PenstockError):
-    """The job has already ended, so there is nothing to cancel."""
+    """The job has already ended, otherwise than by being cancelled, so there is nothing to cancel."""
 
 
 class ScheduleNotFound(PenstockError):

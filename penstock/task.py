@@ -134,7 +134,13 @@ class RunningJob:
         elif self.reports is not None:
             self.reports.progress(done, total, note)
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody has cancelled it: then stop soon, or be stopped. It reads memory, and may be asked often."""
+        return _cancellations(self.id)
 
+
+_cancellations: Callable[[str], bool] = lambda id: False  # noqa: ARG005, E731
 _running: ContextVar[RunningJob | None] = ContextVar("penstock_running_job", default=None)
 _find_running: Callable[[], RunningJob | None] | None = None
 
@@ -162,6 +168,12 @@ def running(job: RunningJob) -> Iterator[None]:
         yield
     finally:
         _running.reset(token)
+
+
+def watch_cancellations(is_cancelled: Callable[[str], bool]) -> None:
+    """Says who knows whether a job, by its id, that runs in this process is cancelled; for workers."""
+    global _cancellations
+    _cancellations = is_cancelled
 
 
 @dataclass(frozen=True, eq=False)

@@ -181,6 +181,19 @@ class Keys:
         return self._ours("revoked:signals")
 
     @property
+    def cancelling(self) -> str:
+        """Hash job id → ``asked:stop`` (ms): cancelled jobs that have not ended, or of which a message is left.
+
+        From ``stop`` on, if it is not empty, the body is stopped that has not stopped by itself.
+        """
+        return self._ours("cancelling")
+
+    @property
+    def canceller(self) -> str:
+        """The keeper that ends cancelled jobs which wait; lives for seconds."""
+        return self._ours("canceller")
+
+    @property
     def revoked_version(self) -> str:
         """The newest version: microseconds of the server's clock, and never less than the one before."""
         return self._ours("revoked:version")

@@ -239,11 +239,19 @@ class Scripts:
 
     def revoke(self, ids: Iterable[str]) -> int:
         """Notes revoked jobs; the new version."""
-        return int(self.call("revoke", 0, *ids))
+        return int(self.call("revoke", "ids", "", *ids))
+
+    def cancel(self, ids: Iterable[str], grace: float | None) -> int:
+        """Notes cancelled jobs, some hundred at most: revoked, and to be ended wherever they are; the new version.
+
+        Args:
+            grace: seconds that a body has to stop by itself; None: as long as it takes.
+        """
+        return int(self.call("revoke", "cancel", "" if grace is None else int(grace * 1000), *ids))
 
     def revoke_stamps(self, stamps: Iterable[str]) -> int:
         """Notes revoked stamps, each ``header ␟ value``; the new version."""
-        return int(self.call("revoke", 1, *stamps))
+        return int(self.call("revoke", "stamps", "", *stamps))
 
     def unblock(self, unknown_list: str, limit: int = SLICE) -> tuple[int, bool]:
         """Moves messages of an unknown task back to the end of their queue; how many, and whether more are left."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from penstock.actor import actor
 from penstock.app import PenstockApp
-from penstock.cli.command import actor
 from penstock.operations.books import closing
 from penstock.operations.wording import counted
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from penstock.cli.command import Command, Word, actor, booked_app_of
+from penstock.actor import actor
+from penstock.cli.command import Command, Word, booked_app_of
 
 if TYPE_CHECKING:
     from rich.console import Console

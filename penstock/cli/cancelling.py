@@ -7,40 +7,40 @@ from datetime import UTC, datetime
 
 import click
 
+from penstock.actor import actor
 from penstock.app import PenstockApp
-from penstock.cli.command import actor
+from penstock.cancelling import Meaning
 from penstock.cli.output import print_json
 from penstock.errors import NotCancellable
 from penstock.ledger.rows import JobRow
-from penstock.operations.jobs.cancel import Meaning, cancel
-from penstock.operations.wording import counted, distance
+from penstock.operations.jobs.cancel import cancel
+from penstock.operations.wording import distance
 
 
-def cancel_each(app: PenstockApp, given: Sequence[str], terminate: bool, as_json: bool) -> None:
+def cancel_each(
+    app: PenstockApp, given: Sequence[str], *, grace: float | None, reason: str | None, as_json: bool
+) -> None:
     """What it means for each job.
 
     Raises:
         NotCancellable: some had ended already, and the others were cancelled.
     """
-    done = cancel(app, given, terminate=terminate, actor=actor())
-    means = {id: _in_words(meaning) for id, meaning in done.means.items()}
+    done = cancel(app, given, actor=actor(), grace=grace, reason=reason)
+    means = {id: in_words(meaning, grace) for id, meaning in done.means.items()}
     if as_json:
-        print_json([{"job": id, "workers": done.workers, "means": text} for id, text in means.items()])
+        print_json([{"job": id, "means": text} for id, text in means.items()])
     else:
         for id, text in means.items():
-            click.echo(f"{id}: {_heard(done.workers)}; {text}")
+            click.echo(f"{id}: {text}")
     if done.ended:
         raise NotCancellable("\n".join(f"{row.id} {_ending(row)}" for row in done.ended))
 
 
-def _in_words(meaning: Meaning) -> str:
-    if meaning is Meaning.RUNS_ON:
-        return "it runs to its end (--terminate stops it), and is not retried"
+def in_words(meaning: Meaning, grace: float | None) -> str:
+    """The meaning, and how long a body that is asked has."""
+    if meaning is Meaning.IS_ASKED:
+        return f"{meaning}; " + ("nobody ends it" if grace is None else f"after {grace:g} s it is stopped")
     return meaning.value
-
-
-def _heard(workers: Sequence[str]) -> str:
-    return f"{counted(len(workers), 'worker')} heard it" if workers else "noted; no worker has heard it yet"
 
 
 def _ending(row: JobRow) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -136,13 +133,3 @@ def booked_app_of(context: click.Context) -> PenstockApp:
 def any_app_of(context: click.Context) -> Any:
     """The app that ``celery -A`` has found, whoever made it."""
     return context.obj.app
-
-
-def actor() -> str:
-    """Who is at the keyboard, for the audit: user@host."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        # A container may run under a number that has no name.
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

@@ -175,8 +175,8 @@ HOW = ("limit", "rate", "at_most_waiting", "dry_run", "yes", "as_json")
 
 
 def _act(context: click.Context, verb: str, entries: tuple[str, ...], options: dict[str, Any], edits: Edits) -> None:
+    from penstock.actor import actor
     from penstock.cli import mending
-    from penstock.cli.command import actor
     from penstock.operations.failures import errand as errands
     from penstock.operations.failures.errand import Terms
 

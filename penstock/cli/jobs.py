@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from penstock.cli.command import Group, NamedValue, Since, Word, booked_app_of, in_zone
+from penstock.client.job import CANCEL_GRACE
 from penstock.job import State
 
 WORD = Word()
@@ -233,22 +234,42 @@ def retry_jobs(
         retry_each(booked_app_of(context), ids, as_json)
 
 
-@jobs.command("cancel", short_help="Cancels jobs that wait or run.")
+@jobs.command("cancel", short_help="Cancels jobs, whether they wait or run.")
 @click.argument("ids", metavar="ID...", type=WORD, nargs=-1, required=True)
-@click.option("--terminate", is_flag=True, help="Also stop a running job (SIGTERM to its process).")
+@click.option("--grace", metavar="SECONDS", type=click.FloatRange(min=0), default=CANCEL_GRACE, show_default=True,
+              help="How long a running body has to stop by itself.")  # fmt: skip
+@click.option("--gently", is_flag=True, help="Ask a running body to stop, and never end it.")
+@click.option("--terminate", is_flag=True, help="End what runs at once; as --grace 0.")
+@click.option("--reason", metavar="TEXT", type=WORD, help="Why, for the audit and `jobs show`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array with what it means for each job.")
 @click.pass_context
-def cancel_jobs(context: click.Context, /, ids: tuple[str, ...], terminate: bool, as_json: bool) -> None:
-    """Cancels jobs: one that waits will not start, one that runs is stopped with --terminate.
+def cancel_jobs(
+    context: click.Context,
+    /,
+    ids: tuple[str, ...],
+    grace: float,
+    gently: bool,
+    terminate: bool,
+    reason: str | None,
+    as_json: bool,
+) -> None:
+    """Cancels jobs, whatever they are doing, on any host.
 
-    Redis keeps the request, so no worker need be up: a waiting job is cancelled when it is claimed, and recorded
-    as cancelled at once when a worker hears of it now. It has no row before that, so any full ID is accepted.
-    When one of several has ended, the others are cancelled all the same.
+    One that waits (in the outbox, in a queue, for its time, for a retry, for somebody who knows its task) is recorded
+    as cancelled within about a second while any worker runs, and never starts. One that runs is asked to stop, and
+    ended when its grace is over. The audit and Redis keep the request, so no worker need be up.
+
+    A job that nobody has claimed has no row, so any full ID is accepted. When one of several has ended, the others
+    are cancelled all the same.
 
     \b
-    Example:
+    Examples:
+      celery -A workers jobs cancel 3f2a91c0 --reason "wrong month"
       celery -A workers jobs cancel --terminate 3f2a91c0
     """
     from penstock.cli.cancelling import cancel_each
 
-    cancel_each(booked_app_of(context), ids, terminate, as_json)
+    if gently and terminate:
+        raise click.UsageError("--gently never ends what runs, and --terminate does so at once; give one of them")
+    patience = None if gently else 0.0 if terminate else grace
+    cancel_each(booked_app_of(context), ids, grace=patience, reason=reason, as_json=as_json)

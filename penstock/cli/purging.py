@@ -8,7 +8,7 @@ from contextlib import closing
 
 import click
 
-from penstock.cli.command import actor
+from penstock.actor import actor
 from penstock.cli.output import print_json
 from penstock.config import Settings
 from penstock.ledger import schema

@@ -10,8 +10,8 @@ import click
 from celery import Celery
 from rich.console import Console
 
+from penstock.actor import actor
 from penstock.broker.queues import QueueStatus
-from penstock.cli.command import actor
 from penstock.cli.output import print_json
 from penstock.cli.queue_table import print_peeked
 from penstock.operations import queues

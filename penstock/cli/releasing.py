@@ -10,10 +10,10 @@ from typing import Any
 import click
 from celery import Celery
 
+from penstock.actor import actor
 from penstock.broker.release import Released, live_workers, release_all
 from penstock.broker.scripts import Scripts
 from penstock.broker.unacked import adopt_unacked, unacked_size
-from penstock.cli.command import actor
 from penstock.cli.output import print_json
 from penstock.engine.keeping.relay import publish_for_good
 from penstock.errors import PenstockError

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from penstock.actor import actor
 from penstock.app import PenstockApp
-from penstock.cli.command import actor
 from penstock.cli.output import print_json
 from penstock.operations.jobs.retry import Edited, Retried, retry, retry_edited
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock.cli.command import actor
+from penstock.actor import actor
 from penstock.cli.output import console_of, print_json
 from penstock.cli.schedule_portrait import portrait_as_json, print_portrait
 from penstock.cli.schedule_table import (

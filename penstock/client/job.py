@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
+from penstock.actor import actor
 from penstock.client.looking import Asked, Waiting, afind_row, afind_waiting, find_rows, find_waiting
 from penstock.client.publishing import publisher
+from penstock.errors import NotCancellable
 from penstock.job import State
 from penstock.results import failure_of, pauses
 from penstock.task import declared_task
 from penstock.threads import in_a_thread
 
 if TYPE_CHECKING:
+    from penstock.cancelling import Meaning
     from penstock.ledger.outbox import OutboxRow
     from penstock.ledger.reports import Log
     from penstock.ledger.rows import JobRow
@@ -25,6 +28,8 @@ R = TypeVar("R")
 
 
 NOWHERE = Waiting(None, None)
+CANCEL_GRACE = 10.0
+"""Seconds that a body which is cancelled has to stop by itself, unless the request says else."""
 GRACE_SECONDS = 1.0
 """For a last look at the ledger, which begins when the time that was given is over."""
 
@@ -162,6 +167,35 @@ class Job(Generic[R]):
         from penstock.watching import Watch
 
         return Watch(publisher().settings.database_url, self, after, timeout)
+
+    def cancel(self, reason: str | None = None, grace: float | None = CANCEL_GRACE) -> Meaning:
+        """Cancels the job, whatever it is doing; what that means for it.
+
+        One that waits never starts. A body that runs is asked to stop: ``current_job().is_cancelled`` becomes true,
+        and where it can hear, :class:`~penstock.errors.JobCancelled` is raised in it. A body that has not stopped
+        when its grace is over is stopped. To repeat it does no harm.
+
+        Args:
+            reason: why, for the audit and ``jobs show``.
+            grace: seconds that a body has to stop by itself; 0: none; None: as long as it takes.
+
+        Raises:
+            NotCancellable: it had ended already, and not because somebody cancelled it.
+            LedgerUnavailable: SQL does not answer; nothing is cancelled.
+            BrokerUnavailable: Redis does not answer, and a worker may have the job; call it again.
+        """
+        from penstock.cancelling import cancel
+
+        known = publisher()
+        done = cancel(known.settings.database_url, known.broker, [self.id], actor=actor(), grace=grace, reason=reason)
+        for row in done.ended:
+            self.row = row
+            raise NotCancellable(f"job {self.id} of {self.task} has already ended: {row.state}")
+        return done.means[self.id]
+
+    async def acancel(self, reason: str | None = None, grace: float | None = CANCEL_GRACE) -> Meaning:
+        """As :meth:`cancel`, without holding up the loop."""
+        return await in_a_thread(partial(self.cancel, reason, grace))
 
     @property
     def _asked(self) -> Asked:

@@ -26,8 +26,8 @@ from penstock.broker.publisher import Patience, Producers
 from penstock.engine.queues import SERVE, Queues
 from penstock.errors import BrokerUnavailable, OutboxError
 from penstock.ledger import collecting
-from penstock.ledger.delivery import as_time
 from penstock.ledger.records import FollowUp
+from penstock.ledger.values import as_time
 from penstock.message import ENQUEUED_AT, GOES_ON, OUTBOX, PLAIN, encoder, origin, sealed, unsealed
 from penstock.outbox import Outbox, current_outbox
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from celery.exceptions import Retry, TaskPredicate
 
 from penstock.breaker import Breaker
-from penstock.ledger.delivery import claim_token
+from penstock.ledger.values import claim_token
 
 _MARK = "tells_of_attempts"
 FAULT_LENGTH = 200

@@ -66,6 +66,7 @@ from penstock.ledger import backend as ledger_backend
 from penstock.ledger.backend import LedgerBackend
 from penstock.ledger.outlet import set_outlet
 from penstock.profile import SINGLE
+from penstock.task import watch_cancellations
 
 logger = logging.getLogger(__name__)
 LONG_SECONDS = 0.1
@@ -237,6 +238,7 @@ class Child:
             capture.install(capture.level_of(plan.transport_options), is_alone=self._is_single)
         if isinstance(self._desks, ManyDesks):
             self._crew = self._many(self._desks)
+        watch_cancellations(self._crew.is_cancelled)
 
     def _many(self, desks: ManyDesks) -> Crew:
         sys.setswitchinterval(SWITCH_SECONDS)
@@ -375,6 +377,8 @@ class Child:
             if (
                 self._gate is None
                 or job.duties is None
+                # It does not start, and what is recorded of it is its end alone.
+                or self._revocations.knows(job.headers.get("id"))
                 or not self._gate.holds_up(self._reception.message(job), self._start)
             ):
                 job.body = None

@@ -36,10 +36,12 @@ from penstock.engine.putting_away import PutsAway
 from penstock.engine.reporting import capture
 from penstock.engine.reporting.reporter import Reporter, use
 from penstock.engine.running.admitting import Admission, Candidate
+from penstock.engine.stopping import Stopping
 from penstock.job import Reason
 from penstock.ledger.backend import LedgerBackend
 from penstock.ledger.outlet import set_outlet
 from penstock.ledger.records import Record
+from penstock.task import watch_cancellations
 
 logger = logging.getLogger(__name__)
 WATCH_SECONDS = 0.1
@@ -52,6 +54,8 @@ CHILDREN_SECONDS = 0.25
 child can be waited for, and a pool that looked in between looks again after five seconds."""
 ALONE = ("celery.concurrency.prefork", "celery.concurrency.solo")
 """Modules of Celery's pools whose processes run one job at a time."""
+CANCELLED = "penstock_cancelled"
+"""Attribute of a request whose body is asked to stop."""
 ENDING = {bootsteps.CLOSE, bootsteps.TERMINATE}
 
 
@@ -64,6 +68,9 @@ class Consumer(PutsAway, CeleryConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.revocations = revoking.Revocations()
+        self._stopping = Stopping(self.pool, self.revocations, _mark)
+        # Of bodies that run in this process, as with threads and gevent.
+        watch_cancellations(lambda id: getattr(state.requests.get(id), CANCELLED, False))
         self._workers: list[str] = []
         self._events_are_due = False
         self._aside: list[Source] = []
@@ -192,6 +199,7 @@ class Consumer(PutsAway, CeleryConsumer):
 
     def _watch(self) -> None:
         self._link.watch()
+        self._stopping.perform()
         claims = self.claims
         if claims is None or self._is_ending:
             return
@@ -262,6 +270,7 @@ class Consumer(PutsAway, CeleryConsumer):
             stamps = [(header, value) for header, value in news["stamps"]]
             claims.learn(news["revoked"], stamps, news["version"])
             self.revocations.terminate_running(news["signals"], self.pool)
+            self._stopping.learn(news["cancelled"])
         if "unknown" in news:
             self._aside = [Source(queue, int(step), task) for task, queue, step in news["unknown"]]
             self._claim_what_is_known()
@@ -331,10 +340,12 @@ class Consumer(PutsAway, CeleryConsumer):
         return on_task_received
 
     def _receive(self, message: Any, handle: Callable[[Any], Any]) -> None:
-        self.revocations.remind(message.headers.get("id"))
-        if self._admission.broken and self._is_refused(message):
+        id = message.headers.get("id")
+        self.revocations.remind(id)
+        is_revoked = self.revocations.knows(id)
+        if self._admission.broken and not is_revoked and self._is_refused(message):
             return
-        if self._gate is None or not self._gate.holds_up(message, handle):
+        if self._gate is None or is_revoked or not self._gate.holds_up(message, handle):
             handle(message)
 
     def _is_refused(self, message: Any) -> bool:
@@ -368,6 +379,10 @@ class Consumer(PutsAway, CeleryConsumer):
     def record_aside(self, record: Record) -> None:
         """Has it recorded that a job was put aside."""
         self._link.record(record)
+
+
+def _mark(request: Any) -> None:
+    setattr(request, CANCELLED, True)
 
 
 def consumer(*args: Any, pool: Any, **kwargs: Any) -> CeleryConsumer:

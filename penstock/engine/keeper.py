@@ -150,7 +150,7 @@ class Keeper:
     def _resign(self) -> None:
         """From the roles of this keeper, or jobs for later and those of stock producers would wait for their end."""
         keys = self._ward.scripts.keys
-        for role in (keys.promoter, *map(keys.watcher, self._card.served)):
+        for role in (keys.promoter, keys.canceller, *map(keys.watcher, self._card.served)):
             self._ward.resign(role)
 
     def _await_outcomes(self, deadline: float) -> None:

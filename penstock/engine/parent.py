@@ -26,6 +26,7 @@ from penstock.engine.pool_link import PoolLink
 from penstock.engine.queues import SERVE
 from penstock.engine.showing import Showing
 from penstock.engine.slots import Reason
+from penstock.engine.stopping import Stopping
 from penstock.ledger.backend import LedgerBackend
 from penstock.ledger.outlet import set_outlet
 
@@ -50,6 +51,7 @@ class Parent(CeleryConsumer):
         timeout = float(self.app.conf.worker_soft_shutdown_timeout or 0)
         self.pool.drain_seconds = timeout or None
         self.revocations = revoking.Revocations()
+        self._stopping = Stopping(self.pool, self.revocations, lambda request: request.ask(self.pool))
         self._link = PoolLink(keeper_config.of(self), self._on_news, lambda: self.pool.address)
         self._showing = Showing(self)
         self._is_told_of_events = False
@@ -122,6 +124,7 @@ class Parent(CeleryConsumer):
         self._link.watch()
         self.tell_events()
         self._showing.refresh(age=SHOW_SECONDS)
+        self._stopping.perform()
         for news in self.pool.hear():
             self._showing.warn(news["warned"])
         if self.pool.zygote_is_lost():
@@ -167,6 +170,7 @@ class Parent(CeleryConsumer):
             self.revocations.learn(news["revoked"], stamps)
             self._showing.refresh()
             self.revocations.terminate_running(news.get("signals", {}), self.pool)
+            self._stopping.learn(news.get("cancelled", {}))
         if "died" in news:
             self._showing.bury(news["died"])
             self._link.say(seen=news["died"]["fork"])

@@ -28,6 +28,8 @@ _FIELDS = (
     ("recalled", "q"),
     ("soft_target", "q"),
     ("warned", "q"),
+    ("cancelled", "q"),
+    ("cancel_target", "q"),
     ("reason", "q"),
     ("reason_for", "q"),
     ("exit_status", "q"),
@@ -157,6 +159,24 @@ class Place:
         """The job's outcome is handed over."""
         _INTEGER.pack_into(self._memory, self._at + _START_AT, 0)
         _INTEGER.pack_into(self._memory, self._at + _DONE_AT, done)
+
+    def cancel(self, number: int) -> None:
+        """Notes that the job of this number, which runs here, is cancelled. Its body hears of it, if it can, once."""
+        if self.get("cancelled") != number:
+            self.put("cancelled", number)
+            self.put("cancel_target", number)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the job that runs here is cancelled."""
+        return self.get("cancelled") == self.get("number") and bool(self.get("is_running"))
+
+    def take_cancellation(self) -> bool:
+        """Whether the job that runs here is cancelled and has not heard of it; it is about to."""
+        if self.get("cancel_target") != self.get("number"):
+            return False
+        self.put("cancel_target", 0)
+        return True
 
     def give_reason(self, reason: int) -> None:
         """Notes why the job that runs here is to end, for whoever ends it and whoever sees that."""

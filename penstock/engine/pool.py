@@ -29,6 +29,7 @@ from penstock.engine.child import Plan
 from penstock.engine.place import Place
 from penstock.engine.pool_keeper import keep_children
 from penstock.engine.processes import tie_to_parent
+from penstock.engine.running import limits
 from penstock.engine.running.rates import Rates
 from penstock.engine.slots import ASK, Orders, Reason, Slots
 from penstock.engine.wire import Address
@@ -202,6 +203,16 @@ class Pool(BasePool):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, ASK)
         return True
+
+    def ask(self, pid: int, number: int) -> None:
+        """Has the job of this number hear that it is cancelled; to be repeated, for it may be where it cannot."""
+        slot = self.slots.find(pid)
+        for place in slot.shown if slot is not None else ():
+            if place.get("number") == number:
+                place.cancel(number)
+                if place.get("cancel_target") == number:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, limits.SIGNAL if slot is not None and slot.is_single else ASK)
 
     def hear(self) -> Iterator[dict[str, Any]]:
         """What the zygote has told since the last time."""

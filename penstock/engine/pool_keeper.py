@@ -31,7 +31,20 @@ from penstock.engine.wire import Frames, frame
 logger = logging.getLogger("penstock.keeper")
 TO_CHILDREN = frozenset({"full", "changed", "started", "revoked", "stamps", "version", "unknown", "broken"})
 TO_WORKER = frozenset(
-    {"settled", "confirmed", "changed", "lost", "revoked", "stamps", "version", "signals", "died", "ran", "clock"}
+    {
+        "settled",
+        "confirmed",
+        "changed",
+        "lost",
+        "revoked",
+        "stamps",
+        "version",
+        "signals",
+        "cancelled",
+        "died",
+        "ran",
+        "clock",
+    }
 )
 REMIND_SECONDS = 0.5
 CALL_SECONDS = 30.0

@@ -37,10 +37,18 @@ class Shown(Request):
     place: tuple[str, str, str] = ("", "", "")
     """Claimer, queue and token."""
 
+    @property
+    def number(self) -> int:
+        """Of the claim."""
+        return int(self.place[2].partition(":")[0])
+
+    def ask(self, pool: Any) -> None:
+        """Has the body hear that its job is cancelled."""
+        pool.ask(self.worker_pid, self.number)
+
     def terminate(self, pool: Any, signal: Any = None) -> None:
         """Celery's, which ends the whole child; one that runs many jobs cancels this one."""
-        number = int(self.place[2].partition(":")[0])
-        if self.time_start and pool.cancel(self.worker_pid, number):
+        if self.time_start and pool.cancel(self.worker_pid, self.number):
             self._announce_revoked("terminated", True, _signals.signum(signal or TERM_SIGNAME), False)
         else:
             super().terminate(pool, signal)

@@ -1,9 +1,9 @@
 """What each child runs at this moment, in memory that all processes of a worker share.
 
 A slot is written by its child alone, but for the fields by which others ask something of it: ``orders``,
-``recalled``, ``soft_target`` and the reason of a kill. Writing costs a fraction of a microsecond and wakes nobody;
-parent, zygote and keeper read when they want to know. The memory is anonymous: it is made before the first fork and
-ends with its last process, whichever way that ends.
+``recalled``, ``soft_target``, ``cancelled`` and the reason of a kill. Writing costs a fraction of a microsecond and
+wakes nobody; parent, zygote and keeper read when they want to know. The memory is anonymous: it is made before the
+first fork and ends with its last process, whichever way that ends.
 
 A slot goes round: FREE → LIVE (the zygote has forked a child) → DEAD (the zygote has found its end) → FREE (the keeper
 has put the child's claims in order). Nobody else changes its standing, so nothing of a dead child is overwritten before

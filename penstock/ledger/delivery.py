@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from celery.app.task import Context
 
 from penstock import tags
 from penstock.ledger.rows import Delivery
+from penstock.ledger.values import UNKNOWN_TASK, as_time, claim_token, small_integer
 from penstock.message import ENQUEUED_AT, REPLAY_OF, SCHEDULE, TAGS
 
-UNKNOWN_TASK = "(unknown)"
-MAX_SMALL_INTEGER, MAX_INTEGER = 32767, 2**31 - 1
+MAX_INTEGER = 2**31 - 1
 
 
 def describe_message(
@@ -70,18 +69,8 @@ def describe_delivery(id: Any, request: Any) -> Delivery:
     )
 
 
-def claim_token(claimer: Any, token: Any) -> str | None:
-    """A claim by a name that no other has; None without one. The claimer's host says nothing that tells it apart."""
-    return f"{claimer.rpartition('/')[2]}:{token}" if isinstance(claimer, str) and token else None
-
-
 def _text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else str(value)
-
-
-def small_integer(value: Any) -> int | None:
-    """A number as a small column takes it; anything else counts as absent."""
-    return value if type(value) is int and 0 <= value <= MAX_SMALL_INTEGER else None
 
 
 def _count(value: Any) -> int:
@@ -91,12 +80,3 @@ def _count(value: Any) -> int:
 
 def _list(args: Any) -> Any:
     return list(args) if isinstance(args, tuple) else args
-
-
-def as_time(value: Any) -> datetime | None:
-    """A time in UTC; nonsense counts as absent."""
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError, AttributeError):
-        return None

@@ -32,6 +32,7 @@ class Published:
     number: int
     key: str
     at: datetime
+    job_id: str
 
 
 @dataclass(frozen=True)
@@ -175,8 +176,9 @@ def published_slice(connection: Connection, after: int, count: int, seconds: flo
     """
     now, margin = datetime.now(UTC), timedelta(seconds=seconds)
     is_old = or_(outbox.c.published_at < now - margin, outbox.c.published_at > now + margin)
-    rows = select(outbox.c.number, outbox.c.key, outbox.c.published_at).where(outbox.c.number > after, is_old)
-    return [Published(*row) for row in connection.execute(rows.order_by(outbox.c.number).limit(count))]
+    columns = (outbox.c.number, outbox.c.key, outbox.c.published_at, outbox.c.job_id)
+    rows = select(*columns).where(outbox.c.number > after, is_old).order_by(outbox.c.number).limit(count)
+    return [Published(*row) for row in connection.execute(rows)]
 
 
 def put_back(connection: Connection, lost: Sequence[Published]) -> int:

@@ -94,6 +94,8 @@ class Record:
     """The outbox row that this delivery came from; it is done with when the attempt has ended."""
     follow_ups: tuple[FollowUp, ...] = ()
     parts: tuple[Part, ...] = ()
+    only_if_waiting: bool = False
+    """It ends no attempt: it changes nothing while the job runs. Of an END without a claim; never told to others."""
 
     def to_words(self) -> dict[str, Any]:
         """As it goes to another process; JSON values only. Arguments, result and exception must be Encoded."""

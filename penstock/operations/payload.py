@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from penstock.broker import envelope
-from penstock.ledger.delivery import as_time
+from penstock.ledger.values import as_time
 from penstock.message import ENQUEUED_AT
 from penstock.operations.wording import call_of
 

@@ -81,7 +81,7 @@ def enqueued_of(sent: Sent, known: Mapping[str, Any], *, is_committed: bool) -> 
         known: Celery's tasks by name, for those that are not declared with ``@task``.
     """
     from penstock.broker import envelope
-    from penstock.ledger.delivery import as_time
+    from penstock.ledger.values import as_time
     from penstock.message import TAGS
     from penstock.tags import of_header
 

@@ -21,10 +21,10 @@ from kombu.utils.imports import symbol_by_name
 from penstock.broker.claims import Claims
 from penstock.broker.scripts import Scripts, Settlement
 from penstock.errors import SettingsError
-from penstock.ledger.delivery import claim_token
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.recording.plain import PlainSuccess
 from penstock.ledger.records import Record, Step
+from penstock.ledger.values import claim_token
 
 
 def count_starts(app: Celery, path: str) -> None:

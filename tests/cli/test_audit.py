@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy import insert, update
 
+from penstock.actor import actor
 from penstock.broker import census
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts, Settlement, Source
 from penstock.cli.audit import audit
-from penstock.cli.command import actor
 from penstock.cli.jobs import jobs
 from penstock.job import Reason, State
 from penstock.ledger.rows import Delivery, Outcome

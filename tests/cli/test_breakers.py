@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import redis
 
+from penstock.actor import actor
 from penstock.app import PenstockApp
 from penstock.breaker import Breaker
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts, Settlement, Source
-from penstock.cli.command import actor
 from penstock.cli.failures import failures
 from penstock.ledger.session import reading
 from penstock.ledger.tables import audit

@@ -180,7 +180,7 @@ def test_a_job_that_was_cancelled_without_a_worker_does_not_start(
     app: PenstockApp, environment: dict[str, str], tmp_path: Path
 ) -> None:
     waiting = tasks.add.enqueue(1, right=2)
-    assert "it is cancelled when one claims it" in done(app, jobs, "cancel", waiting.id)
+    assert "it is cancelled when one does" in done(app, jobs, "cancel", waiting.id)
     with Worker(environment, tmp_path / "worker.log"):
         found = ended(app, waiting.id)
     assert (found.state, found.reason, found.attempts) == (State.CANCELLED, Reason.REVOKED, 0)

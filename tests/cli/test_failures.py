@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import redis
 
+from penstock.actor import actor
 from penstock.app import PenstockApp
 from penstock.broker.envelope import read
 from penstock.broker.keys import FIELD_SEPARATOR, Keys
 from penstock.broker.scripts import Scripts, Settlement, Source
 from penstock.cli import mending
-from penstock.cli.command import actor
 from penstock.cli.failures import failures
 from penstock.cli.jobs import jobs
 from penstock.job import State

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import redis
 
+from penstock.actor import actor
 from penstock.broker.keys import Keys
-from penstock.cli.command import actor
 from penstock.cli.failures import failures
 from penstock.cli.jobs import jobs
 from penstock.job import Reason, State

@@ -15,8 +15,8 @@ import pytest
 import redis
 from sqlalchemy import select, update
 
+from penstock.actor import actor
 from penstock.app import PenstockApp
-from penstock.cli.command import actor
 from penstock.cli.failures import failures
 from penstock.job import Reason
 from penstock.ledger import letters

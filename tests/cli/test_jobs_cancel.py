@@ -43,16 +43,16 @@ def test_without_a_worker_the_request_is_noted_for_whoever_claims_the_job(
 ) -> None:
     result = run(jobs, "cancel", "never-seen")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == "never-seen: noted; no worker has heard it yet; it is cancelled when one claims it\n"
+    assert result.stdout == "never-seen: no worker runs; it is cancelled when one does\n"
     assert broker.zrange(Keys().revoked, 0, -1) == ["never-seen"]
     assert entries(ledger) == 1
 
 
-def test_in_json_each_job_says_who_heard_it_and_what_that_means(run: Run, ledger: Ledger) -> None:
+def test_in_json_each_job_says_what_that_means(run: Run, ledger: Ledger) -> None:
     ledger.succeed("one")
     result = run(jobs, "cancel", "never-seen", "one", "--json")
-    means = "it is cancelled when one claims it"
-    assert json.loads(result.stdout) == [{"job": "never-seen", "workers": [], "means": means}]
+    means = "no worker runs; it is cancelled when one does"
+    assert json.loads(result.stdout) == [{"job": "never-seen", "means": means}]
     assert (result.exit_code, "one has already ended" in result.stderr) == (1, True)
 
 

@@ -12,6 +12,7 @@ import pytest
 import redis
 from celery import chain, chord
 
+from penstock.actor import actor
 from penstock.cli.audit import audit
 from penstock.cli.jobs import jobs
 from penstock.client import Job
@@ -103,11 +104,8 @@ def test_a_waiting_job_is_cancelled_before_it_starts_and_can_be_retried_later(li
         assert row(live, waiting.id) is None
         result = run_with(live.app, jobs, "cancel", waiting.id)
         assert result.exit_code == 0, result.stderr
-        assert result.stdout == f"{waiting.id}: 1 worker heard it; it will not start\n"
-        too_early = run_with(live.app, jobs, "retry", waiting.id)
-        assert too_early.exit_code == 1
-        assert "before a worker saw its message" in too_early.stderr
-    wait_for(lambda: ended(live, waiting.id).task == tasks.add.name, "its message has been seen")
+        assert result.stdout == f"{waiting.id}: it will not start\n"
+        wait_for(lambda: row(live, waiting.id), "it has ended while it waited")
     found = ended(live, waiting.id)
     assert (found.state, found.reason, found.attempts) == (State.CANCELLED, Reason.REVOKED, 0)
     retried = run_with(live.app, jobs, "retry", waiting.id)
@@ -139,15 +137,29 @@ def test_a_chosen_id_is_never_completed_to_that_of_another_job(live: Live, tmp_p
     assert ended(live, "nightly-10").state is State.SUCCEEDED
 
 
-def test_without_terminate_a_running_job_goes_on_to_its_end(live: Live, tmp_path: Path) -> None:
-    until = tmp_path / "until"
-    job = live.app.send_task("tests.progressing", (str(until),))
+def test_a_running_job_is_asked_to_stop_and_its_row_says_who_wanted_that_and_why(live: Live, tmp_path: Path) -> None:
+    job = live.app.send_task("tests.progressing", (str(tmp_path / "until"),))
     wait_for(lambda: row(live, job.id), "the job runs")
-    result = run_with(live.app, jobs, "cancel", job.id)
-    assert result.exit_code == 0, result.stderr
-    assert "--terminate stops it" in result.stdout
-    until.touch()
-    assert ended(live, job.id).state is State.SUCCEEDED
+    result = run_with(live.app, jobs, "cancel", "--reason", "wrong month", job.id)
+    assert result.stdout == f"{job.id}: it runs, and is asked to stop; after 10 s it is stopped\n"
+    assert ended(live, job.id).state is State.CANCELLED
+    shown = run_with(live.app, jobs, "show", job.id).stdout
+    assert f"cancel by {actor()}" in " ".join(shown.split())
+    assert "wrong month" in shown
+
+
+def test_one_that_is_asked_gently_is_told_that_nobody_ends_it(live: Live, tmp_path: Path) -> None:
+    mark = tmp_path / "started"
+    job = tasks.sleep.enqueue(60, str(mark))
+    wait_for(lambda: row(live, job.id), "the job runs")
+    result = run_with(live.app, jobs, "cancel", "--gently", job.id)
+    assert result.stdout.endswith("it runs, and is asked to stop; nobody ends it\n")
+    assert ended(live, job.id).state is State.CANCELLED
+
+
+def test_gently_and_terminate_exclude_each_other(live: Live) -> None:
+    result = run_with(live.app, jobs, "cancel", "--gently", "--terminate", "one")
+    assert (result.exit_code, "give one of them" in result.stderr) == (2, True)
 
 
 def test_of_several_the_ended_one_is_refused_and_the_others_are_cancelled(live: Live, tmp_path: Path) -> None:

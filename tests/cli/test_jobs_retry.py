@@ -7,8 +7,8 @@ import pytest
 import redis
 from sqlalchemy import select, update
 
+from penstock.actor import actor
 from penstock.broker import envelope
-from penstock.cli.command import actor
 from penstock.cli.jobs import jobs
 from penstock.job import Reason, State
 from penstock.ledger.rows import AuditRow, Delivery, Outcome

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text, update
 
+from penstock.actor import actor
 from penstock.app import make_app
-from penstock.cli.command import actor
 from penstock.cli.ledger import ledger as command
 from penstock.config import Settings
 from penstock.ledger import schema, search

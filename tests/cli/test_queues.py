@@ -9,8 +9,8 @@ import redis
 from celery import Celery
 from click.testing import CliRunner
 
+from penstock.actor import actor
 from penstock.broker.keys import Keys
-from penstock.cli.command import actor
 from penstock.cli.queues import queues
 from penstock.errors import LedgerUnavailable
 from penstock.job import State

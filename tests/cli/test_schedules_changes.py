@@ -14,8 +14,8 @@ from celery.bin.base import CLIContext
 from click.testing import CliRunner
 
 from penstock import adopt
+from penstock.actor import actor
 from penstock.app import PenstockApp
-from penstock.cli.command import actor
 from penstock.cli.schedules import schedules
 from penstock.ledger import schedules as rows
 from penstock.ledger.fires import FireState, Origin

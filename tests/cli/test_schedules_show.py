@@ -11,8 +11,8 @@ from rich.cells import cell_len
 from sqlalchemy import insert
 
 from penstock import adopt
+from penstock.actor import actor
 from penstock.app import PenstockApp
-from penstock.cli.command import actor
 from penstock.cli.schedules import schedules
 from penstock.ledger.fires import FireState, Origin
 from penstock.ledger.session import writing

@@ -55,8 +55,8 @@ def shown(name: str) -> str:
     return str(text)
 
 
-@pytest.mark.parametrize("name", ["mistake.py", "options.py"])
-def test_a_mistake_is_told_as_the_page_says(name: str, variables: dict[str, str], folder: Path) -> None:
+@pytest.mark.parametrize("name", ["mistake.py", "options.py", "cancel.py"])
+def test_what_needs_no_worker_is_told_as_the_page_says(name: str, variables: dict[str, str], folder: Path) -> None:
     assert run(name, variables, folder) == shown(name)
 
 

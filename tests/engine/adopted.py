@@ -6,7 +6,7 @@ import os
 from celery import Celery
 
 import penstock
-from tests.engine import breaker_bodies, coroutine_bodies, deciding_bodies, talking_bodies
+from tests.engine import breaker_bodies, cancelled_bodies, coroutine_bodies, deciding_bodies, talking_bodies
 from tests.engine.tasks import declare
 
 app = Celery("engine")
@@ -17,3 +17,4 @@ coroutine_bodies.declare(app)
 deciding_bodies.declare(app)
 breaker_bodies.declare(app)
 talking_bodies.declare(app)
+cancelled_bodies.declare(app)

@@ -16,7 +16,7 @@ from celery import Celery
 import penstock
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts
-from tests.engine import breaker_bodies, coroutine_bodies, deciding_bodies, talking_bodies
+from tests.engine import breaker_bodies, cancelled_bodies, coroutine_bodies, deciding_bodies, talking_bodies
 from tests.engine.tasks import EFFECTS, declare
 from tests.faults.proxy import Proxy
 from tests.faults.servers import Server
@@ -69,6 +69,7 @@ class Station:
         deciding_bodies.declare(app)
         breaker_bodies.declare(app)
         talking_bodies.declare(app)
+        cancelled_bodies.declare(app)
         return app
 
     def adopted(self, **changes: Any) -> Celery:

@@ -21,11 +21,11 @@ from penstock.engine.keeping.outcomes import Outcomes
 from penstock.engine.keeping.settle import Settle
 from penstock.job import State
 from penstock.ledger import queries
-from penstock.ledger.delivery import claim_token
 from penstock.ledger.records import FollowUp, Record, Step
 from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.session import engine_for, reading, writing
 from penstock.ledger.tables import outbox
+from penstock.ledger.values import claim_token
 from tests.ledger.making import CRASHED, end, start, write
 from tests.live import wait_for
 from tests.outbox.ground import ward

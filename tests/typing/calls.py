@@ -19,6 +19,7 @@ from penstock import (
     enqueue_many,
     task,
 )
+from penstock.cancelling import Meaning
 from penstock.progress import Progress
 from penstock.task import BoundCall
 from penstock.watching import News
@@ -86,11 +87,13 @@ assert_type(next(as_ended([ship.enqueue(Order(1, Decimal(1)))], timeout=10)), Jo
 for ended in as_ended([ship.enqueue(Order(1, Decimal(1)))], timeout=10):
     assert_type(ended, Job[Order])
 assert_type(Job[Order]("id", "name").result(10), Order)
+assert_type(Job[Order]("id", "name").cancel(reason="wrong month", grace=None), Meaning)
 assert_type(Job[Order]("id", "name").progress, Progress | None)
 assert_type(Job[Order]("id", "name").logs(level="warning").lines[0].text, str)
 assert_type(Job[Order]("id", "name").watch(after=None, timeout=10), Iterator[News])
 if (running := current_job()) is not None:
     running.progress(1, total=2.5, note="half")
+    assert_type(running.is_cancelled, bool)
 
 
 async def bound() -> AsyncIterator[BoundCall[Order]]:
@@ -102,6 +105,7 @@ async def in_a_coroutine() -> None:
     assert_type(await ship.aenqueue(Order(1, Decimal(1))), Job[Order])
     assert_type(await ship.options(delay=60).aenqueue(Order(1, Decimal(1))), Job[Order])
     assert_type(await (await count.aenqueue("a", "b")).aresult(10), int)
+    assert_type(await (await count.aenqueue("a", "b")).acancel(), Meaning)
     made = await aenqueue_many(count.bind("a", "b") for _ in range(3))
     assert_type(made, list[Job[int]])
     assert_type(await aenqueue_many(bound()), list[Job[Order]])

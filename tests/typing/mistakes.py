@@ -20,6 +20,7 @@ ship.options(priority=3).enqueue("7")  # type: ignore[arg-type]  # pyright: igno
 ship.options(delay=60).bind()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 ship.options(dealy=60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 ship.options(priority="high")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ship.enqueue(order).cancel(grace="10")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 enqueue_many([7])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 Retry(atempts=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from penstock.engine.keeping import ROW_SECONDS, Ward
 from penstock.engine.keeping.burial import Burial
+from penstock.engine.keeping.cancelling import Cancelling
 from penstock.engine.keeping.counting import Counting
 from penstock.engine.keeping.doubt import Doubt
 from penstock.engine.keeping.retention import Retention
@@ -27,7 +28,7 @@ from penstock.engine.running.handing import PlainEntry
 from penstock.errors import PenstockError
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.recording.plain import PlainSuccess
-from penstock.ledger.records import FollowUp, Record
+from penstock.ledger.records import FollowUp, Record, Verdict
 
 logger = logging.getLogger("penstock.keeper")
 TICK_SECONDS = 0.5
@@ -146,8 +147,8 @@ class Written:
     verdicts: Sequence[Any]
     """Of each entry a Verdict, or None: not decided; the message is to be looked at again later. Of plains a list."""
     messages: Sequence[FollowUp]
-    from_spool: bool = False
-    """Whether it is another worker's, which had ended."""
+    of_others: bool = False
+    """Whether nobody here waits for it: it is of a worker that has ended, or of jobs that nobody has claimed."""
 
 
 class Books(threading.Thread):
@@ -165,6 +166,7 @@ class Books(threading.Thread):
         self._recorder = Recorder(database_url, self.counting.count)
         self._burial = Burial(ward, database_url, self.counting)
         self._doubt = Doubt(ward, database_url)
+        self._cancelling = Cancelling(ward, database_url, self._write_others)
         self._retention = Retention(ward, database_url, ward.retention)
         self._on_written = on_written
         self._before = before
@@ -203,16 +205,18 @@ class Books(threading.Thread):
     def _tick(self) -> None:
         try:
             self._burial.perform()
-            self._spool.perform(self._write_spooled)
+            self._spool.perform(self._write_others)
+            self._cancelling.perform()
             self.counting.perform()
             self._retention.perform()
         except Exception:  # Outcomes must go on being written.
             logger.exception("a duty of the books failed; it is tried again")
 
-    def _write_spooled(self, records: Sequence[Record]) -> None:
+    def _write_others(self, records: Sequence[Record]) -> Sequence[Verdict]:
         written = self._recorder.write(records)
         entries = [Entry(Kind.RECORD, 0, record) for record in records]
-        self._on_written(Written(entries, written.verdicts, written.messages, from_spool=True))
+        self._on_written(Written(entries, written.verdicts, written.messages, of_others=True))
+        return written.verdicts
 
     def _take(self) -> list[Entry | Plains]:
         """What has come, at least one entry unless a tick passes without any."""

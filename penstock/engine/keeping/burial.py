@@ -78,7 +78,7 @@ def dead_letter(entry: str, kept: dict[bytes, bytes]) -> DeadLetter:
     """A dead entry as the ledger takes it. Anyone may have written the message in it."""
     queue, step, kind = kept[b"queue"].decode(), int(kept[b"step"]), Kind(kept[b"kind"].decode())
     died = kind is Kind.BURIED and not kept[b"job"]
-    job, part = _told(kept[b"raw"], queue, step)
+    job, part = told_by(kept[b"raw"], queue, step)
     return DeadLetter(
         id=entry,
         kind=kind,
@@ -94,7 +94,7 @@ def dead_letter(entry: str, kept: dict[bytes, bytes]) -> DeadLetter:
     )
 
 
-def _told(raw: bytes, queue: str, step: int) -> tuple[Delivery | None, Part | None]:
+def told_by(raw: bytes, queue: str, step: int) -> tuple[Delivery | None, Part | None]:
     """What the message says of its job, and of a chord that this is part of."""
     try:
         payload = envelope.read(raw)

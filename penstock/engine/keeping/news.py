@@ -36,11 +36,22 @@ class News(Duty):
         self._version = int(max((score for _, score in chain(ids, stamps)), default=version))
         signals = client.hmget(keys.revoked_signals, [id for id, _ in ids]) if ids else []
         self.ward.tell(
+            cancelled=self._cancelled([id.decode() for id, _ in ids]),
             signals={id.decode(): sent.decode() for (id, _), sent in zip(ids, signals, strict=True) if sent},
             revoked=[id.decode() for id, _ in ids],
             stamps=[stamp.decode().split(FIELD_SEPARATOR, 1) for stamp, _ in stamps],
             version=self._version,
         )
+
+    def _cancelled(self, ids: list[str]) -> dict[str, float | None]:
+        """Those of these that are cancelled and have not ended, and how many seconds each may go on."""
+        if not ids:
+            return {}
+        client, keys = self.ward.scripts.client, self.ward.scripts.keys
+        kept, (seconds, micros) = client.pipeline().hmget(keys.cancelling, ids).time().execute()
+        now = int(seconds) + int(micros) / 1e6
+        stops = {id: each.decode().partition(":")[2] for id, each in zip(ids, kept, strict=True) if each}
+        return {id: max(int(stop) / 1000 - now, 0.0) if stop else None for id, stop in stops.items()}
 
     def _tell_unknown_tasks(self) -> None:
         kept = self.ward.scripts.client.hvals(self.ward.scripts.keys.unknown)

@@ -38,9 +38,9 @@ from penstock.engine.keeping.counting import Counting
 from penstock.engine.keeping.relay import Relay
 from penstock.engine.keeping.reports import Reports
 from penstock.engine.keeping.settle import NOTHING_TO_DO, Settle
-from penstock.ledger.delivery import claim_token
 from penstock.ledger.recording.plain import SUCCEEDED
 from penstock.ledger.records import FollowUp, Record, Step, Verdict
+from penstock.ledger.values import claim_token
 from penstock.outbox import outgoing
 
 READ_BYTES = 1 << 12
@@ -219,7 +219,7 @@ class Outcomes(Duty):
             written = self._written.get()
             self._messages.extend(written.messages)
             self._note_ends(written)
-            if written.from_spool:
+            if written.of_others:
                 continue
             self._waiting -= sum(map(len, written.entries))
             self._weight -= sum(entry.weight for entry in written.entries)
@@ -243,7 +243,9 @@ class Outcomes(Duty):
         self.due = 0.0
 
     def _note_start(self, record: Record, verdict: Verdict | None) -> None:
-        token = record.delivery.token
+        token, queue = record.delivery.token, record.delivery.queue
+        if verdict is Verdict.ENDED and queue is not None:
+            self._settle.add_claimed([[queue, record.delivery.id]])
         # Without its question its claim has ended meanwhile.
         if token is not None and self._asked.pop(token, None) is not None and verdict is Verdict.WON:
             self._started[token] = record
@@ -275,7 +277,7 @@ class Outcomes(Duty):
             return
         del self._unwritten[token]
         for whose, settlement in self._held.pop(token, ()):
-            self._settle.add(whose, _final(settlement, verdict))
+            self._settle.add(whose, _final(settlement, record, verdict))
 
     # -- to Redis -----------------------------------------------------------------------------------------------
 
@@ -303,8 +305,13 @@ class Outcomes(Duty):
         return NOTHING_TO_DO
 
 
-def _final(settlement: Settlement, verdict: Verdict | None) -> Settlement:
-    """A job whose process died is put back unless the ledger says that it has ended, or that its retry goes on."""
+def _final(settlement: Settlement, record: Record, verdict: Verdict | None) -> Settlement:
+    """A job whose process died is put back unless the ledger says that it has ended, or that its retry goes on. One
+    that has ended is waiting no more; the index keeps one that is to be tried again.
+    """
     if settlement.verb == "crash" and verdict is not Verdict.WON:
-        return settlement._replace(verb="ack_counted", first=settlement.second, second="")
+        settlement = settlement._replace(verb="ack_counted", first=settlement.second, second="")
+    is_end = record.outcome is not None and record.outcome.state.is_final
+    if settlement.verb in ACKS and (verdict is Verdict.ENDED or (is_end and verdict is Verdict.WON)):
+        settlement = settlement._replace(second=record.delivery.id)
     return settlement

@@ -23,7 +23,7 @@ from penstock.broker.connection import connect
 from penstock.broker.scripts import Scripts
 from penstock.engine.keeping import Ward
 from penstock.errors import PenstockError
-from penstock.ledger import outbox
+from penstock.ledger import cancellations, outbox
 from penstock.ledger.listening import Listener, listen
 from penstock.ledger.session import own_connection, translated
 from penstock.outbox import outgoing
@@ -98,6 +98,11 @@ class Outflow:
         lost = self._lost(rows)
         back = 0
         if lost:
+            with connection.begin():
+                cancelled = cancellations.requested(connection, [row.job_id for row in lost])
+            # Before they are published: a server that has lost the jobs has lost the requests as well.
+            for id, grace in cancelled.items():
+                self._scripts.cancel([id], grace)
             with connection.begin():
                 back = outbox.put_back(connection, lost)
         return rows[-1].number if len(rows) == SLICE else 0, back

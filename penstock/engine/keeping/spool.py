@@ -23,7 +23,7 @@ class Spool:
         self._ward = ward
         self._has_failed = False
 
-    def perform(self, write: Callable[[Sequence[Record]], None]) -> None:
+    def perform(self, write: Callable[[Sequence[Record]], object]) -> None:
         """Has everything written that waits; two keepers may do it at once, because a record knows its token.
 
         Args:
@@ -38,7 +38,7 @@ class Spool:
                 logger.warning("outcomes of ended workers stay in Redis for now: %s", error)
             self._has_failed = True
 
-    def _write_slice(self, write: Callable[[Sequence[Record]], None]) -> bool:
+    def _write_slice(self, write: Callable[[Sequence[Record]], object]) -> bool:
         client, keys = self._ward.scripts.client, self._ward.scripts.keys
         found = client.hrandfield(keys.spool, SLICE, withvalues=True)
         if not found:

@@ -19,7 +19,8 @@ from celery.app.task import Context
 from penstock.engine.reporting.attempt import AttemptReport, Packet
 from penstock.ledger import collecting
 from penstock.ledger.collecting import Collection
-from penstock.ledger.delivery import as_time, describe_delivery
+from penstock.ledger.delivery import describe_delivery
+from penstock.ledger.values import as_time
 from penstock.message import ENQUEUED_AT
 from penstock.task import RunningJob, find_running_by
 

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from penstock.engine.place import Place
 from penstock.engine.running.desk import Desk, ManyDesks
@@ -60,6 +60,9 @@ class Crew(Protocol):
     def obey(self) -> None:
         """Looks what is asked of single jobs in their places, for a signal's handler."""
 
+    def is_cancelled(self, id: str) -> bool:
+        """Whether the job of this id, which runs here, is cancelled; from any thread."""
+
     def close(self) -> None:
         """After the last job."""
 
@@ -83,6 +86,10 @@ class Alone:
 
     def obey(self) -> None:
         """Nothing: what is meant for the job comes by a signal of its own, and ends the child otherwise."""
+
+    def is_cancelled(self, id: str) -> bool:
+        """See :class:`Crew`. Whatever id a job has that a body runs by itself, it is this one that runs."""
+        return self._place.is_cancelled
 
     def close(self) -> None:
         """Nothing is left."""
@@ -116,6 +123,8 @@ class Beside:
         self._wake = wake
         self._let_go = let_go
         self._lock = threading.Lock()
+        self._errands: dict[int, Any] = {}
+        """Those that have begun, by the numbers of their claims."""
         self._free = list(range(len(slot.places)))
         self._started = self._ended = 0
         """The first is the main thread's to count, the second whoever has the lock."""
@@ -139,6 +148,11 @@ class Beside:
     def ask_for_wake(self) -> None:
         """See :class:`Crew`."""
         self._is_awaited = True
+
+    def is_cancelled(self, id: str) -> bool:
+        """See :class:`Crew`."""
+        running = [each for each in list(self._errands.values()) if each.job.headers.get("id") == id]
+        return any(errand.desk.place.is_cancelled for errand in running)
 
     def _run(self, errand: Errand) -> None:
         """From the message to the outcome, and out of its place."""
@@ -168,6 +182,7 @@ class Beside:
         return Errand(at, job, desk, run)
 
     def _end(self, errand: Errand) -> None:
+        del self._errands[errand.job.number]
         errand.desk.place.end(0)
         with self._lock:
             heapq.heappush(self._free, errand.at)

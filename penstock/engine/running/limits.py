@@ -1,7 +1,7 @@
-"""Soft time limits: an exception in the body, and nowhere else.
+"""Soft time limits, and cancellations: an exception in the body, and nowhere else.
 
-The zygote notes in the slot which job it means and sends the signal. By the time it arrives that job may have ended, or
-be on its way into the books; an exception there would cost its outcome, or hit the next job.
+The zygote, or the worker, notes in the slot which job it means and sends the signal. By the time it arrives that job
+may have ended, or be on its way into the books; an exception there would cost its outcome, or hit the next job.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from penstock import coroutines
 from penstock.engine.place import IN_BODY
 from penstock.engine.running import tracing
 from penstock.engine.slots import Slot
+from penstock.errors import JobCancelled
 
 SIGNAL = signal.SIGUSR1
 """As Celery's prefork pool has it."""
@@ -37,16 +38,24 @@ CELERYS = ("trace_task", trace.__file__)
 
 
 def install(slot: Slot) -> None:
-    """Has this process listen for soft time limits."""
+    """Has this process listen for soft time limits, and for cancellations."""
 
     def on_signal(_number: int, frame: FrameType | None) -> None:
-        if slot.get("soft_target") == slot.get("number") and slot.get("is_running") == IN_BODY and is_in_body(frame):
-            slot.put("soft_target", 0)
-            error = SoftTimeLimitExceeded(slot.time("soft_limit"))
-            if not coroutines.interrupt(error, frame):
-                raise error
+        if slot.get("is_running") != IN_BODY or not is_in_body(frame):
+            return  # Whoever means a cancellation sends the signal again.
+        error = _meant(slot)
+        if error is not None and not coroutines.interrupt(error, frame):
+            raise error
 
     signal.signal(SIGNAL, on_signal)
+
+
+def _meant(slot: Slot) -> BaseException | None:
+    if slot.get("soft_target") == slot.get("number"):
+        slot.put("soft_target", 0)
+        limit: BaseException = SoftTimeLimitExceeded(slot.time("soft_limit"))
+        return limit
+    return JobCancelled() if slot.take_cancellation() else None
 
 
 def is_in_body(frame: FrameType | None) -> bool:

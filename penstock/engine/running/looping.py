@@ -24,6 +24,7 @@ from penstock.engine.running.desk import Desk, ManyDesks
 from penstock.engine.running.opening import Job
 from penstock.engine.running.watchdog import Watchdog
 from penstock.engine.slots import Reason, Slot
+from penstock.errors import JobCancelled
 
 CLOSE_SECONDS = 5.0
 """How long tasks that jobs have left behind may take over their cancellation when the child ends."""
@@ -47,8 +48,6 @@ class Loop(Beside):
         super().__init__(slot, desks, wake, let_go)
         self._inbox: deque[Any] = deque()
         self._is_called = False
-        self._coroutines: dict[int, Coroutine] = {}
-        """By the numbers of their claims; the loop's thread's."""
         self._loop = asyncio.new_event_loop()
         coroutines.set_driver(self._drive)
         self._thread = threading.Thread(target=self._live, name="loop", daemon=True)
@@ -106,7 +105,7 @@ class Loop(Beside):
             headers = errand.job.headers
             name = f"{headers.get('task')}[{headers.get('id')}]"
             body.task = self._loop.create_task(body, name=name, context=self._context.copy())
-            self._coroutines[errand.job.number] = errand
+            self._errands[errand.job.number] = errand
 
     async def _live_as(self, errand: Coroutine) -> None:
         """A job's task: awaits what its tracer comes to, and lets that go on with what came of it."""
@@ -129,7 +128,7 @@ class Loop(Beside):
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
             # Others run in this process, which have not asked for its end.
             return left(error)
-        return coroutines.as_seen_outside(error)
+        return coroutines.as_seen_outside(error, errand.body)
 
     def _trace(self, errand: Coroutine) -> None:
         """The tracer's greenlet, from the message to the outcome."""
@@ -143,18 +142,16 @@ class Loop(Beside):
         assert tracer.parent is not None
         return tracer.parent.switch(body)
 
-    def _end(self, errand: Errand) -> None:
-        del self._coroutines[errand.job.number]
-        super()._end(errand)
-
     def _obey(self) -> None:
-        for number, errand in list(self._coroutines.items()):
+        for number, errand in list(self._errands.items()):
             place, body = errand.desk.place, errand.body
             if body is None or body.task is None or place.get("number") != number:
                 continue  # It has not begun, so nobody means it.
             if place.get("soft_target") == number:
                 place.put("soft_target", 0)
                 body.interrupt(SoftTimeLimitExceeded(place.time("soft_limit")))
+            if place.take_cancellation():
+                body.interrupt(JobCancelled())
             if place.has_reason(Reason.TERMINATED):
                 errand.is_terminated = True
                 body.task.cancel()

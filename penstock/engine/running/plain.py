@@ -22,10 +22,11 @@ from penstock.engine.running.announcing import Announcer
 from penstock.engine.running.handing import PLAIN, TELL, Handing
 from penstock.engine.running.opening import Job
 from penstock.engine.running.quickening import CustomHeaders
-from penstock.engine.running.reception import Reception
+from penstock.engine.running.reception import Reception, stopped
+from penstock.errors import JobCancelled
 from penstock.ledger import collecting
-from penstock.ledger.delivery import claim_token
 from penstock.ledger.recording.plain import told_of
+from penstock.ledger.values import claim_token
 from penstock.message import ENQUEUED_AT, SCHEDULE, TAGS, encoder
 
 to_json = encoder(JSONEncoder, allow_nan=False)
@@ -84,7 +85,7 @@ class PlainRunner:
         place.begin(job, start, started_at, soft, hard)
         if soft or hard:
             self._handing.watch_limits()
-        error = None
+        error: ExceptionInfo | JobCancelled | None = None
         info = None
         try:
             result, info, runtime, shown = duties.quick_trace(id, args, kwargs, request)
@@ -93,6 +94,8 @@ class PlainRunner:
                 duties.task.backend.record_silent_end(context, info.state, info.retval)
         except Exception:
             error = ExceptionInfo()
+        except JobCancelled as cancelled:
+            error = cancelled
         finally:
             pool.done += 1
             place.ending()
@@ -207,10 +210,11 @@ class PlainRunner:
         claimed_at: float,
         started_at: float,
         told: Any,
-        error: ExceptionInfo | None,
+        error: ExceptionInfo | JobCancelled | None,
     ) -> None:
         """All that is no plain success, by Celery's own request."""
-        if collection is not None and (words := collection.words()):
+        is_cancelled = isinstance(error, JobCancelled)
+        if collection is not None and not is_cancelled and (words := collection.words()):
             self._handing.put((TELL, tuple(words), (), (), ()))
         self._announcer.desk.token = job.token
         self._announcer.started(job.headers.get("shadow") or job.headers["task"])
@@ -229,7 +233,9 @@ class PlainRunner:
             headers=job.headers,
         )
         request.time_start = started_at
-        if error is not None:
+        if is_cancelled:
+            stopped(request)
+        elif error is not None:
             request.on_failure(error)
         else:
             if not told[0]:

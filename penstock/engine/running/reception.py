@@ -34,6 +34,7 @@ from penstock.engine.running.announcing import Announcer
 from penstock.engine.running.handing import TELL, Handing
 from penstock.engine.running.opening import Job
 from penstock.engine.running.rates import Rates
+from penstock.errors import JobCancelled
 from penstock.ledger import collecting
 from penstock.ledger.backend import LedgerBackend
 from penstock.ledger.records import Record
@@ -129,6 +130,8 @@ class Reception(PutsAway, CeleryConsumer):
             req.execute_using_pool(self.pool)
         except TaskRevokedError:
             state.task_ready(req)
+        except JobCancelled:
+            stopped(req)
 
     def apply_eta_task(self, req: Any) -> None:
         """Runs a request whose time has come."""
@@ -304,6 +307,12 @@ class InlinePool:
                     raise
                 failed, result, runtime = RAISED, ExceptionInfo(), None
         return failed, result, runtime, collection.words()
+
+
+def stopped(request: Any) -> None:
+    """Has it recorded that a body has stopped because its job was cancelled; what Celery does for a revoked one."""
+    logger.info("%s[%s] was cancelled, and has stopped", request.name, request.id)
+    request._announce_revoked("cancelled", False, None, False)
 
 
 def _silent_end(result: ExceptionInfo) -> tuple[str, BaseException] | None:

@@ -20,6 +20,7 @@ from penstock.engine.running.crew import Beside, Errand, Run, Terminated, left
 from penstock.engine.running.desk import Desk, ManyDesks
 from penstock.engine.running.opening import Job
 from penstock.engine.slots import Reason, Slot
+from penstock.errors import JobCancelled
 
 _current: contextvars.ContextVar[Threaded | None] = contextvars.ContextVar("penstock_errand", default=None)
 
@@ -83,8 +84,6 @@ class Threads(Beside):
     def __init__(self, slot: Slot, desks: ManyDesks, wake: Callable[[], None], let_go: Callable[[Job], object]) -> None:
         super().__init__(slot, desks, wake, let_go)
         self._inbox: SimpleQueue[Any] = SimpleQueue()
-        self._threaded: dict[int, Threaded] = {}
-        """By the numbers of their claims."""
         self._asked: SimpleQueue[None] = SimpleQueue()
         threading.Thread(target=self._listen, name="limits", daemon=True).start()
         for number in range(len(slot.places)):
@@ -111,7 +110,7 @@ class Threads(Beside):
     def _work(self) -> None:
         while (errand := self._inbox.get()) is not None:
             errand.thread = threading.get_ident()
-            self._threaded[errand.job.number] = errand
+            self._errands[errand.job.number] = errand
             self._context.copy().run(self._live_as, errand)
 
     def _live_as(self, errand: Threaded) -> None:
@@ -119,23 +118,21 @@ class Threads(Beside):
         _current.set(errand)
         self._run(errand)
 
-    def _end(self, errand: Errand) -> None:
-        del self._threaded[errand.job.number]
-        super()._end(errand)
-
     def _listen(self) -> None:
         while True:
             self._asked.get()
             self._obey()
 
     def _obey(self) -> None:
-        for number, errand in list(self._threaded.items()):
+        for number, errand in list(self._errands.items()):
             place = errand.desk.place
             if place.get("number") != number:
                 continue  # It has not begun, so nobody means it.
             if place.get("soft_target") == number:
                 place.put("soft_target", 0)
                 errand.strike(SoftTimeLimitExceeded(place.time("soft_limit")))
+            if place.take_cancellation():
+                errand.strike(JobCancelled())
             if place.has_reason(Reason.TERMINATED):
                 errand.strike(Terminated())
             elif place.has_reason(Reason.HARD_LIMIT):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from penstock.client.job import CANCEL_GRACE
 from penstock.errors import PenstockError
 from penstock.flower.errands import Errand
 from penstock.flower.page import Deed, Page
@@ -134,7 +135,7 @@ class HistoryPage(Page):
 
     def cancel(self) -> str:
         """Cancels the selected jobs, those that have not ended."""
-        done = cancel(self.app, self.selected(), terminate=False, actor=self.actor)
+        done = cancel(self.app, self.selected(), actor=self.actor, grace=CANCEL_GRACE)
         ended = f"; {counted(len(done.ended), 'job')} had ended already" if done.ended else ""
         return f"{counted(len(done.means), 'job')} cancelled{ended}"
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from tornado.web import authenticated
 
+from penstock.client.job import CANCEL_GRACE
 from penstock.errors import JobNotFound, NotCancellable, PenstockError
 from penstock.flower.family_chart import family_chart
 from penstock.flower.job_reports import said_by
@@ -210,15 +211,15 @@ class JobPage(Page):
         return f"{short_id(self.given)} is discarded: it counts as dealt with"
 
     def cancel(self) -> str:
-        """Cancels it; one that runs goes on to its end."""
-        return self._cancel(terminate=False)
+        """Cancels it; one that runs is asked to stop, and stopped when its grace is over."""
+        return self._cancel(CANCEL_GRACE)
 
     def terminate(self) -> str:
         """Cancels it, and stops it if it runs."""
-        return self._cancel(terminate=True)
+        return self._cancel(0)
 
-    def _cancel(self, *, terminate: bool) -> str:
-        done = cancel(self.app, [self.given], terminate=terminate, actor=self.actor)
+    def _cancel(self, grace: float) -> str:
+        done = cancel(self.app, [self.given], actor=self.actor, grace=grace)
         for row in done.ended:
             raise NotCancellable(f"it had ended already: {row.state}")
         (meaning,) = done.means.values()

@@ -10,12 +10,12 @@ from typing import Any, overload
 from penstock import tags
 from penstock.errors import UnserialisableResult
 from penstock.job import State
-from penstock.ledger.delivery import UNKNOWN_TASK
 from penstock.ledger.encoding import encoded
 from penstock.ledger.recording.fence import Found, is_new_attempt, is_waiting_again, pair_after, target
 from penstock.ledger.records import Record, Step
 from penstock.ledger.rows import Delivery, Failure, clip
 from penstock.ledger.tables import ID_LENGTH, plain
+from penstock.ledger.values import UNKNOWN_TASK
 
 Changes = dict[str, Any]
 """Values by their columns."""

@@ -59,6 +59,8 @@ def judge(found: Found, record: Record, outcomes: Collection[str] = ()) -> Judge
     """
     if found.state.is_final:
         return Judgement(Verdict.WON, True) if _is_own_end(found, record) else Judgement(Verdict.ENDED)
+    if record.only_if_waiting and found.state is State.RUNNING:
+        return Judgement(Verdict.STALE)
     if record.step is Step.BACK:
         return Judgement(Verdict.WON if is_own_attempt(found, record) else Verdict.STALE)
     if is_waiting_again(record) and outcome_of_attempt(record) in outcomes:

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from penstock import tags
 from penstock.job import State
-from penstock.ledger.delivery import as_time, small_integer
 from penstock.ledger.encoding import Encoded
 from penstock.ledger.records import Record, Step
 from penstock.ledger.rows import Delivery, Outcome, clip
 from penstock.ledger.tables import ID_LENGTH
+from penstock.ledger.values import as_time, small_integer
 
 SUCCEEDED = State.SUCCEEDED.value
 _BETWEEN = (SUCCEEDED, None, 0, 0, 1)

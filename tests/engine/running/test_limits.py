@@ -1,8 +1,11 @@
 """Where a soft time limit may raise: inside of a body, whatever that calls, and nowhere else."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from signal import getsignal
+from signal import signal as handle
 
 import pytest
 from celery import Celery
@@ -10,8 +13,11 @@ from celery.app.trace import build_tracer
 from celery.signals import task_postrun, task_prerun
 from celery.utils.dispatch import Signal
 
-from penstock.engine.running.limits import is_in_body
+from penstock.engine.place import IN_BODY
+from penstock.engine.running.limits import SIGNAL, install, is_in_body
 from penstock.engine.running.tracing import quick_tracer
+from penstock.engine.slots import Slots
+from penstock.errors import JobCancelled
 from penstock.ledger import collecting
 
 pytestmark = pytest.mark.usefixtures("_in_a_child")
@@ -149,3 +155,23 @@ def connected(*pairs: tuple[Signal, Callable[..., None]]) -> Iterator[None]:
     yield
     for signal, receiver in pairs:
         signal.disconnect(receiver)
+
+
+def test_a_cancellation_outside_of_a_body_is_not_raised() -> None:
+    """And it is not used up: whoever means it sends the signal again."""
+    slot = Slots(1).all[0]
+    for field, value in (("number", 7), ("is_running", IN_BODY)):
+        slot.put(field, value)
+    slot.cancel(7)
+    before = getsignal(SIGNAL)
+    install(slot)
+    try:
+        os.kill(os.getpid(), SIGNAL)
+        is_raised = False
+    except JobCancelled:
+        is_raised = True
+    finally:
+        handle(SIGNAL, before)
+    assert not is_raised
+    assert slot.take_cancellation()
+    assert not slot.take_cancellation()

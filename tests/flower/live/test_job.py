@@ -218,14 +218,14 @@ def test_a_running_job_is_cancelled_and_stopped_after_a_question(ground: Ground,
     page.goto(f"/job/{id}")
     expect(page.locator("#timeline svg rect.a")).to_have_count(1)
     page.once("dialog", lambda dialog: dialog.dismiss())
-    page.get_by_role("button", name="Cancel and stop").click()
+    page.get_by_role("button", name="Stop at once").click()
     assert audit_of(ground, id) == []
     page.once("dialog", lambda dialog: dialog.accept())
-    page.get_by_role("button", name="Cancel and stop").click()
+    page.get_by_role("button", name="Stop at once").click()
     expect(page.locator("#notice")).to_contain_text("it is being stopped")
     ground.await_end(id, State.CANCELLED)
     (entry,) = audit_of(ground, id)
-    assert (entry.actor, entry.details["terminate"]) == ("otto (Flower)", True)
+    assert (entry.actor, entry.details["grace"]) == ("otto (Flower)", 0)
 
 
 def test_a_job_without_a_row_says_where_it_waits_and_why_and_can_be_cancelled(ground: Ground, page: Page) -> None:

@@ -410,3 +410,24 @@ def test_nobody_takes_back_what_another_attempt_or_an_end_has(job: Job) -> None:
 def test_what_is_no_more_is_not_made_anew_by_a_start_that_is_taken_back(job: Job) -> None:
     assert job.tell(step(Step.BACK, job.claim(token="a:1"))) == [STALE]
     assert not job.exists
+
+
+CANCEL = {"outcome": Outcome(state=State.CANCELLED, reason=Reason.REVOKED), "only_if_waiting": True, "started_at": None}
+
+
+@pytest.mark.parametrize("waits", [RETRIED, REQUEUED, None])
+def test_a_job_that_is_cancelled_while_it_waits_has_ended_and_never_starts(job: Job, waits: Outcome | None) -> None:
+    if waits is not None:
+        job.tell(end(job.claim(), waits))
+    attempts = job.row.attempts if waits is not None else 0
+    assert job.tell(end(job.claim(None), **CANCEL)) == [WON]
+    assert job.tell(start(job.claim("b:1", retries=1))) == [ENDED]
+    assert (job.row.state, job.row.reason, job.row.attempts) == (State.CANCELLED, Reason.REVOKED, attempts)
+
+
+@pytest.mark.parametrize("begun", [start, running])
+def test_a_job_that_runs_is_not_ended_as_one_that_waits(job: Job, begun: Any) -> None:
+    job.tell(begun(job.claim()))
+    assert job.tell(end(job.claim(None), **CANCEL)) == [STALE]
+    assert job.tell(end(job.claim())) == [WON]
+    assert job.row.state is State.SUCCEEDED

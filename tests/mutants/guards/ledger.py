@@ -95,7 +95,7 @@ GUARDS = (
     ),
     Guard(
         name="nonsense-time-costs-no-row",
-        file="penstock/ledger/delivery.py",
+        file="penstock/ledger/values.py",
         text="    except (ValueError, OverflowError, AttributeError):\n",
         replacement="    except ValueError:\n",
         test=f"{ON_BACKEND}::test_a_header_of_the_wrong_kind_costs_no_row[sqlite-time that is a number]",

@@ -10,7 +10,7 @@ GUARDS = (
     Guard(
         name="revoked-jobs-are-remembered",
         file=CONSUMER,
-        text='        self.revocations.remind(message.headers.get("id"))\n',
+        text="        self.revocations.remind(id)\n",
         replacement="",
         test=f"{ON_WORKER}::test_a_job_that_only_redis_knows_to_be_revoked_does_not_run",
         why="A worker that was down when a job was revoked runs it.",
