@@ -9,11 +9,12 @@ import pytest
 import redis
 from celery import signals
 
-from penstock import BoundCall, Settings, State, aenqueue_many, as_ended, client
+from penstock import Settings, State, aenqueue_many, as_ended, client
 from penstock.app import PenstockApp
 from penstock.errors import ArgumentError, BrokerUnavailable
 from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.session import writing
+from penstock.task import BoundCall
 from tests import jobs
 from tests.client.loops import heartbeat
 from tests.ledger.making import end_attempt

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import select
 
 from penstock import Settings, client, enqueue_many
+from penstock.client import publishing
 from penstock.job import State
 from penstock.ledger import schema
 from penstock.ledger.session import reading
@@ -35,7 +36,7 @@ def play(station: Station, kind: str, count: int) -> tuple[Counter[str], int]:
         How they have ended, by state and error, and how many of them had others run between two of their looks.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "_publisher", None)
+        patch.setattr(publishing, "_publisher", None)
         variables = {
             "REDIS_URL": station.server.url,
             "DATABASE_URL": station.ledger,

@@ -14,8 +14,9 @@ from typing import Any
 from celery import Celery
 from celery.utils.log import get_task_logger
 
-from penstock import Retry, RunningJob, current_job, task
+from penstock import Retry, current_job, task
 from penstock.app import TaskTwin
+from penstock.task import RunningJob
 from tests.engine.tasks import PATIENCE
 
 logger = logging.getLogger("shop.orders")

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from penstock import Job, client
+from penstock import Job
 from penstock.cancelling import Meaning
+from penstock.client import publishing
 from penstock.config import Settings
 from penstock.errors import NotCancellable
 from penstock.job import Reason, State
@@ -41,7 +42,7 @@ def booked(folder: Path, new_ledger: NewLedger) -> Iterator[Station]:
         pytest.MonkeyPatch.context() as patch,
     ):
         settings = {"REDIS_URL": made.server.url, "DATABASE_URL": ledger, "PENSTOCK_VAR": str(folder / "var")}
-        patch.setattr(client, "_publisher", client.Publisher(Settings.load(settings)))
+        patch.setattr(publishing, "_publisher", publishing.Publisher(Settings.load(settings)))
         yield made
 
 

@@ -12,6 +12,7 @@ from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 
 from penstock import Settings, Task, client, enqueue_many
+from penstock.client import publishing
 from penstock.task import Options
 from tests.celery_promises.system import StartedEarly
 from tests.conftest import deployment
@@ -60,7 +61,7 @@ def stock(live_broker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture
 def app(stock: StartedEarly, live_broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     """A producer of ours, through ``enqueue`` and through Celery's own calls, and a reader of the stock results."""
-    monkeypatch.setattr(client, "_publisher", None)
+    monkeypatch.setattr(publishing, "_publisher", None)
     client.configure(Settings.load({"REDIS_URL": live_broker_url}))
     made = Celery("ours", broker=live_broker_url, backend=live_broker_url, set_as_current=False)
     made.amqp_cls = "penstock.engine.amqp:AMQP"

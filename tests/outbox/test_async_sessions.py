@@ -19,11 +19,12 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.pool import NullPool
 
 import penstock
-from penstock import BoundCall, aenqueue_many, enqueue_many
+from penstock import aenqueue_many, enqueue_many
 from penstock.app import PenstockApp
 from penstock.errors import ArgumentError, OutboxError
 from penstock.ledger.session import reading
 from penstock.ledger.tables import outbox as table
+from penstock.task import BoundCall
 from tests import jobs
 from tests.conftest import deployment, producer
 from tests.outbox.ground import Ground

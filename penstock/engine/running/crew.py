@@ -21,6 +21,7 @@ from penstock.errors import BodyLeft
 
 logger = logging.getLogger(__name__)
 Run = Callable[[Job], None]
+NOBODY_WAITS = -1
 
 
 class Terminated(BaseException):
@@ -54,8 +55,8 @@ class Crew(Protocol):
             run: runs it to its end where it is called.
         """
 
-    def ask_for_wake(self) -> None:
-        """Has the child woken at the next end of a job. Whoever waits for one looks once more after asking."""
+    def ask_for_wake(self, running: int) -> None:
+        """Has the child woken when only so many jobs run. Whoever waits for that looks once more after asking."""
 
     def obey(self) -> None:
         """Looks what is asked of single jobs in their places, for a signal's handler."""
@@ -81,7 +82,7 @@ class Alone:
         """See :class:`Crew`."""
         run(job)
 
-    def ask_for_wake(self) -> None:
+    def ask_for_wake(self, running: int) -> None:
         """Nothing: no job ends while the child waits."""
 
     def obey(self) -> None:
@@ -128,7 +129,7 @@ class Beside:
         self._free = list(range(len(slot.places)))
         self._started = self._ended = 0
         """The first is the main thread's to count, the second whoever has the lock."""
-        self._is_awaited = False
+        self._awaited = NOBODY_WAITS
         self._context = contextvars.copy_context()
         """Each job has a copy of it."""
         for place in slot.places:
@@ -145,9 +146,9 @@ class Beside:
         """See :class:`Crew`."""
         return len(self._slot.places) - self.running
 
-    def ask_for_wake(self) -> None:
+    def ask_for_wake(self, running: int) -> None:
         """See :class:`Crew`."""
-        self._is_awaited = True
+        self._awaited = running
 
     def is_cancelled(self, id: str) -> bool:
         """See :class:`Crew`."""
@@ -187,6 +188,6 @@ class Beside:
         with self._lock:
             heapq.heappush(self._free, errand.at)
             self._ended += 1
-        if self._is_awaited:
-            self._is_awaited = False
+        if self.running <= self._awaited:
+            self._awaited = NOBODY_WAITS
             self._wake()
