@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, assert_type
 
 from penstock import BoundCall, Job, Retry, Task, aenqueue_many, as_ended, enqueue_many, task
+from penstock.why.reason import Why
 
 
 @dataclass
@@ -45,6 +46,7 @@ assert_type(next(as_ended([ship.enqueue(Order(1, Decimal(1)))], timeout=10)), Jo
 for ended in as_ended([ship.enqueue(Order(1, Decimal(1)))], timeout=10):
     assert_type(ended, Job[Order])
 assert_type(Job[Order]("id", "name").result(10), Order)
+assert_type(Job[Order]("id", "name").why(), Why)
 
 
 async def bound() -> AsyncIterator[BoundCall[Order]]:
@@ -56,6 +58,7 @@ async def in_a_coroutine() -> None:
     assert_type(await ship.aenqueue(Order(1, Decimal(1))), Job[Order])
     assert_type(await ship.options(delay=60).aenqueue(Order(1, Decimal(1))), Job[Order])
     assert_type(await (await count.aenqueue("a", "b")).aresult(10), int)
+    assert_type(await (await count.aenqueue("a", "b")).awhy(), Why)
     made = await aenqueue_many(count.bind("a", "b") for _ in range(3))
     assert_type(made, list[Job[int]])
     assert_type(await aenqueue_many(bound()), list[Job[Order]])
