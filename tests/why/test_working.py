@@ -147,8 +147,7 @@ def test_a_message_that_redis_has_lost(ground: Ground) -> None:
     ground.becomes(id, "nobody-serves")
     ground.redis.delete("elsewhere", ground.keys.waiting("elsewhere"))
     ground.redis.hdel(ground.keys.outbox, id)
-    found = ground.why(id)
-    assert found.names == ["lost"]
+    found = ground.becomes(id, "lost")
     assert (
         found.sentence
         == "Redis has lost its message; the outbox has it, and a running worker brings it back within minutes"
