@@ -124,6 +124,7 @@ def show_job(context: click.Context, /, id: str, as_json: bool) -> None:
     from penstock.operations.jobs.as_json import life_as_json
     from penstock.operations.jobs.life import find_life
     from penstock.operations.jobs.waiting import find_waiting
+    from penstock.operations.jobs.why import why
 
     settings = booked_app_of(context).settings
     try:
@@ -133,7 +134,7 @@ def show_job(context: click.Context, /, id: str, as_json: bool) -> None:
         waiting = find_waiting(booked_app_of(context), id)
         if waiting is None:
             raise
-        print_waiting(console_of(context), waiting, as_json)
+        print_waiting(console_of(context), waiting, why(booked_app_of(context), id).sentence, as_json)
         return
     if as_json:
         print_json(life_as_json(life))

@@ -15,8 +15,12 @@ from penstock.operations.jobs.waiting import Waiting
 from penstock.operations.wording import distance, one_line, planned_text
 
 
-def print_waiting(console: Console, waiting: Waiting, as_json: bool) -> None:
-    """In the form of `jobs show`."""
+def print_waiting(console: Console, waiting: Waiting, why: str, as_json: bool) -> None:
+    """In the form of `jobs show`.
+
+    Args:
+        why: it waits.
+    """
     if as_json:
         print_json(waiting_as_json(waiting))
         return
@@ -30,6 +34,6 @@ def print_waiting(console: Console, waiting: Waiting, as_json: bool) -> None:
         facts.append(f", {word} {distance(waiting.since, now)}", style="default")
     if waiting.fire:
         facts.append(f", {one_line(planned_text(waiting.fire))}", style="default")
-    facts.append(f"; {waiting.why}", style="default")
+    facts.append(f"; {one_line(why)}", style="default")
     console.print(facts, soft_wrap=True)
     print_audit(console, waiting.audit, UTC)

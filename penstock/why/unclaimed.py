@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from penstock.broker.whereabouts import WorkerCard
@@ -10,12 +11,17 @@ from penstock.why.reason import Reason
 from penstock.why.subject import Subject
 from penstock.wording import counted, distance
 
+MARGIN = timedelta(seconds=2)
+"""Between the clocks of SQL's writers and of Redis, and between two questions."""
+
 
 def lost(job: Subject) -> Reason | None:
     """Redis does not have its message, and the outbox has."""
     kept = job.books.outbox
     if kept is None or kept.published_at is None or job.found is None or job.found.is_from_outbox:
         return None
+    if kept.published_at > job.now - MARGIN:
+        return None  # Perhaps after Redis was asked.
     facts = {"Published": kept.published_at, "Queue": kept.queue}
     sentence = "Redis has lost its message; the outbox has it, and a running worker brings it back within minutes"
     return Reason("lost", sentence, facts)

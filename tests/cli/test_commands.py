@@ -20,13 +20,25 @@ from penstock.cli.ledger import ledger as ledger_group
 from penstock.cli.queues import queues
 from penstock.cli.release import release
 from penstock.cli.schedules import schedules
+from penstock.cli.why import why
 from penstock.cli.workers import workers
 from penstock.errors import PenstockError
 from tests.cli.conftest import Ledger, run_with
 from tests.conftest import deployment
 
 ROOT = Path(__file__).parent.parent.parent
-COMMANDS: tuple[click.Command, ...] = (audit, check, failures, jobs, ledger_group, queues, release, schedules, workers)
+COMMANDS: tuple[click.Command, ...] = (
+    audit,
+    check,
+    failures,
+    jobs,
+    ledger_group,
+    queues,
+    release,
+    schedules,
+    why,
+    workers,
+)
 HEAVY = {"celery", "kombu", "redis", "sqlalchemy", "alembic", "rich"}
 
 
@@ -55,7 +67,9 @@ def quick_deployment(quick_ledger: Ledger, redis_server: str, tmp_path: Path) ->
     return deployment(redis_server, quick_ledger.url, tmp_path)
 
 
-@pytest.mark.parametrize("module", ["audit", "check", "failures", "jobs", "ledger", "queues", "release", "workers"])
+@pytest.mark.parametrize(
+    "module", ["audit", "check", "failures", "jobs", "ledger", "queues", "release", "why", "workers"]
+)
 def test_importing_a_command_loads_nothing_heavy(module: str) -> None:
     code = f"import penstock.cli.{module}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

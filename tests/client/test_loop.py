@@ -112,10 +112,10 @@ imported = {}
 class Watch:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        imported.setdefault(name.partition(".")[0], threading.current_thread() is threading.main_thread())
+        imported.setdefault(name, threading.current_thread() is threading.main_thread())
         return None
 
-from penstock import as_ended, task
+from penstock import Job, as_ended, task
 
 @task()
 def note(value: int) -> int:
@@ -123,16 +123,16 @@ def note(value: int) -> int:
 
 async def main():
     sys.meta_path.insert(0, Watch)
-    job = await note.aenqueue(1)
-    await job.arefresh()
-    for wait in (job.aresult(0.1), anext(as_ended([job], 0.1))):
+    job = Job("1", "note")
+    for wait in (anext(as_ended([job], 0.1)), job.aresult(0.1), job.arefresh(), job.awhy(), note.aenqueue(1)):
         try:
             await wait
         except TimeoutError:
             pass
 
 asyncio.run(main())
-print(json.dumps([name for name, by_main in imported.items() if by_main and name in ("redis", "kombu", "sqlalchemy")]))
+heavy = ("redis", "kombu", "sqlalchemy", "penstock.ledger", "penstock.broker.publisher", "penstock.broker.hearing")
+print(json.dumps([name for name, by_main in imported.items() if by_main and name.startswith(heavy)]))
 print(json.dumps(sorted(name for name, by_main in imported.items() if not by_main)))
 """
     output = subprocess.run(

@@ -75,6 +75,28 @@ def test_a_coroutine_submits_and_waits_as_the_page_says(variables: dict[str, str
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
+def test_a_job_that_waits_says_why_as_the_page_says(variables: dict[str, str], folder: Path) -> None:
+    assert run("waiting.py", variables, folder) == shown("waiting.py")
+
+
+def test_each_reason_for_waiting_has_the_test_that_the_page_names() -> None:
+    table = PAGE.partition("## Why a job waits")[2].partition("\n## ")[0]
+    named = re.findall(r"`(tests/\S+\.py)::(\w+)`", table)
+    assert len(named) > 30
+    assert [name for file, name in named if f"def {name}(" not in (ROOT / file).read_text()] == []
+    reasons = {
+        name for line in re.findall(r"^\|.*\| (`[a-z`, -]+`) \|", table, re.M) for name in re.findall("[a-z-]+", line)
+    }
+    made = set(
+        re.findall(
+            r'Reason\(\s*"([a-z-]+)"', "".join(path.read_text() for path in (ROOT / "penstock/why").glob("*.py"))
+        )
+    )
+    assert made - reasons == {"just-claimed"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("worker")
 def test_a_stock_producer_sends_the_same(
     variables: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

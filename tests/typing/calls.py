@@ -23,6 +23,7 @@ from penstock.cancelling import Meaning
 from penstock.progress import Progress
 from penstock.task import BoundCall
 from penstock.watching import News
+from penstock.why.reason import Why
 
 
 @dataclass
@@ -94,6 +95,7 @@ assert_type(Job[Order]("id", "name").watch(after=None, timeout=10), Iterator[New
 if (running := current_job()) is not None:
     running.progress(1, total=2.5, note="half")
     assert_type(running.is_cancelled, bool)
+assert_type(Job[Order]("id", "name").why(), Why)
 
 
 async def bound() -> AsyncIterator[BoundCall[Order]]:
@@ -106,6 +108,7 @@ async def in_a_coroutine() -> None:
     assert_type(await ship.options(delay=60).aenqueue(Order(1, Decimal(1))), Job[Order])
     assert_type(await (await count.aenqueue("a", "b")).aresult(10), int)
     assert_type(await (await count.aenqueue("a", "b")).acancel(), Meaning)
+    assert_type(await (await count.aenqueue("a", "b")).awhy(), Why)
     made = await aenqueue_many(count.bind("a", "b") for _ in range(3))
     assert_type(made, list[Job[int]])
     assert_type(await aenqueue_many(bound()), list[Job[Order]])

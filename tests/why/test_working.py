@@ -11,9 +11,11 @@ from celery import chain, chord, group
 from penstock import enqueue_many
 from penstock.job import State
 from penstock.ledger.letters import LetterFilter, list_letters
-from penstock.ledger.session import reading
+from penstock.ledger.rows import Delivery, Outcome
+from penstock.ledger.session import reading, writing
 from penstock.operations.queues import pause, resume
 from tests import jobs
+from tests.ledger.making import end_attempt, start_attempt
 from tests.live import Worker, wait_for
 from tests.why.ground import Ground, stopped
 
@@ -145,8 +147,7 @@ def test_a_message_that_redis_has_lost(ground: Ground) -> None:
     ground.becomes(id, "nobody-serves")
     ground.redis.delete("elsewhere", ground.keys.waiting("elsewhere"))
     ground.redis.hdel(ground.keys.outbox, id)
-    found = ground.why(id)
-    assert found.names == ["lost"]
+    found = ground.becomes(id, "lost")
     assert (
         found.sentence
         == "Redis has lost its message; the outbox has it, and a running worker brings it back within minutes"
@@ -208,6 +209,7 @@ def test_a_worker_that_is_not_heard_of_and_what_it_has_claimed(ground: Ground, w
 
 def test_what_waits_for_the_ledger(ground: Ground) -> None:
     with ground.ledger_away():
+        assert ground.why("nobody").names == ["ledger-silent"]
         kept = jobs.add.enqueue(1, 2)
         found = ground.becomes(kept.id, "outcome-kept")
         assert " has claimed it, and cannot write to the ledger since " in found.sentence
@@ -233,6 +235,17 @@ def test_workers_that_claim_nothing_before_the_ledger_has_what_they_have(ground:
         found = ground.becomes(last.id, "workers-rest")
         assert " rest until the ledger has taken what they have; they cannot write to it since " in found.sentence
     assert last.result(DONE) == 11
+
+
+def test_a_job_that_waits_again_after_an_attempt(ground: Ground) -> None:
+    delivery = Delivery(id="again", task="tests.jobs.add", queue="default", args=[1, 2], kwargs={}, worker="here")
+    with writing(ground.app.settings.database_url) as connection:
+        start_attempt(connection, delivery)
+        end_attempt(connection, delivery, Outcome(state=State.QUEUED))
+    assert ground.told("again") == "a worker has just claimed it, or Redis has lost it and is told again"
+    _, gate = ground.hold()
+    assert ground.becomes("again", "waits-again").sentence.startswith("it waits again in default, and all that serve")
+    gate.touch()
 
 
 def test_an_id_that_nobody_has_heard_of(ground: Ground) -> None:

@@ -35,17 +35,6 @@ class Waiting:
     fire: FireRow | None
     """The planned time of a schedule that it is for."""
 
-    @property
-    def why(self) -> str:
-        """Why it waits, as far as its place tells."""
-        if self.place is Place.REDIS or self.outbox is None:
-            return "no worker has claimed it yet"
-        if self.outbox.published_at is None:
-            return "it is in the outbox, and Redis has not been told of it yet; a running worker tells it"
-        return (
-            "it was published from the outbox, and a worker has just claimed it, or Redis has lost it and is told again"
-        )
-
 
 class Place(StrEnum):
     """Where its message is."""

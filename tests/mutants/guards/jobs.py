@@ -27,9 +27,25 @@ GUARDS = (
     Guard(
         name="a-whole-id-is-its-own-job",
         file=WHY,
-        text="    found = row or find_waiting(app, id)\n",
-        replacement="    found = row\n",
+        text="""    if "unknown" not in found.names:\n""",
+        replacement="    if False:\n",
         test=f"{ON_WHY}::test_a_whole_id_is_not_the_beginning_of_another[sqlite]",
         why="Who asks for a job that waits is told about another, whose id begins like it.",
+    ),
+    Guard(
+        name="a-message-that-names-a-job-is-not-its-own",
+        file="penstock/broker/whereabouts.py",
+        text="    return payload if envelope.job_id(payload) == id else None\n",
+        replacement="    return payload\n",
+        test="tests/broker/test_whereabouts.py::test_a_message_whose_body_looks_like_a_job_s_own_is_another_s",
+        why="Who asks for a step of a chain is told of the step before it.",
+    ),
+    Guard(
+        name="the-looks-of-a-question-are-bounded",
+        file="penstock/broker/lua/where.lua",
+        text="  if left >= wanted and bytes > 0 then return false end\n",
+        replacement="  if true then return false end\n",
+        test="tests/broker/test_whereabouts.py::test_it_looks_at_so_many_messages_and_no_more",
+        why="A person who asks for a job stops Redis for as long as it takes to read all that is claimed.",
     ),
 )

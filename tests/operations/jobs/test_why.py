@@ -4,10 +4,12 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from penstock.app import PenstockApp
+from penstock.broker.keys import Keys
 from penstock.errors import JobNotFound
 from penstock.job import Reason, State
 from penstock.ledger.rows import Delivery, Outcome
@@ -124,6 +126,12 @@ def test_a_whole_id_is_not_the_beginning_of_another(app: PenstockApp) -> None:
     app.send_task("tests.jobs.add", (1, 2), task_id="job-1")
     assert as_told(app, "job-1").startswith("no worker runs")
     assert as_told(app, "job-12") == as_told(app, "job-") == "it has ended: succeeded now"
+
+
+def test_a_job_that_is_put_aside_for_another_reason_says_which(app: PenstockApp, waiting: str) -> None:
+    with redis.Redis.from_url(app.settings.redis_url) as connection:
+        connection.hset(Keys().blocked, waiting, "the key customer-7 is at its limit")
+    assert as_told(app, waiting) == "it is put aside: the key customer-7 is at its limit"
 
 
 def test_a_job_that_nobody_knows_is_refused(app: PenstockApp) -> None:
