@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, assert_type
 
 from penstock import BoundCall, Job, Retry, Task, as_ended, enqueue_many, task
+from penstock.breaker import Breaker
 
 
 @dataclass
@@ -15,7 +16,7 @@ class Order:
     price: Decimal
 
 
-@task(queue="mail", retry=Retry(attempts=8), timeout=30)
+@task(queue="mail", retry=Retry(attempts=8), breaker=Breaker(failures=5, on=(OSError,)), timeout=30)
 def ship(order: Order, *, day: date | None = None) -> Order:
     return order
 
