@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from sqlalchemy import make_url
 
+from penstock.breaker import Breaker
 from penstock.broker.connection import unavailable
 from penstock.checks import broker
 from penstock.checks.finding import Finding
@@ -82,6 +83,25 @@ def check_queues(queue_of_task: Mapping[str, str], profiles: Iterable[Profile]) 
         return Finding("queues", True, f"{len(queue_of_task)} tasks, served on {', '.join(sorted(served))}")
     listed = ", ".join(f"{task} waits on {queue!r}" for task, queue in orphans.items())
     return Finding("queues", False, f"{listed}, which no profile serves; add the queue to workers/profiles.py")
+
+
+def check_breakers(tasks: Iterable[tuple[str, Breaker, float | None]]) -> list[Finding]:
+    """A warning if jobs do not outlast the pauses of their breakers.
+
+    Args:
+        tasks: of those with a breaker, the name and after how many seconds a job expires; None: never.
+    """
+    short = [
+        f"{name} pauses for {breaker.pause:g} s and expires after {expires:g} s"
+        for name, breaker, expires in sorted(tasks, key=lambda each: each[0])
+        if expires is not None and expires <= breaker.pause
+    ]
+    if not short:
+        return []
+    text = (
+        f"{', '.join(short)}: jobs that are put aside are cancelled; give them a longer expires=, or a shorter pause="
+    )
+    return [Finding("breakers", True, text, warning=True)]
 
 
 def found_revision(database_url: str) -> str | None:

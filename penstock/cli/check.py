@@ -78,8 +78,20 @@ def _findings(app: PenstockApp) -> list[Finding]:
         Finding("settings", True, f"var folder {settings.var}, time zone {settings.timezone}"),
         *checks.check_servers(settings),
         _queues(app),
+        *_breakers(app),
         *_schedules(app),
     ]
+
+
+def _breakers(app: PenstockApp) -> list[Finding]:
+    from penstock import checks
+    from penstock.engine.attempts import breaker_of
+
+    found = [(name, breaker, task) for name, task in app.tasks.items() if (breaker := breaker_of(task))]
+    expiring = [(name, breaker, getattr(task, "expires", None)) for name, breaker, task in found]
+    return checks.check_breakers(
+        (name, breaker, expires if isinstance(expires, (int, float)) else None) for name, breaker, expires in expiring
+    )
 
 
 def _schedules(app: PenstockApp) -> list[Finding]:

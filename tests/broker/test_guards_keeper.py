@@ -79,6 +79,7 @@ def config(started: Server, **changes: Any) -> dict[str, Any]:
         "lease_seconds": 10.0,
         "crash_limit": 3,
         "retention": "",
+        "breakers": {},
         "workers": [],
         "queues": [],
         **changes,

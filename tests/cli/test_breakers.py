@@ -12,7 +12,9 @@ from penstock.app import PenstockApp
 from penstock.breaker import Breaker
 from penstock.broker.keys import Keys
 from penstock.broker.scripts import Scripts, Settlement, Source
+from penstock.checks import check_breakers
 from penstock.cli.failures import failures
+from penstock.errors import DeclarationError
 from penstock.ledger.session import reading
 from penstock.ledger.tables import audit
 from penstock.operations.jobs.why import why
@@ -144,3 +146,32 @@ def test_a_job_of_a_task_that_kept_failing_says_what_with_and_when_it_is_tried(
     sentence = why(app, id).sentence
     assert sentence.startswith("tests.jobs.add kept failing (OSError: down), so its breaker is open since")
     assert "; jobs are tried in" in sentence
+
+
+def test_a_pause_that_jobs_do_not_outlast_is_warned_of() -> None:
+    tasks = [("long", Breaker(pause=300), 60.0), ("short", Breaker(pause=30), 60.0), ("kept", Breaker(), None)]
+    (finding,) = check_breakers(tasks)
+    assert (finding.passed, finding.warning) == (True, True)
+    assert finding.text.startswith("long pauses for 300 s and expires after 60 s: jobs")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"failures": 0},
+        {"probes": True},
+        {"window": 0.5},
+        {"pause": "5m"},
+        {"backoff": 0.5},
+        {"cap": 0},
+        {"ratio": 1.5},
+        {"minimum": 0},
+        {"on": ConnectionError},
+        {"on": ()},
+    ],
+    ids=str,
+)
+def test_a_breaker_out_of_its_bounds_is_refused_where_it_is_declared(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(DeclarationError, match=rf"Breaker\({name}="):
+        Breaker(**wrong)

@@ -19,6 +19,7 @@ from penstock import (
     enqueue_many,
     task,
 )
+from penstock.breaker import Breaker
 from penstock.cancelling import Meaning
 from penstock.progress import Progress
 from penstock.task import BoundCall
@@ -32,7 +33,7 @@ class Order:
     price: Decimal
 
 
-@task(queue="mail", retry=Retry(attempts=8), timeout=30)
+@task(queue="mail", retry=Retry(attempts=8), breaker=Breaker(failures=5, on=(OSError,)), timeout=30)
 def ship(order: Order, *, day: date | None = None) -> Order:
     return order
 
