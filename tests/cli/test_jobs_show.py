@@ -27,6 +27,7 @@ KEYS = {
     "outbox",
     "failures",
     "audit",
+    "reports",
     "fire",
 }
 A_UUID = "3f2a91c0-5b1e-4c59-9a53-0c7d1f0e8a11"
