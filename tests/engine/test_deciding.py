@@ -152,6 +152,8 @@ def test_a_task_of_celerys_decides_as_well(place: Station) -> None:
     ]
     id = place.send("plainly", "snooze", "fail", "snooze", "fail")
     assert outcomes(place, id) == ["snoozed", "retried", "snoozed", "failed"]
+    assert outcomes(place, place.send("plainly", "fail", "snooze")) == ["retried", "snoozed", "succeeded"]
+    assert outcomes(place, place.send("plainly", "fail", "fail")) == ["retried", "failed"]
     id = place.send("plainly", "discard")
     assert (outcomes(place, id), ended(place, id).reason) == (["failed"], Reason.DISCARDED)
     id = place.send("plainly", "cancel")
