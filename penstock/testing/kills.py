@@ -106,10 +106,12 @@ def _worker(
     )
     plan.write(folder / "plan.json")
     path = os.pathsep.join(dict.fromkeys(each or str(Path.cwd()) for each in sys.path))
+    # Whoever is killed leaves what it has in its folder for temporary files.
+    own = {"PYTHONPATH": path, "TMPDIR": str(folder)}
     with (folder / LOG).open("wb") as output:
         worker = subprocess.Popen(
             [sys.executable, "-m", "penstock.testing.worker", str(folder / "plan.json")],
-            env=os.environ | jobs.servers.environment | {"PYTHONPATH": path},
+            env=os.environ | jobs.servers.environment | own,
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
