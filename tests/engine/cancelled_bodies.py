@@ -62,7 +62,8 @@ def careful(path: str) -> None:
 def unmoved(path: str) -> None:
     """Goes on until there is a file, whatever is asked of it."""
     note("start", current_task)
-    while not Path(path).exists():
+    deadline = time.monotonic() + PATIENCE
+    while not Path(path).exists() and time.monotonic() < deadline:
         try:
             _until(path)
         except JobCancelled:
@@ -74,7 +75,8 @@ def unmoved(path: str) -> None:
 async def unheeding(path: str) -> None:
     """The same, where it waits."""
     note("start", current_task)
-    while not Path(path).exists():
+    deadline = time.monotonic() + PATIENCE
+    while not Path(path).exists() and time.monotonic() < deadline:
         try:
             await asyncio.sleep(0.02)
         except asyncio.CancelledError:
