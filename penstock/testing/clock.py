@@ -187,11 +187,12 @@ class Clock:
 @contextmanager
 def moved(app: Any, now: Callable[[], datetime]) -> Iterator[None]:
     """Inside of the block the library goes by another clock, in this process."""
-    from penstock import client
+    from penstock import expiry, retry_after, retrying
+    from penstock.client import bulk, one
     from penstock.ledger import schedules
 
     class Moved(datetime):
-        """``datetime`` as the client reads the time."""
+        """``datetime`` as those read the time who say when a job is due."""
 
         @classmethod
         def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
@@ -201,7 +202,7 @@ def moved(app: Any, now: Callable[[], datetime]) -> Iterator[None]:
     places: tuple[tuple[Any, str, Any], ...] = (
         (schedules, "clock", lambda _: now()),
         (schedules, "begin", _beginning(schedules.begin, now)),
-        (client, "datetime", Moved),
+        *((module, "datetime", Moved) for module in (one, bulk, retrying, retry_after, expiry)),
     )
     former = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
     for owner, name, replacement in places:

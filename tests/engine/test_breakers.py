@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from penstock.broker import breakers
-from penstock.broker.waiting import find_note
+from penstock.broker.waiting import find_notes
 from penstock.job import Reason, State
 from penstock.ledger import queries
 from penstock.ledger.session import reading
@@ -188,7 +188,7 @@ def test_a_job_that_is_aside_is_blocked_and_says_by_what(booked: Station) -> Non
     pass_time(HEARD_SECONDS)
     id = booked.send("kept", str(booked.folder))
     wait_for(lambda: aside(booked, "kept") == 1, "it is aside")
-    note = find_note(booked.redis, booked.keys, id, [QUEUE])
+    (note,) = find_notes(booked.redis, booked.keys, [(id, [QUEUE])])
     assert note is not None
     assert note.state is State.BLOCKED
     assert booked.redis.hget(booked.keys.blocked, id) == b"breaker of engine.kept"
