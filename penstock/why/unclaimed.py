@@ -134,6 +134,8 @@ def _facts(job: Subject) -> dict[str, Any]:
     facts: dict[str, Any] = {"Queue": job.queue}
     if before is not None:
         facts["Jobs before it"] = before
+    if job.found is not None and job.found.is_cut:
+        facts["Claims"] = "too many to look at all of them; it may have been claimed"
     if job.workers:
         serving = _serving(job)
         facts["Workers that serve it"] = ", ".join(card.hostname for card in serving) or "none"

@@ -9,6 +9,7 @@ import pytest
 from celery import chain, chord, group
 
 from penstock import enqueue_many
+from penstock.broker import whereabouts
 from penstock.job import State
 from penstock.ledger.letters import LetterFilter, list_letters
 from penstock.ledger.rows import Delivery, Outcome
@@ -59,6 +60,17 @@ def test_a_job_behind_others_while_all_are_busy(ground: Ground, worker: Worker) 
     gate.touch()
     assert last.result(DONE) == 7
     assert ground.told(last.id) == "it has ended: succeeded now"
+
+
+def test_where_too_much_is_claimed_to_look_at_all_of_it_that_is_said(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, gate = ground.hold()
+    waiting = jobs.add.enqueue(1, 2)
+    monkeypatch.setattr(whereabouts, "MOST_MESSAGES", 0)
+    assert waiting.why().facts["Claims"] == "too many to look at all of them; it may have been claimed"
+    gate.touch()
+    assert waiting.result(DONE) == 3
 
 
 def test_a_task_that_no_worker_knows(ground: Ground) -> None:
