@@ -80,7 +80,8 @@ def each_has_ended_once(station: Station, ids: Sequence[str]) -> None:
     starts: dict[str, int] = {}
     for effect in station.effects(event="start"):
         starts[effect["id"]] = starts.get(effect["id"], 0) + 1
-    assert {id: starts.get(id, 0) for id in ids} == {id: rows[id].attempts for id in ids}
+    odd = [id for id in ids if starts.get(id, 0) != rows[id].attempts]
+    assert odd == [], [(rows[id], station.effects(id)) for id in odd]
     wait_for(station.quiet, "everything is settled")
 
 
