@@ -14,6 +14,7 @@ from sqlalchemy import text
 from penstock.engine.keeping import reports as keeping
 from penstock.engine.keeping.reports import CATCH_UP_SECONDS, Reports
 from penstock.engine.reporting.attempt import Packet
+from penstock.errors import LedgerUnavailable
 from penstock.ledger import schema
 from penstock.ledger.reports import reports_of
 from penstock.ledger.session import engine_for, reading, writing
@@ -92,6 +93,21 @@ def test_while_sql_is_away_the_newest_is_kept_and_outcomes_do_not_wait(
     assert (report.progress.done, len(report.points)) == (99, 1)
     assert caplog.text.count("is written later") == 1
     reports.stop()
+
+
+def test_what_could_not_be_written_lies_under_what_has_come_meanwhile(
+    broker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = Reports(ward(broker_url, "", "ant@host/1"), f"sqlite:///{tmp_path / 'none.db'}")
+    monkeypatch.setattr(reports, "_start", lambda: None)
+    reports.take(packet(1, 1))
+    batch = reports._grab(0.0)
+    assert batch
+    reports.take(packet(2, 1, 2))
+    reports._put_back(batch, LedgerUnavailable("it is away"))
+    pending = reports._pending["1", 1]
+    assert (pending.packet.progress or (0,))[0] == 2
+    assert len(pending.chunks[0][1]) == 2
 
 
 def test_outcomes_wait_a_moment_for_a_log_that_takes_long_and_then_not_at_all(

@@ -61,7 +61,7 @@ GUARDS = (
         file=KEEPING,
         text="            for each in (*batch, *newer.values()):\n",
         replacement="            for each in (*newer.values(), *batch):\n",
-        test=f"{ON_KEEPING}::test_while_sql_is_away_the_newest_is_kept_and_outcomes_do_not_wait",
+        test=f"{ON_KEEPING}::test_what_could_not_be_written_lies_under_what_has_come_meanwhile",
         why="After an outage of SQL a job shows the progress that it had at its beginning.",
     ),
     Guard(
