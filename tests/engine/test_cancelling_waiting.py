@@ -292,6 +292,6 @@ def test_a_request_outlives_a_redis_that_has_lost_it_and_the_worker_that_knew_of
         doomed.stop(signal.SIGKILL)
         wait_for(lambda: place.ready("losing"), "its claims are given back")
     place.redis.flushall()
-    with place.worker("-Q", "losing"):
-        row = wait_for(lambda: it if (it := place.row(job.id)).state.is_final else None, "it has ended", 30)
+    with killed_at_the_end(place.worker("-Q", "losing")):
+        row = wait_for(lambda: it if (it := place.row(job.id)).state.is_final else None, "it has ended", 15)
     assert (row.state, len(place.starts(job.id))) == (State.CANCELLED, 1)
