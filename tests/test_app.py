@@ -81,7 +81,7 @@ def test_apps_of_one_process_have_twins_of_their_own() -> None:
 
 def test_an_adopted_apps_own_task_is_not_replaced_by_a_declared_one_of_its_name() -> None:
     app = Celery("own", set_as_current=False)
-    app.task(name=jobs.add.name)(declared_late)
+    app.task(name=jobs.add.name, shared=False)(declared_late)
     assert not isinstance(adopt(app).tasks[jobs.add.name], TaskTwin)
 
 

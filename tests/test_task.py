@@ -53,7 +53,10 @@ def test_an_option_out_of_bounds_is_refused_at_declaration(options: dict[str, An
         ("quue", r"task\(quue=\.\.\.\): there is no such option; did you mean queue\?"),
         ("max_retries", r"did you mean retry\?"),
         ("soft_time_limit", r"did you mean timeout\?"),
-        ("countdown", "the options are queue, retry, timeout, expires, schedule_timeout, priority, tags, name"),
+        (
+            "countdown",
+            "the options are queue, retry, breaker, timeout, expires, schedule_timeout, priority, tags, name",
+        ),
     ],
 )
 def test_a_misspelt_option_is_refused_at_declaration(option: str, complaint: str) -> None:

@@ -98,7 +98,7 @@ def test_two_reasons_are_both_told(app: PenstockApp) -> None:
 
 
 def test_a_cancelled_job_says_that_it_ends_when_it_is_claimed(app: PenstockApp, waiting: str) -> None:
-    cancel(app, [waiting], terminate=False, actor="otto")
+    cancel(app, [waiting], actor="otto", grace=10)
     assert as_told(app, waiting) == "it was cancelled, and ends as soon as a worker claims it"
 
 
