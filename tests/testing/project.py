@@ -45,8 +45,8 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def command(*arguments: str) -> list[str]:
-    """Pytest with the plugin, which an installed Penstock brings along."""
-    plugins = ("penstock.testing.plugin", "no:valkey", "no:cacheprovider", "no:randomly")
+    """Pytest, into which an installed Penstock brings its plugin along."""
+    plugins = ("no:valkey", "no:cacheprovider", "no:randomly")
     return [sys.executable, "-m", "pytest", *(part for name in plugins for part in ("-p", name)), *arguments]
 
 
