@@ -11,10 +11,13 @@ from tests.share import Share
 
 TESTS = Path(__file__).parent
 TURNS = {
-    "flower/live": 5,
-    "scheduler": 4,
-    "engine": 4,
-    "cli": 3,
+    "flower/live": 6,
+    "scheduler": 5,
+    "engine": 6,
+    "cli": 4,
+    "why": 2,
+    "testing": 4,
+    "client": 2,
     "ledger": 2,
     "broker": 2,
     "outbox": 2,

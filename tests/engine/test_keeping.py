@@ -44,7 +44,7 @@ class Keeping:
             ward(broker_url, database_url, WORKER), tell=lambda **news: self.told.append(news), queues=["mail"]
         )
         self.settle = Settle(self.ward)
-        self.outcomes = Outcomes(self.ward, database_url, self.settle)
+        self.outcomes = Outcomes(self.ward, database_url, self.settle, lambda _: None)
         self.ward.scripts.join(WORKER)
         self.redis: Any = self.ward.scripts.client
         self._base = 0

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -63,7 +63,9 @@ def test_an_outcome_that_a_worker_has_left_in_redis(ground: Ground) -> None:
 
 
 def test_a_worker_that_has_died_with_all_its_processes(ground: Ground) -> None:
-    with ground.worker() as worker, ground.ledger_away():
+    with ground.worker() as worker, ExitStack() as away:
+        jobs.add.enqueue(1, 2).result(20)  # What others have left on the queue has ended.
+        away.enter_context(ground.ledger_away())
         claimed = jobs.sleep.enqueue(60)
         scripts = Scripts(ground.redis, ground.keys)
         wait_for(lambda: whereabouts.find(scripts, claimed.id).claim, "it is claimed")
