@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextvars
 import ctypes
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
@@ -38,7 +39,7 @@ class Threaded(Errand):
     def __init__(self, at: int, job: Job, desk: Desk, run: Run) -> None:
         super().__init__(at, job, desk, run)
         self.thread = 0
-        self._is_open = False
+        self._is_open = self._is_struck = False
         self._lock = threading.Lock()
 
     def guarded(self, body: Callable[[], Any]) -> Any:
@@ -64,12 +65,15 @@ class Threaded(Errand):
         """What was set and not raised yet is taken back; under the lock, so that nothing is set any more."""
         with self._lock:
             self._is_open = False
-            _raise_in(self.thread, None)
+            if self._is_struck:
+                self._is_struck = False
+                _raise_in(self.thread, None)
 
     def strike(self, error: BaseException) -> None:
         """Raises the error in the body, if that still runs."""
         with self._lock:
             if self._is_open and not coroutines.interrupt_in(self.thread, error):
+                self._is_struck = True
                 _raise_in(self.thread, type(error))
 
 
@@ -83,7 +87,10 @@ class Threads(Beside):
 
     def __init__(self, slot: Slot, desks: ManyDesks, wake: Callable[[], None], let_go: Callable[[Job], object]) -> None:
         super().__init__(slot, desks, wake, let_go)
-        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._inbox: deque[Any] = deque()
+        self._bell: SimpleQueue[bool] = SimpleQueue()
+        """A thread goes on for each True, and ends for a False."""
+        self._is_called = False
         self._asked: SimpleQueue[None] = SimpleQueue()
         threading.Thread(target=self._listen, name="limits", daemon=True).start()
         for number in range(len(slot.places)):
@@ -91,7 +98,8 @@ class Threads(Beside):
 
     def start(self, job: Job, incarnation: int, run: Run) -> None:
         """See :class:`Crew`."""
-        self._inbox.put(self._seated(job, incarnation, run))
+        self._inbox.append(self._seated(job, incarnation, run))
+        self._call()
 
     def _errand(self, at: int, job: Job, desk: Desk, run: Run) -> Errand:
         return Threaded(at, job, desk, run)
@@ -103,15 +111,34 @@ class Threads(Beside):
     def close(self) -> None:
         """See :class:`Crew`."""
         for _ in self._slot.places:
-            self._inbox.put(None)
+            self._bell.put(False)
+
+    def _call(self) -> None:
+        """Has one more thread look into the inbox, unless one is on its way: it finds what was put there before."""
+        if not self._is_called:
+            self._is_called = True
+            self._bell.put(True)
 
     # -- in other threads ---------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while (errand := self._inbox.get()) is not None:
-            errand.thread = threading.get_ident()
-            self._errands[errand.job.number] = errand
-            self._context.copy().run(self._live_as, errand)
+        """Each thread calls the next one and does not wait for it: that comes when the interpreter is free, because
+        this one's body waits for something, or after a moment. Until then short jobs are over one after the other,
+        without a change of threads between them.
+        """
+        while self._bell.get():
+            # Before the look: what was put there without a call, as this one was on its way, is found.
+            self._is_called = False
+            while self._inbox:
+                try:
+                    errand = self._inbox.popleft()
+                except IndexError:
+                    break  # Another thread was quicker.
+                if self._inbox:
+                    self._call()
+                errand.thread = threading.get_ident()
+                self._errands[errand.job.number] = errand
+                self._context.copy().run(self._live_as, errand)
 
     def _live_as(self, errand: Threaded) -> None:
         self._desks.sit_down(errand.desk)
