@@ -56,7 +56,7 @@ check: $(STAMP)  ## Style, types, import contract, locks in step, the docs' code
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory locks-in-step
-	@$(BIN)/python -m pytest -q $(RERUNS) tests/docs
+	@$(BIN)/python -m pytest -q $(PARALLEL) $(RERUNS) tests/docs
 
 fresh: $(STAMP)  ## README's own commands in an empty clone with an empty environment, with pictures
 	@$(BIN)/python .ci/fresh.py

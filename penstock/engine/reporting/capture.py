@@ -37,9 +37,13 @@ class Capture(logging.Handler):
         self._is_alone = is_alone
         self._before = weakref.WeakSet(threading.enumerate())
 
-    def createLock(self) -> None:
-        """None is needed, and a body must not wait for another one's line."""
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Without a handler's lock: a body must not wait for another one's line."""
+        kept = self.filter(record)
+        if kept:
+            # From Python 3.12 on a filter may give another record.
+            self.emit(kept if isinstance(kept, logging.LogRecord) else record)
+        return bool(kept)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Takes a line."""
