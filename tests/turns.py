@@ -11,18 +11,18 @@ from tests.share import Share
 
 TESTS = Path(__file__).parent
 TURNS = {
-    "flower/live": 6,
-    "scheduler": 5,
-    "engine": 6,
-    "cli": 4,
+    "flower/live": 9,
+    "scheduler": 8,
+    "engine": 9,
+    "cli": 6,
     "why": 2,
     "testing": 4,
-    "client": 2,
-    "ledger": 2,
-    "broker": 2,
-    "outbox": 2,
-    "adoption": 2,
-    "embedded": 2,
+    "client": 3,
+    "ledger": 3,
+    "broker": 3,
+    "outbox": 3,
+    "adoption": 3,
+    "embedded": 3,
     "telemetry": 2,
     "demo": 2,
 }
