@@ -103,13 +103,19 @@ def test_a_scheduler_with_time_to_spare_reads_all_that_is_due_soon(
     assert len(mine._firing.known._read) == due
 
 
-def test_a_scheduler_reads_nothing_ahead_when_something_is_about_to_be_due(ground: Ground) -> None:
+def test_a_scheduler_reads_nothing_ahead_when_something_is_about_to_be_due(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mine = ground.turning()
     mine.turn()
+    monkeypatch.setattr(mine._firing.known, "go_ahead", refuse_to_go_ahead)
     schedules_due(ground, timedelta(seconds=0.05))
     mine._ahead_at = 0.0
     mine._work()
-    assert not mine._firing.known._read
+
+
+def refuse_to_go_ahead(_: Connection) -> bool:
+    pytest.fail("it reads ahead")
 
 
 def schedules_due(ground: Ground, ahead: timedelta) -> int:

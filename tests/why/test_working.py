@@ -254,7 +254,8 @@ def test_a_job_that_waits_again_after_an_attempt(ground: Ground) -> None:
     with writing(ground.app.settings.database_url) as connection:
         start_attempt(connection, delivery)
         end_attempt(connection, delivery, Outcome(state=State.QUEUED))
-    assert ground.told("again") == "a worker has just claimed it, or Redis has lost it and is told again"
+    found = ground.becomes("again", "on-the-move")
+    assert found.sentence == "a worker has just claimed it, or Redis has lost it and is told again"
     _, gate = ground.hold()
     assert ground.becomes("again", "waits-again").sentence.startswith("it waits again in default, and all that serve")
     gate.touch()
