@@ -95,16 +95,18 @@ class Job(Generic[R]):
         No worker is asked: Redis and the ledger know what those have written down. Where one of both does not answer,
         the other is asked alone.
         """
-        from penstock.why.explaining import why
+        from penstock.why.explaining import explain
+        from penstock.why.subject import look
 
         known = publisher()
-        return why(
+        subject = look(
             self.id,
             known.settings.database_url,
             known.broker,
             lease_seconds=known.settings.lease_seconds,
             named_queue=self.queue,
         )
+        return explain(subject)
 
     async def awhy(self) -> Why:
         """As :meth:`why`, without holding up the loop."""

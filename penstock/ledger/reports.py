@@ -259,9 +259,3 @@ def _chunks(connection: Connection, job_id: str, after: Cursor) -> Sequence[Any]
     )
     statement = select(job_logs).where(job_logs.c.job_id == job_id, job_logs.c.began >= after.began, behind)
     return connection.execute(statement.order_by(job_logs.c.began, job_logs.c.last).limit(CHUNKS_READ)).all()
-
-
-def count_lines(connection: Connection, job_id: str) -> int:
-    """How many lines a job has logged."""
-    statement = select(func.sum(job_reports.c.lines)).where(job_reports.c.job_id == job_id)
-    return int(connection.execute(statement).scalar() or 0)

@@ -31,7 +31,6 @@ from penstock.testing import warden
 START_SECONDS = 20.0
 GOODBYE_SECONDS = 8.0
 SCANNED = 1000
-OWN_DATABASE = "the ledger of DATABASE_URL"
 
 
 @dataclass(frozen=True)

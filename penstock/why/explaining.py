@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from penstock.why import claimed, ended, held, unclaimed, unheard
 from penstock.why.reason import Reason, Why
-from penstock.why.subject import OpenBroker, Subject, look
+from penstock.why.subject import Subject
 
 Explainer = Callable[[Subject], Reason | None]
 """Tells whether one reason holds."""
@@ -47,29 +47,8 @@ OTHERWISE: tuple[Explainer, ...] = (
 """Of which the first that holds is told, if nothing else was."""
 
 
-def why(
-    id: str,
-    database_url: str,
-    open_broker: OpenBroker,
-    *,
-    lease_seconds: float,
-    queues: Sequence[str] = (),
-    named_queue: str | None = None,
-) -> Why:
-    """Why the job with this full id does not run; also the id of a dead letter, or a group, or the name of a schedule.
-
-    Args:
-        open_broker: gives the way to Redis.
-        lease_seconds: after which a silent worker's claims go back.
-        queues: that there may be, beside those that Redis remembers.
-        named_queue: where whoever asks has put the job.
-    """
-    subject = look(id, database_url, open_broker, lease_seconds=lease_seconds, queues=queues, named_queue=named_queue)
-    return explain(subject)
-
-
 def explain(subject: Subject) -> Why:
-    """Every reason that holds, and at least one."""
+    """Why a job does not run: every reason that holds, and at least one."""
     told: list[Reason] = []
     for explainer in EXPLAINERS:
         if (reason := explainer(subject)) is not None:

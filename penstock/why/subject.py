@@ -111,9 +111,12 @@ def look(
     queues: Sequence[str] = (),
     named_queue: str | None = None,
 ) -> Subject:
-    """Asks the ledger and Redis.
+    """Asks the ledger and Redis of the job with this full id; also of a dead letter's id, a group's, or the name of a
+    schedule.
 
     Args:
+        open_broker: gives the way to Redis.
+        lease_seconds: after which a silent worker's claims go back.
         queues: that there may be, beside those that Redis remembers.
         named_queue: where whoever asks has put the job.
     """

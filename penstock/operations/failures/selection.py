@@ -13,37 +13,19 @@ FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
-    """Every condition that is given must hold; without any, all open failures are meant."""
+class Selection(FailedFilter):
+    """Every condition that is given must hold; without any, all open failures are meant.
+
+    Errors and tags are of failed jobs alone; the reason of a message is what has happened to it.
+    """
 
     kind: str | None = None
     """failed, buried, quarantined or unknown."""
-    error: str | None = None
-    """Of failed jobs: a fingerprint, or text in the error's type or message."""
-    task: str | None = None
-    queue: str | None = None
-    reason: str | None = None
-    """Text in the reason of a failed job, or in what happened to a message."""
-    tag: str | None = None
-    """Of failed jobs."""
-    since: datetime | None = None
-    until: datetime | None = None
-    """Before this time."""
 
     @property
     def of_jobs(self) -> FailedFilter | None:
         """The failed jobs among them; None: none are meant."""
-        if self.kind not in (None, FAILED):
-            return None
-        return FailedFilter(
-            error=self.error,
-            task=self.task,
-            queue=self.queue,
-            reason=self.reason,
-            tag=self.tag,
-            since=self.since,
-            until=self.until,
-        )
+        return self if self.kind in (None, FAILED) else None
 
     @property
     def of_entries(self) -> EntryFilter | None:

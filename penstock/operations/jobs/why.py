@@ -10,8 +10,9 @@ from penstock.ledger import queries
 from penstock.ledger.session import reading
 from penstock.operations.broker import broker_of, lease_seconds, served_queues
 from penstock.operations.jobs.lookup import find_job
-from penstock.why import explaining
+from penstock.why.explaining import explain
 from penstock.why.reason import Why
+from penstock.why.subject import look
 
 
 def why(app: PenstockApp, given: str) -> Why:
@@ -22,18 +23,18 @@ def why(app: PenstockApp, given: str) -> Why:
     Raises:
         JobNotFound: nobody has heard of it, or several ids begin like this.
     """
-    ask = partial(
-        explaining.why,
+    look_at = partial(
+        look,
         database_url=app.settings.database_url,
         open_broker=partial(broker_of, app),
         lease_seconds=lease_seconds(app),
         queues=served_queues(app),
     )
-    found = ask(given)
+    found = explain(look_at(given))
     if "unknown" not in found.names:
         return found
     with reading(app.settings.database_url) as connection:
         if not queries.ids_like(connection, given, 1):
             raise JobNotFound(f"there is no job {given}: {found.sentence}")
         row = find_job(connection, given)
-    return ask(row.id)
+    return explain(look_at(row.id))
