@@ -86,7 +86,8 @@ def take(stage: Stage, accepted: Sequence[Accepted], folder: Path) -> None:
 
 def _pages(accepted: Sequence[Accepted]) -> list[Page]:
     succeeded = _first(accepted, State.SUCCEEDED, Effect.HOOK)
-    failed = _first(accepted, State.FAILED, Effect.PAGE)
+    # Of those that the page of all jobs is searched for: coroutines fail with pages of their own.
+    failed = next(job for job in accepted if job.ends is State.FAILED and job.label.startswith("URL checks"))
     workflow = _first(accepted, State.SUCCEEDED, Effect.WORKFLOW)
     return [
         Page("history", "/history?state=failed", (failed.id[:8], "failed")),
