@@ -25,7 +25,7 @@ class Parcel(NamedTuple):
 
 def begin_for_loop(parcel: Parcel) -> Request[Parcel, None]:
     """Has a parcel sent; :func:`settle_for_loop` awaits that Redis has taken it."""
-    return _sends.put(parcel)
+    return sends.put(parcel)
 
 
 async def settle_for_loop(request: Request[Parcel, None]) -> None:
@@ -52,12 +52,13 @@ def fate(request: Request[Parcel, None]) -> str:
     if not request.answer.cancelled():
         error = request.answer.exception()
         what = f"not submitted ({error})" if error else "submitted, and Redis had answered already"
-    elif _sends.was_begun(request):
+    elif sends.was_begun(request):
         what = "on the way to Redis, which may take it all the same; Job(id, task).refresh() tells"
     return f"job {messages[0][0]}{more}: {what}"
 
 
-def _carry_out(parcels: list[Parcel]) -> list[Exception | None]:
+def carry_out(parcels: list[Parcel]) -> list[Exception | None]:
+    """Sends parcels, and says for each what has prevented it."""
     answers: list[Exception | None] = [None] * len(parcels)
     calls = list(_calls(parcels))
     for first in range(0, len(calls), CALLS_AT_ONCE):
@@ -121,4 +122,4 @@ def _error_of(wait: Callable[[], None]) -> Exception | None:
 
 
 # One thread, so that jobs that are submitted at the same time come in the order in which their coroutines began.
-_sends = Gathering("penstock-sending", _carry_out, threads=1, most=MOST_JOBS)
+sends = Gathering("penstock-sending", carry_out, threads=1, most=MOST_JOBS)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING
 
+from penstock.client import sending
+from penstock.client.gathering import Gathering
 from penstock.job import State
 
 if TYPE_CHECKING:
+    from penstock.client.gathering import Request
     from penstock.testing.bench import Bench
     from penstock.testing.watching import Sent
 
@@ -20,6 +26,16 @@ class Inline:
         self._raises = raises
         self._waiting: ContextVar[list[str]] = ContextVar("penstock_waiting")
         """Jobs that follow from the one that runs here, and are run after its claim is settled."""
+        self._sends = SendsByDepth()
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Until the end of the block coroutines send in a way that lets the jobs send on."""
+        former, sending.sends = sending.sends, self._sends  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            sending.sends = former
 
     def take(self, sent: list[Sent]) -> None:
         """Jobs are on their queues."""
@@ -64,3 +80,34 @@ class Inline:
         for attempt in self._bench.attempts[first:]:
             if attempt.id in ids and attempt.state is State.FAILED and attempt.error is not None:
                 raise attempt.error
+
+
+class SendsByDepth:
+    """Sends for coroutines while jobs run in the thread that sends them.
+
+    A body that awaits ``aenqueue`` keeps that thread, so that what it sends needs another one: one for each depth.
+    Nobody waits for a lower depth than its own, so that no two wait for each other.
+    """
+
+    def __init__(self) -> None:
+        self._depth = ContextVar("penstock_depth", default=0)
+        self._by_depth: dict[int, Gathering[sending.Parcel, None]] = {}
+
+    def put(self, parcel: sending.Parcel) -> Request[sending.Parcel, None]:
+        """Has a parcel sent, as :meth:`Gathering.put` does."""
+        return self._here().put(parcel)
+
+    def was_begun(self, request: Request[sending.Parcel, None]) -> bool:
+        """As :meth:`Gathering.was_begun`; to be asked where the request was put."""
+        return self._here().was_begun(request)
+
+    def _here(self) -> Gathering[sending.Parcel, None]:
+        depth = self._depth.get()
+        if depth not in self._by_depth:
+            made = Gathering("penstock-sending", partial(self._carry_out, depth + 1), threads=1, most=sending.MOST_JOBS)
+            self._by_depth.setdefault(depth, made)
+        return self._by_depth[depth]
+
+    def _carry_out(self, depth: int, parcels: list[sending.Parcel]) -> list[Exception | None]:
+        self._depth.set(depth)  # Of this thread, whose jobs are all as deep.
+        return sending.carry_out(parcels)

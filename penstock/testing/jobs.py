@@ -163,20 +163,38 @@ class Jobs:
         /,
         *args: Any,
         queue: str | None = None,
+        priority: int | None = None,
+        tags: Sequence[str] | None = None,
+        delay: float | None = None,
+        at: datetime | None = None,
+        within: float | None = None,
+        committed: bool | None = None,
         arguments: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         """Asserts that no such job was submitted in this test.
 
         Args:
-            task, args, queue, arguments, kwargs: as of :meth:`assert_enqueued`; without arguments: no job of the task.
+            task, args, kwargs and options: as of :meth:`assert_enqueued`; without any: no job of the task.
 
         Raises:
             AssertionError: there is one; all are shown.
+            ValueError: the task has no such parameter.
         """
         __tracebackhide__ = True
-        __tracebackhide__ = True
-        wanted = Wanted(task=name_of(task), args=args, arguments={**kwargs, **(arguments or {})}, queue=queue)
+        wanted = Wanted(
+            task=name_of(task),
+            args=args,
+            arguments={**kwargs, **(arguments or {})},
+            queue=queue,
+            priority=priority,
+            tags=tags,
+            delay=delay,
+            at=at,
+            within=within,
+            committed=committed,
+        )
+        wanted.require_parameters()
         there, gone = self._seen()
         now = self.clock.now()
         if found := [job for job in there if not wanted.differences(job, now)]:
@@ -196,10 +214,6 @@ class Jobs:
             raise AssertionError(
                 f"{_jobs(len(there))} enqueued, and none should be.\n{table(there, gone, self.clock.now())}"
             )
-
-    def forget(self) -> None:
-        """Has later assertions look only at what is submitted from now on; the jobs go on."""
-        self.watch.forget()
 
     def _seen(self) -> tuple[list[Enqueued[Any]], list[Enqueued[Any]]]:
         """Jobs that exist, and those whose transaction was rolled back."""
@@ -242,8 +256,9 @@ class Jobs:
         runner = Inline(self.bench, raises=raises)
         self.watch.listeners.append(runner.take)
         try:
-            yield
-            runner.finish()
+            with runner.open():
+                yield
+                runner.finish()
         finally:
             self.watch.listeners.remove(runner.take)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from penstock.task import declared_task
 from penstock.testing.enqueued import Enqueued
 
 NEAR = timedelta(seconds=1)
@@ -36,6 +37,24 @@ class Wanted:
     at: datetime | None = None
     within: float | None = None
     committed: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.at is not None and self.at.tzinfo is None:
+            raise ValueError(f"at={self.at!r}: give it a time zone, e.g. datetime(..., tzinfo=UTC)")
+
+    def require_parameters(self) -> None:
+        """Raises ValueError for an argument that the task has no parameter for.
+
+        It fits no job, so that an assertion that there is none would hold whatever there is.
+        """
+        declared = declared_task(self.task)
+        if declared is None:
+            return
+        parameters = declared.signature.parameters
+        if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+            return
+        if strange := [name for name in self.arguments if name not in parameters]:
+            raise ValueError(f"{self.task}{declared.signature} has no parameter {', '.join(strange)}")
 
     def differences(self, job: Enqueued[Any], now: datetime) -> list[str]:
         """In how far a job is another one, a line each."""

@@ -9,6 +9,7 @@ and nowhere else: the engine has no hook, no variable and no branch for them.
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
@@ -96,6 +97,19 @@ def _around_bodies(app: Celery, job: str, *, after: bool) -> None:
 
 
 def _with(original: Any, is_it: Callable[[], bool], *, after: bool) -> Any:
+    if inspect.iscoroutinefunction(original):
+
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            if not after and is_it():
+                _die()
+            try:
+                return await original(*args, **kwargs)
+            finally:
+                if after and is_it():
+                    _die()
+
+        return awaited
+
     def called(*args: Any, **kwargs: Any) -> Any:
         if not after and is_it():
             _die()

@@ -99,10 +99,6 @@ class Watch:
         waiting = {id for id in kept.keys() - committed if _is_open(kept[id])}
         return waiting, kept.keys() - committed - waiting
 
-    def forget(self) -> None:
-        """What was sent so far was not."""
-        self.sent.clear()
-
 
 def _is_open(sent: Sent) -> bool:
     """Whether the transaction that has the job still has it: a savepoint may have been rolled back."""

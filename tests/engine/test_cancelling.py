@@ -136,8 +136,8 @@ def test_without_a_grace_a_body_is_ended_at_once(booked: Station, kind: str) -> 
 @pytest.mark.usefixtures("worker")
 def test_asking_again_may_shorten_the_grace_and_not_lengthen_it(booked: Station, kind: str) -> None:
     job = running(booked, "unmoved" if kind != "asyncio" else "unheeding", never(booked))
-    job.cancel(grace=2)
-    job.cancel(grace=600)
+    for grace in (600, 2, 600):
+        job.cancel(grace=grace)
     cancelled(booked, job)
 
 
@@ -164,6 +164,7 @@ def test_a_child_that_dies_within_the_grace_leaves_its_job_cancelled(booked: Sta
         os.kill(pid, signal.SIGKILL)
         cancelled(booked, job)
         assert doomed.process is not None
+        assert doomed.process.poll() is None, "the worker lives on"
 
 
 def test_of_two_workers_the_one_that_runs_it_acts(booked: Station) -> None:

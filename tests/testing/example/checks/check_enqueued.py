@@ -47,6 +47,26 @@ def test_every_way_to_enqueue_is_seen(jobs: Jobs) -> None:
     jobs.assert_enqueued(welcome, 5, queue="slow", delay=60)
 
 
+def test_that_there_is_no_job_is_said_with_the_same_options(jobs: Jobs) -> None:
+    welcome.options(priority=3, delay=60).enqueue(7)
+    jobs.assert_not_enqueued(welcome, priority=4)
+    jobs.assert_not_enqueued(welcome, delay=90)
+    for options in ({"priority": 3}, {"delay": 60.0}):
+        with pytest.raises(AssertionError, match="1 job was enqueued like"):
+            jobs.assert_not_enqueued(welcome, **options)  # type: ignore[arg-type]
+
+
+def test_a_parameter_that_the_task_has_not_is_no_proof_of_anything(jobs: Jobs) -> None:
+    welcome.enqueue(7)
+    with pytest.raises(ValueError, match="has no parameter userid"):
+        jobs.assert_not_enqueued(welcome, userid=7)
+
+
+def test_a_time_without_a_zone_is_refused(jobs: Jobs) -> None:
+    with pytest.raises(ValueError, match="give it a time zone"):
+        jobs.assert_enqueued(welcome, at=datetime(2026, 5, 1))
+
+
 def test_only_the_first_of_a_chain_is_enqueued_before_it_runs(jobs: Jobs) -> None:
     chain(welcome.si(1), thank.si(2)).apply_async()
     jobs.assert_enqueued(welcome, 1)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from celery import chain
-from shop.tasks import Order, charge, pay_carelessly, pay_once, thank, welcome
+from shop.tasks import Order, charge, charge_kindly, pay_carelessly, pay_once, thank, welcome
 
 from penstock import State, task
 from penstock.testing import KILL_POINTS, Crash, Jobs, KillPoint
@@ -63,6 +63,12 @@ def test_a_worker_dies_right_after_a_call_of_the_body(jobs: Jobs, lines: Lines) 
         charge.enqueue(Order(7, 250))
     assert (crash.starts, lines()) == (2, ["paid 7", "paid 7"])
     jobs.assert_enqueued(thank, 7, count=1)
+
+
+def test_a_call_that_is_awaited_has_ended_when_the_worker_dies(jobs: Jobs, lines: Lines) -> None:
+    with jobs.kill("in body", after_call="shop.tasks:ask_bank_kindly") as crash:
+        charge_kindly.enqueue(7)
+    assert (crash.starts, lines()) == (2, ["paid 7", "paid 7", "noted 7"])
 
 
 def test_what_follows_from_a_commit_is_not_lost(jobs: Jobs) -> None:

@@ -30,6 +30,17 @@ def ask_bank(order: Order) -> None:
     book(f"paid {order.number}")
 
 
+async def ask_bank_kindly(number: int) -> None:
+    """Takes the money, and waits for it."""
+    book(f"paid {number}")
+
+
+@task(queue="money")
+async def charge_kindly(number: int) -> None:
+    await ask_bank_kindly(number)
+    book(f"noted {number}")
+
+
 @task(queue="mail", tags=["mail"])
 def welcome(user_id: int, template: str = "default") -> str:
     return f"{template} to {user_id}"
