@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from penstock.client import sending
 from penstock.client.gathering import Gathering
+from penstock.client.publishing import MOST_JOBS
 from penstock.job import State
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class SendsByDepth:
     def _here(self) -> Gathering[sending.Parcel, None]:
         depth = self._depth.get()
         if depth not in self._by_depth:
-            made = Gathering("penstock-sending", partial(self._carry_out, depth + 1), threads=1, most=sending.MOST_JOBS)
+            made = Gathering("penstock-sending", partial(self._carry_out, depth + 1), threads=1, most=MOST_JOBS)
             self._by_depth.setdefault(depth, made)
         return self._by_depth[depth]
 
