@@ -122,11 +122,11 @@ class Side:
         """kill -9 of a process of the pool, in the middle of a job.
 
         Raises:
-            NotReady: it runs nothing.
+            NotReady: it runs nothing, for longer than a worker needs to start.
         """
-        victim = self._victim(self._workers[CUT])
-        if victim is None:
-            raise NotReady(f"{self.name}: no child of {CUT} runs a job")
+        deadline = time.monotonic() + START_SECONDS
+        while (victim := self._victim(self._workers[CUT])) is None:
+            self._check_in_time(deadline, f"no child of {CUT} runs a job")
         now = time.monotonic()
         self._deaths.note([victim.pid], now)
         with suppress(ProcessLookupError):
