@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import psutil
@@ -224,6 +225,19 @@ def make_template(folder: Path) -> Path:
         session.close_all()
         server.stop(signal.SIGINT)  # In good order, so that a copy needs no recovery.
     return folder / "data"
+
+
+@contextmanager
+def own_server() -> Iterator[Postgres]:
+    """A server of one test module's own, with our tables, which its tests may stop, cut off and forbid to write."""
+    # Not below pytest's folders: it runs as a user of its own when we are root, who cannot pass through them.
+    with TemporaryDirectory(prefix="penstock-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with Postgres(folder / "server", make_template(folder / "template")) as server:
+            server.serve(OURS)
+            yield server
+            session.close_all()
 
 
 def binary(name: str) -> Path:

@@ -1,12 +1,12 @@
 """Who did what, on each database: every filter, pages, what is read for them, and which deeds there are."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert, text
+from sqlalchemy import Connection, insert, text
 
 from penstock.ledger import audit as auditing
 from penstock.ledger.audit import AuditFilter, AuditPlace, actions, list_audit
@@ -15,7 +15,7 @@ from penstock.ledger.queries import add_audit
 from penstock.ledger.session import engine_for, reading, writing
 from penstock.ledger.tables import audit
 from tests.conftest import NewLedger
-from tests.ledger.test_search import nodes
+from tests.ledger.plans import plans_of, tables_read
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -156,34 +156,12 @@ def many(request: pytest.FixtureRequest, new_ledger: NewLedger) -> Iterator[str]
     ids=str,
 )
 def test_no_list_reads_or_sorts_the_whole_audit(many: str, chosen: AuditFilter) -> None:
-    for plan in plans(many, chosen):
-        for node in nodes(plan):
-            if "Relation Name" in node:
-                assert node["Node Type"] != "Seq Scan", plan
-                read = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-                # With an index on the time alone as well, where one row in a thousand is somebody else's.
-                assert read <= auditing.LOOKED_AT * 1.01, plan
+    for node, read in tables_read(plans_of(many, partial(list_and_name, chosen=chosen))):
+        assert node["Node Type"] != "Seq Scan", node
+        # With an index on the time alone as well, where one row in a thousand is somebody else's.
+        assert read <= auditing.LOOKED_AT * 1.01, node
 
 
-def plans(url: str, chosen: AuditFilter) -> list[dict[str, Any]]:
-    """How PostgreSQL ran each statement of a list and of the deeds that there are."""
-    statements: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        statements.append((statement, parameters))
-
-    engine = engine_for(url)
-    with reading(url) as connection:
-        event.listen(engine, "before_cursor_execute", note)
-        try:
-            list_audit(connection, chosen, 50)
-            actions(connection)
-        finally:
-            event.remove(engine, "before_cursor_execute", note)
-        cursor = connection.connection.cursor()
-        found = []
-        for statement, parameters in statements:
-            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
-            (plan,) = cursor.fetchone()
-            found.append((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
-    return found
+def list_and_name(connection: Connection, chosen: AuditFilter) -> None:
+    list_audit(connection, chosen, 50)
+    actions(connection)

@@ -1,16 +1,17 @@
 """Finding jobs, on each database: every filter, pages, what is read for them, and how many there are."""
 
-import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, event, insert, text
+from sqlalchemy import Connection, insert, text
 
 from penstock.job import FINAL, State
 from penstock.ledger import search
@@ -27,6 +28,7 @@ from penstock.ledger.search import (
 from penstock.ledger.session import engine_for, reading, writing
 from penstock.ledger.tables import jobs
 from tests.conftest import DATABASES, NewLedger
+from tests.ledger.plans import plans_of, tables_read
 
 ALLOWED = {"searchable": ("order", "who", "value")}
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -439,42 +441,12 @@ MANY = (
 def test_no_list_and_no_count_reads_or_sorts_the_whole_table(many: str, chosen: JobFilter, with_window: bool) -> None:
     if with_window:
         chosen = replace(chosen, since=NOW - timedelta(days=900), until=datetime.now(UTC) + timedelta(days=1))
-    for plan in plans(many, chosen):
-        for node in nodes(plan):
-            if "Relation Name" not in node:
-                continue
-            assert node["Node Type"] != "Seq Scan", plan
-            read = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-            assert read <= max(search.COUNTED, search.LOOKED_AT) + 1, plan
+    for node, read in tables_read(plans_of(many, partial(list_and_count, chosen=chosen))):
+        assert node["Node Type"] != "Seq Scan", node
+        assert read <= max(search.COUNTED, search.LOOKED_AT) + 1, node
 
 
-def plans(url: str, chosen: JobFilter) -> list[dict[str, Any]]:
-    """How PostgreSQL ran each statement of a list and of its counts."""
-    statements: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        statements.append((statement, parameters))
-
-    engine = engine_for(url)
-    with reading(url) as connection:
-        event.listen(engine, "before_cursor_execute", note)
-        try:
-            list_jobs(connection, chosen, 50)
-            count_by_state(connection, chosen)
-        except TooManyJobs:
-            pass
-        finally:
-            event.remove(engine, "before_cursor_execute", note)
-        cursor = connection.connection.cursor()
-        found = []
-        for statement, parameters in statements:
-            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
-            (plan,) = cursor.fetchone()
-            found.append((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
-    return found
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for part in plan.get("Plans", ()):
-        yield from nodes(part)
+def list_and_count(connection: Connection, chosen: JobFilter) -> None:
+    with suppress(TooManyJobs):
+        list_jobs(connection, chosen, 50)
+        count_by_state(connection, chosen)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
-import tempfile
 import threading
 import time
 import uuid
@@ -23,7 +22,7 @@ from penstock.ledger import recorder, session
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.records import Record, Verdict
 from tests.conftest import NewLedger
-from tests.faults.postgres import OURS, Postgres, make_template
+from tests.faults.postgres import OURS, Postgres, own_server
 from tests.faults.proxy import Proxy
 from tests.ledger.making import end, start
 from tests.ledger.recording.job import Job
@@ -36,14 +35,8 @@ TIME_TO_SAY_SO = 8.0
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     """A server of this module's own, which its tests stop, cut off and forbid to write."""
-    # Not below pytest's folders: it runs as a user of its own when we are root, who cannot pass through them.
-    with tempfile.TemporaryDirectory(prefix="penstock-sql-away-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with Postgres(folder / "server", make_template(folder / "template")) as server:
-            server.serve(OURS)
-            yield server
-            session.close_all()
+    with own_server() as server:
+        yield server
 
 
 @pytest.fixture

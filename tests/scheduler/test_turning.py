@@ -1,7 +1,6 @@
 """One scheduler's life, and several that share one ledger."""
 
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,12 +13,12 @@ import redis
 from sqlalchemy.exc import SQLAlchemyError
 
 from penstock.broker.keys import Keys
-from penstock.ledger import schedules, schema, session
+from penstock.ledger import schedules, schema
 from penstock.ledger.session import close_all, reading, writing
 from penstock.scheduler import Every, firing, turning
 from penstock.scheduler.turning import Turning
 from tests.conftest import deployment, producer
-from tests.faults.postgres import OURS, Postgres, make_template
+from tests.faults.postgres import OURS, Postgres, own_server
 from tests.live import wait_for
 from tests.scheduler.ground import BROKEN, NAME, Ground, foreign, planned, statements, sums
 
@@ -247,14 +246,8 @@ def test_a_connection_that_the_server_has_closed_is_opened_again(postgresql_grou
 @pytest.fixture
 def server() -> Iterator[Postgres]:
     """A server of our own, to be stopped."""
-    # Not below pytest's folders: it runs as a user of its own when we are root, who cannot pass through them.
-    with tempfile.TemporaryDirectory(prefix="penstock-turning-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with Postgres(folder / "server", make_template(folder / "template")) as server:
-            server.serve(OURS)
-            yield server
-            session.close_all()
+    with own_server() as server:
+        yield server
 
 
 def test_a_server_that_is_down_is_waited_for_and_what_was_due_meanwhile_is_decided(

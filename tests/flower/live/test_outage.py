@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
 
 from penstock.job import State
-from penstock.ledger import session
 from tests.conftest import producer
-from tests.faults.postgres import OURS, OWNER, Postgres, make_template
+from tests.faults.postgres import OURS, OWNER, Postgres, own_server
 from tests.faults.proxy import Proxy
 from tests.faults.servers import free_port
 from tests.flower.live.asking import OWN_FORM, ask, by_password
@@ -33,14 +30,8 @@ LIVE = ("/workers", "/tasks", "/broker", "/api/tasks", "/api/workers")
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     """A server of this module's own, which its tests stop and start."""
-    # Not below pytest's folders: it runs as a user of its own when we are root, who cannot pass through them.
-    with tempfile.TemporaryDirectory(prefix="penstock-flower-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with Postgres(folder / "server", make_template(folder / "template")) as server:
-            server.serve(OURS)
-            yield server
-            session.close_all()
+    with own_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
