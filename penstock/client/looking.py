@@ -99,10 +99,13 @@ def _rows(publisher: Publisher, asked: Sequence[Asked]) -> list[Known]:
 def _waiting(publisher: Publisher, asked: Sequence[Asked]) -> list[Waiting]:
     from penstock.ledger import outbox
     from penstock.ledger.session import reading
+    from penstock.ledger.tables import is_plain
 
+    # A single text that no server takes would cost all others their answer.
+    known = [each for each in asked if is_plain(each.id)]
     with reading(publisher.settings.database_url) as connection:
-        kept = outbox.find_waiting_among(connection, [each.id for each in asked])
-    rest = [(each.id, each.queue) for each in asked if each.id not in kept]
+        kept = outbox.find_waiting_among(connection, [each.id for each in known])
+    rest = [(each.id, each.queue) for each in known if each.id not in kept]
     states = dict(zip(rest, publisher.waiting_states(rest), strict=True)) if rest else {}
     return [Waiting(kept.get(each.id), states.get((each.id, each.queue))) for each in asked]
 

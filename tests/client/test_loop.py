@@ -191,6 +191,25 @@ def test_a_thousand_coroutines_wait_on_three_connections(on_postgresql: Penstock
     assert len([thread for thread in threading.enumerate() if thread.name.startswith("penstock")]) <= 9
 
 
+@pytest.mark.parametrize("id", ["\ud800", "\x00"], ids=["surrogate", "nul"])
+def test_an_id_that_no_server_takes_is_unknown_and_costs_nobody_else_an_answer(
+    on_postgresql: PenstockApp, id: str
+) -> None:
+    ended, waiting, strange = jobs.add.enqueue(1, 2), jobs.add.enqueue(3, 4), Job[int](id, "tests.jobs.add")
+    end(ended, on_postgresql.settings.database_url, 3)
+
+    async def ask() -> tuple[list[State | None], int]:
+        asked = await asyncio.gather(*(job.arefresh() for job in (ended, strange, waiting)))
+        with pytest.raises(TimeoutError):
+            await strange.aresult(timeout=0.1)
+        return [job.state for job in asked], await ended.aresult(timeout=10)
+
+    assert asyncio.run(ask()) == ([State.SUCCEEDED, None, State.QUEUED], 3)
+    assert strange.refresh().state is None
+    with publishing.publisher().hearing.ear([waiting.id]) as ear:
+        assert ear.wait(10) == {waiting.id}, "the thread that listens for all has ended"
+
+
 def test_threads_of_the_application_are_left_alone(app: PenstockApp, broker: redis.Redis) -> None:
     async def submit() -> None:
         loop, released = asyncio.get_running_loop(), threading.Event()

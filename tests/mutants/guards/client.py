@@ -188,6 +188,23 @@ GUARDS = (
         red="Timeout",
     ),
     Guard(
+        name="strange-ids-are-not-asked-for",
+        file="penstock/client/looking.py",
+        text="    known = [each for each in asked if is_plain(each.id)]\n",
+        replacement="    known = list(asked)\n",
+        test=f"{ON_LOOP}::test_an_id_that_no_server_takes_is_unknown_and_costs_nobody_else_an_answer[surrogate]",
+        why="One id that somebody has made up costs a thousand coroutines their answers.",
+        red="UnicodeEncodeError",
+    ),
+    Guard(
+        name="strange-ids-are-not-listened-for",
+        file="penstock/broker/hearing.py",
+        text="{id for id in ids if _is_sendable(id)}",
+        replacement="set(ids)",
+        test=f"{ON_LOOP}::test_an_id_that_no_server_takes_is_unknown_and_costs_nobody_else_an_answer[surrogate]",
+        why="One id that somebody has made up ends the thread that hears of all jobs.",
+    ),
+    Guard(
         name="one-silence-for-a-batch",
         file="penstock/client/sending.py",
         text="            break\n    return answers\n",
