@@ -104,6 +104,7 @@ class Watch:
         self._told = (*told[:-1], self._cursor)
         self._has_ended = job.state is not None and job.state.is_final and not log.has_more
         attempt = max([told[1], *(report.attempt for report in reports)])
+        # A later attempt that has said nothing has no rate, though the progress of an earlier one stands.
         rate = rate_of(reports[-1].points, job.progress) if reports else None
         return News(job.state, attempt, job.progress, rate, log.lines, log.left_out, log.cursor)
 

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, selec
 
 from penstock.ledger.queries import insert_into, job_of
 from penstock.ledger.rows import JobRow
-from penstock.ledger.tables import attempts, job_logs, job_reports, jobs
+from penstock.ledger.tables import attempts, is_plain, job_logs, job_reports, jobs
 from penstock.progress import Point, Progress
 
 CHUNK_LINES, CHUNK_CHARACTERS = 50, 8_000
@@ -162,9 +162,10 @@ def find_jobs_with_progress(connection: Connection, ids: Sequence[str]) -> list[
     """
     told = job_reports.c[("done", "total", "note", "at")]
     others = job_reports.alias()
-    last = select(func.max(others.c.began)).where(others.c.job_id == jobs.c.id).scalar_subquery()
+    own = others.c.job_id == jobs.c.id, others.c.done.is_not(None)
+    last = select(func.max(others.c.began)).where(*own).scalar_subquery()
     joined = jobs.outerjoin(job_reports, and_(job_reports.c.job_id == jobs.c.id, job_reports.c.began == last))
-    rows = connection.execute(select(jobs, *told).select_from(joined).where(jobs.c.id.in_(ids)))
+    rows = connection.execute(select(jobs, *told).select_from(joined).where(jobs.c.id.in_(filter(is_plain, ids))))
     return [(job_of(row), progress_of(row)) for row in rows]
 
 

@@ -70,7 +70,7 @@ class Life:
     @property
     def progress(self) -> Progress | None:
         """How far the last attempt that has said so is."""
-        return self.reports[-1].progress if self.reports else None
+        return next((report.progress for report in reversed(self.reports) if report.progress), None)
 
     @property
     def rate(self) -> float | None:
