@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from penstock.broker.scripts import Scripts
 from penstock.errors import ArgumentError, BrokerUnavailable, LedgerUnavailable
-from penstock.job import State
+from penstock.job import UNSAID, Reason, State
 from penstock.ledger import cancellations, queries
 from penstock.ledger.rows import JobRow
 from penstock.ledger.session import has_collided, writing
@@ -39,9 +39,16 @@ class Cancelled:
     """What became of a request to cancel jobs."""
 
     means: dict[str, Meaning]
-    """For each job that had not ended, or was cancelled before, by its full id."""
+    """For each job that had not ended, or that somebody had cancelled before, by its full id."""
     ended: list[JobRow]
-    """Jobs that had ended otherwise already, which stay as they are."""
+    """Jobs that had ended otherwise already, which stay as they are: also those that nobody has cancelled, though they
+    are ``cancelled``, by their bodies or because they expired.
+    """
+
+
+def end_in_words(row: JobRow) -> str:
+    """How a job has ended: ``succeeded``, ``cancelled (expired)``."""
+    return f"{row.state} ({row.reason})" if row.reason and row.reason not in UNSAID else row.state.value
 
 
 def cancel(
@@ -75,8 +82,8 @@ def cancel(
         some = distinct[begin : begin + SLICE]
         rows, done = _note(database_url, some, actor=actor, grace=grace, reason=reason)
         over = {id: row for id, row in rows.items() if row.state.is_final}
-        means |= {id: Meaning.CANCELLED for id, row in over.items() if row.state is State.CANCELLED}
-        ended += [row for row in over.values() if row.state is not State.CANCELLED]
+        means |= {id: Meaning.CANCELLED for id, row in over.items() if row.reason is Reason.REVOKED}
+        ended += [row for row in over.values() if row.reason is not Reason.REVOKED]
         is_open = [id for id in some if id not in over]
         if is_open:
             means |= zip(is_open, _tell(broker, is_open, rows, done, grace), strict=True)

@@ -18,9 +18,9 @@ from penstock.app import PenstockApp
 from penstock.broker.keys import Keys
 from penstock.cancelling import Meaning
 from penstock.errors import ArgumentError, BrokerUnavailable, NotCancellable
-from penstock.job import State
+from penstock.job import Reason, State
 from penstock.ledger import queries
-from penstock.ledger.rows import AuditRow
+from penstock.ledger.rows import AuditRow, Outcome
 from penstock.ledger.session import reading
 from tests import jobs
 from tests.conftest import producer
@@ -74,6 +74,14 @@ def test_a_job_that_has_ended_is_refused_and_has_its_row(app: PenstockApp) -> No
     with pytest.raises(NotCancellable, match="succeeded"):
         job.cancel()
     assert job.state is State.SUCCEEDED
+    assert noted(app, "one") == []
+
+
+@pytest.mark.parametrize("reason", [Reason.EXPIRED, Reason.BODY])
+def test_a_job_that_nobody_has_cancelled_is_refused_though_it_is_cancelled(app: PenstockApp, reason: Reason) -> None:
+    write(app.settings.database_url, end(delivery("one"), Outcome(state=State.CANCELLED, reason=reason)))
+    with pytest.raises(NotCancellable, match=rf"has already ended: cancelled \({reason}\)"):
+        Job[Any]("one", "t").cancel()
     assert noted(app, "one") == []
 
 

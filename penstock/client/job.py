@@ -182,17 +182,18 @@ class Job(Generic[R]):
             grace: seconds that a body has to stop by itself; 0: none; None: as long as it takes.
 
         Raises:
-            NotCancellable: it had ended already, and not because somebody cancelled it.
+            NotCancellable: it had ended already, and not because somebody cancelled it; also by its body's own Cancel,
+                or because it expired.
             LedgerUnavailable: SQL does not answer; nothing is cancelled.
             BrokerUnavailable: Redis does not answer, and a worker may have the job; call it again.
         """
-        from penstock.cancelling import cancel
+        from penstock.cancelling import cancel, end_in_words
 
         known = publisher()
         done = cancel(known.settings.database_url, known.broker, [self.id], actor=actor(), grace=grace, reason=reason)
         for row in done.ended:
             self.row = row
-            raise NotCancellable(f"job {self.id} of {self.task} has already ended: {row.state}")
+            raise NotCancellable(f"job {self.id} of {self.task} has already ended: {end_in_words(row)}")
         return done.means[self.id]
 
     async def acancel(self, reason: str | None = None, grace: float | None = CANCEL_GRACE) -> Meaning:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from penstock.job import Reason, State
+from penstock.job import UNSAID, State
 from penstock.ledger.fires import FireRow, Origin
 from penstock.ledger.rows import JobRow
 from penstock.progress import Progress, seconds_left
@@ -16,8 +16,6 @@ from penstock.wording import one_line as one_line
 from penstock.wording import printable as printable
 
 SHORT_ID = 8
-UNSAID = (Reason.ERROR, Reason.REVOKED)
-"""Reasons that are the rule for their state."""
 
 
 def short_id(id: str) -> str:
