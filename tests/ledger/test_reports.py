@@ -151,7 +151,7 @@ def test_attempts_have_the_numbers_that_their_claims_have(database_url: str) -> 
     said(database_url, 30, token="w:2")
     said(database_url, 40, token="somebody's")
     with reading(database_url) as connection:
-        assert [report.attempt for report in reports_of(connection, "1")] == [2, 3, 4]
+        assert [report.start for report in reports_of(connection, "1")] == [2, 3, 4]
 
 
 def test_of_very_many_attempts_the_logs_of_the_first_and_the_last_ones_stay(database_url: str) -> None:

@@ -70,7 +70,12 @@ class Life:
     @property
     def progress(self) -> Progress | None:
         """How far the last attempt that has said so is."""
-        return next((report.progress for report in reversed(self.reports) if report.progress), None)
+        return self.spoken.progress if self.spoken else None
+
+    @property
+    def spoken(self) -> ReportRow | None:
+        """What that attempt says of itself."""
+        return next((report for report in reversed(self.reports) if report.progress), None)
 
     @property
     def rate(self) -> float | None:

@@ -212,4 +212,13 @@ GUARDS = (
         test=f"{ON_LOOP}::test_a_batch_meets_the_silence_of_redis_once",
         why="Calls for many queues wait for a silent Redis one after the other, for minutes.",
     ),
+    Guard(
+        name="watching-ends-in-time",
+        file="penstock/client/job.py",
+        text="limit(None if left is None else left + LAST_LOOK_SECONDS)",
+        replacement="limit(None)",
+        test="tests/client/test_watching.py::test_watching_in_a_loop_ends_in_time_while_sql_is_silent",
+        why="A coroutine that watches a job for a second waits for as long as the database is silent.",
+        red="LedgerUnavailable",
+    ),
 )

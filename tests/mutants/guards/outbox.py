@@ -210,4 +210,14 @@ GUARDS = (
         test=f"{ON_HAND}::test_a_buried_job_leaves_the_outbox_when_its_letter_is_in_the_ledger[sqlite]",
         why="A job that kills its worker comes back from its grave.",
     ),
+    Guard(
+        name="cancelled-insertion-says-so",
+        file="penstock/outbox.py",
+        text="            with noted(partial(_fate, waiting)):\n",
+        replacement="            if True:\n",
+        test="tests/outbox/test_async_sessions.py::"
+        "test_calls_that_are_cancelled_while_their_rows_are_inserted_say_what_becomes_of_them",
+        why="Whoever is cancelled while a job is put into a transaction cannot know whether it was submitted.",
+        red="AttributeError",
+    ),
 )
