@@ -18,6 +18,7 @@ from penstock.job import UNSAID, Reason, State
 from penstock.ledger import cancellations, queries
 from penstock.ledger.rows import JobRow
 from penstock.ledger.session import has_collided, writing
+from penstock.seconds import MOST_SECONDS, are_seconds
 
 SLICE = 200
 """Jobs that one transaction, and one call of Redis, is about."""
@@ -73,8 +74,10 @@ def cancel(
         BrokerUnavailable: Redis does not answer, and a worker may have one of the jobs. The request is in the audit;
             repeat it.
     """
-    if grace is not None and not 0 <= grace < float("inf"):
-        raise ArgumentError(f"grace is a number of seconds from 0 on, or None for as long as it takes, not {grace!r}")
+    if grace is not None and not are_seconds(grace):
+        raise ArgumentError(
+            f"grace is a number of seconds from 0 to {MOST_SECONDS:,}, or None for as long as it takes, not {grace!r}"
+        )
     means: dict[str, Meaning] = {}
     ended: list[JobRow] = []
     distinct = list(dict.fromkeys(ids))

@@ -85,9 +85,9 @@ def test_a_job_that_nobody_has_cancelled_is_refused_though_it_is_cancelled(app: 
     assert noted(app, "one") == []
 
 
-@pytest.mark.parametrize("grace", [-1, float("inf"), float("nan")])
-def test_a_grace_that_is_none_is_refused(app: PenstockApp, grace: float) -> None:
-    with pytest.raises(ArgumentError, match="grace is a number of seconds"):
+@pytest.mark.parametrize("grace", [-1, float("inf"), float("nan"), 1e306, "5", True])
+def test_a_grace_that_is_none_is_refused_before_anything_is_noted(app: PenstockApp, grace: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"grace is a number of seconds from 0 to .*, or None for as long as"):
         Job[Any]("one", "t").cancel(grace=grace)
     assert noted(app, "one") == []
 
