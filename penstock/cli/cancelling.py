@@ -14,7 +14,7 @@ from penstock.cli.output import print_json
 from penstock.errors import NotCancellable
 from penstock.ledger.rows import JobRow
 from penstock.operations.jobs.cancel import cancel
-from penstock.operations.wording import distance
+from penstock.wording import distance
 
 
 def cancel_each(

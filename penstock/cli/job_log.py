@@ -19,7 +19,8 @@ from penstock.client import Job
 from penstock.log import LogLine, level_of
 from penstock.operations.jobs.as_json import line_as_json
 from penstock.operations.jobs.watching import jobs_of, watch_jobs
-from penstock.operations.wording import counted, one_line, printable, short_id
+from penstock.operations.wording import short_id
+from penstock.wording import counted, one_line, printable
 
 COLOURS = {"DEBUG": "dim", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 

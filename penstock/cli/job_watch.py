@@ -22,17 +22,10 @@ from penstock.client import Job
 from penstock.job import UNSAID, State
 from penstock.operations.jobs.as_json import news_as_json
 from penstock.operations.jobs.watching import jobs_of, watch_jobs
-from penstock.operations.wording import (
-    done_of,
-    duration,
-    error_in_short,
-    one_line,
-    per_second,
-    percent,
-    progress_in_words,
-)
+from penstock.operations.wording import done_of, error_in_short, per_second, percent, progress_in_words
 from penstock.progress import seconds_left
 from penstock.watching import News
+from penstock.wording import duration, one_line
 
 REFRESHES = 4
 """Times a second that bars are drawn: what runs without a total moves."""

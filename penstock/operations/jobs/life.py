@@ -19,8 +19,8 @@ from penstock.ledger.rows import AttemptRow, AuditRow, JobRow, LetterRow
 from penstock.operations.jobs import timeline
 from penstock.operations.jobs.lookup import find_job
 from penstock.operations.jobs.timeline import Event, Phase
-from penstock.operations.wording import distance
 from penstock.progress import Progress, rate_of
+from penstock.wording import distance
 
 MOST_LETTERS, MOST_REPLAYS = 20, 50
 

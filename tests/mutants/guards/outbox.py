@@ -164,8 +164,8 @@ GUARDS = (
     Guard(
         name="blocks-that-fail-insert-nothing",
         file="penstock/outbox.py",
-        text="        if error is None:\n            # In slices",
-        replacement="        if True:\n            # In slices",
+        text="        if error is None:\n            with noted",
+        replacement="        if True:\n            with noted",
         test=f"{ON_ASYNC}::test_a_block_that_fails_inserts_nothing",
         why="Whoever catches the error and commits has half of the block's jobs.",
     ),
