@@ -221,4 +221,12 @@ GUARDS = (
         why="A coroutine that watches a job for a second waits for as long as the database is silent.",
         red="LedgerUnavailable",
     ),
+    Guard(
+        name="a-refusal-is-of-one-call",
+        file="penstock/client/sending.py",
+        text="                answers[place] = error\n",
+        replacement="                answers[place] = next((each for _, each in errors if each), None)\n",
+        test=f"{ON_LOOP}::test_a_refusal_of_redis_reaches_each_of_those_that_it_concerns",
+        why="Jobs that Redis has taken are said to have been refused, because others were that were on their way.",
+    ),
 )
