@@ -18,6 +18,7 @@ from penstock.job import UNSAID, Reason, State
 from penstock.ledger import cancellations, queries
 from penstock.ledger.rows import JobRow
 from penstock.ledger.session import has_collided, writing
+from penstock.ledger.tables import is_plain
 from penstock.seconds import MOST_SECONDS, are_seconds
 
 SLICE = 200
@@ -69,7 +70,7 @@ def cancel(
         grace: seconds that a body has to stop by itself; 0: none, None: as long as it takes.
 
     Raises:
-        ArgumentError: the grace is no number of seconds.
+        ArgumentError: the grace is no number of seconds, or an id can be nobody's; nothing is cancelled.
         LedgerUnavailable: SQL does not answer; nothing is cancelled.
         BrokerUnavailable: Redis does not answer, and a worker may have one of the jobs. The request is in the audit;
             repeat it.
@@ -78,6 +79,8 @@ def cancel(
         raise ArgumentError(
             f"grace is a number of seconds from 0 to {MOST_SECONDS:,}, or None for as long as it takes, not {grace!r}"
         )
+    if strange := [id for id in ids if not is_plain(id)]:
+        raise ArgumentError(f"{strange[0]!r} is the id of no job: neither Redis nor a database can have it")
     means: dict[str, Meaning] = {}
     ended: list[JobRow] = []
     distinct = list(dict.fromkeys(ids))

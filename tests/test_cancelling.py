@@ -22,6 +22,7 @@ from penstock.job import Reason, State
 from penstock.ledger import queries
 from penstock.ledger.rows import AuditRow, Outcome
 from penstock.ledger.session import reading
+from penstock.operations.jobs.cancel import cancel
 from tests import jobs
 from tests.conftest import producer
 from tests.ledger.making import SUCCEEDED, delivery, end, write
@@ -90,6 +91,14 @@ def test_a_grace_that_is_none_is_refused_before_anything_is_noted(app: PenstockA
     with pytest.raises(ArgumentError, match=r"grace is a number of seconds from 0 to .*, or None for as long as"):
         Job[Any]("one", "t").cancel(grace=grace)
     assert noted(app, "one") == []
+
+
+@pytest.mark.parametrize("id", ["so long \ud800", "so long \x00"], ids=["surrogate", "nul"])
+def test_an_id_that_nobody_can_have_is_refused_before_anything_is_noted(app: PenstockApp, id: str) -> None:
+    job = jobs.add.enqueue(1, 2)
+    with pytest.raises(ArgumentError, match="is the id of no job"):
+        cancel(app, [job.id, id], actor="ann", grace=None)
+    assert noted(app, job.id) == []
 
 
 def test_without_redis_the_error_says_so_and_the_request_is_noted(away: PenstockApp) -> None:

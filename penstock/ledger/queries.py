@@ -31,6 +31,8 @@ def find_jobs(connection: Connection, ids: Sequence[str]) -> list[JobRow]:
 
 def ids_like(connection: Connection, prefix: str, limit: int = 5) -> list[str]:
     """Ids that start with ``prefix``, a range on the primary key."""
+    if not is_plain(prefix):
+        return []
     statement = select(jobs.c.id).where(jobs.c.id >= prefix, jobs.c.id < prefix + "\U0010ffff")
     return list(connection.execute(statement.order_by(jobs.c.id).limit(limit)).scalars())
 
