@@ -14,10 +14,12 @@ from enum import StrEnum
 
 from penstock.broker.scripts import Scripts
 from penstock.errors import ArgumentError, BrokerUnavailable, LedgerUnavailable
-from penstock.job import State
+from penstock.job import UNSAID, Reason, State
 from penstock.ledger import cancellations, queries
 from penstock.ledger.rows import JobRow
 from penstock.ledger.session import has_collided, writing
+from penstock.ledger.tables import is_plain
+from penstock.seconds import MOST_SECONDS, are_seconds
 
 SLICE = 200
 """Jobs that one transaction, and one call of Redis, is about."""
@@ -39,9 +41,16 @@ class Cancelled:
     """What became of a request to cancel jobs."""
 
     means: dict[str, Meaning]
-    """For each job that had not ended, or was cancelled before, by its full id."""
+    """For each job that had not ended, or that somebody had cancelled before, by its full id."""
     ended: list[JobRow]
-    """Jobs that had ended otherwise already, which stay as they are."""
+    """Jobs that had ended otherwise already, which stay as they are: also those that nobody has cancelled, though they
+    are ``cancelled``, by their bodies or because they expired.
+    """
+
+
+def end_in_words(row: JobRow) -> str:
+    """How a job has ended: ``succeeded``, ``cancelled (expired)``."""
+    return f"{row.state} ({row.reason})" if row.reason and row.reason not in UNSAID else row.state.value
 
 
 def cancel(
@@ -61,13 +70,17 @@ def cancel(
         grace: seconds that a body has to stop by itself; 0: none, None: as long as it takes.
 
     Raises:
-        ArgumentError: the grace is no number of seconds.
+        ArgumentError: the grace is no number of seconds, or an id can be nobody's; nothing is cancelled.
         LedgerUnavailable: SQL does not answer; nothing is cancelled.
         BrokerUnavailable: Redis does not answer, and a worker may have one of the jobs. The request is in the audit;
             repeat it.
     """
-    if grace is not None and not 0 <= grace < float("inf"):
-        raise ArgumentError(f"grace is a number of seconds from 0 on, or None for as long as it takes, not {grace!r}")
+    if grace is not None and not are_seconds(grace):
+        raise ArgumentError(
+            f"grace is a number of seconds from 0 to {MOST_SECONDS:,}, or None for as long as it takes, not {grace!r}"
+        )
+    if strange := [id for id in ids if not is_plain(id)]:
+        raise ArgumentError(f"{strange[0]!r} is the id of no job: neither Redis nor a database can have it")
     means: dict[str, Meaning] = {}
     ended: list[JobRow] = []
     distinct = list(dict.fromkeys(ids))
@@ -75,8 +88,8 @@ def cancel(
         some = distinct[begin : begin + SLICE]
         rows, done = _note(database_url, some, actor=actor, grace=grace, reason=reason)
         over = {id: row for id, row in rows.items() if row.state.is_final}
-        means |= {id: Meaning.CANCELLED for id, row in over.items() if row.state is State.CANCELLED}
-        ended += [row for row in over.values() if row.state is not State.CANCELLED]
+        means |= {id: Meaning.CANCELLED for id, row in over.items() if row.reason is Reason.REVOKED}
+        ended += [row for row in over.values() if row.reason is not Reason.REVOKED]
         is_open = [id for id in some if id not in over]
         if is_open:
             means |= zip(is_open, _tell(broker, is_open, rows, done, grace), strict=True)

@@ -68,3 +68,7 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     BODY = "by its body"
     SNOOZED = "snoozed"
+
+
+UNSAID = (Reason.ERROR, Reason.REVOKED)
+"""Reasons that are the rule for their state."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextvars import ContextVar, Token
+from functools import partial
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from penstock.errors import OutboxError
 from penstock.message import sealed
-from penstock.threads import in_a_thread
+from penstock.threads import in_a_thread, noted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -72,6 +73,13 @@ class Outbox:
         else:
             self._waiting += messages
 
+    @property
+    def taken(self) -> str:
+        """What became of messages that it has taken, for the sentence of an error."""
+        if self._inserts_at_once:
+            return "put into the session's transaction"
+        return "kept for the session's transaction, and put there if the block ends without an error"
+
     def __enter__(self) -> Self:
         self._session = _unscoped(self._session)
         if is_asynchronous(self._session):
@@ -90,7 +98,8 @@ class Outbox:
         self._session = _unscoped(self._session)
         self._inserts_at_once = not is_asynchronous(self._session)
         if ROWS not in sys.modules:  # Their tables take a tenth of a second.
-            await in_a_thread(import_module, ROWS)
+            with noted(lambda: "the session's block has not begun: nothing of it was submitted"):
+                await in_a_thread(import_module, ROWS)
         self._token = _current.set(self)
         return self
 
@@ -101,9 +110,10 @@ class Outbox:
         _current.reset(self._token)
         waiting, self._waiting = self._waiting, []
         if error is None:
-            # In slices, between which others in the loop have their turn.
-            for first in range(0, len(waiting), SLICE):
-                await self._session.run_sync(_insert, waiting[first : first + SLICE])
+            with noted(partial(_fate, waiting)):
+                # In slices, between which others in the loop have their turn.
+                for first in range(0, len(waiting), SLICE):
+                    await self._session.run_sync(_insert, waiting[first : first + SLICE])
 
 
 class Drawer(Outbox):
@@ -167,6 +177,14 @@ def _unscoped(session: Any) -> Any:
         asynchronous is not None and isinstance(session, asynchronous.async_scoped_session)
     )
     return session() if is_scoped else session
+
+
+def _fate(waiting: Sequence[FollowUp]) -> str:
+    """What becomes of messages of which nobody knows whether they were inserted."""
+    if not waiting:
+        return "no job was waiting for the session's transaction"
+    more = f" and {len(waiting) - 1:,} more of the same block" if len(waiting) > 1 else ""
+    return f"job {waiting[0].job_id}{more}: not submitted, unless the session's transaction has it and is committed"
 
 
 def _insert(session: Session | Connection, messages: Sequence[FollowUp]) -> None:

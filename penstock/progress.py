@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 LONGEST_NOTE = 500
 """Characters of a note that are kept."""
@@ -70,6 +73,18 @@ def problem_of(done: object, total: object, note: object) -> str | None:
     if note is not None and not isinstance(note, str):
         return f"progress(note={note!r}): None, or a text"
     return None
+
+
+def as_number(value: Any) -> Any:
+    """A number of another kind, as Decimal and numpy have them, as the int or float that a report takes; anything else
+    as it is.
+    """
+    if value is None or type(value) in (int, float) or isinstance(value, (bool, str, bytes, bytearray)):
+        return value
+    for convert in (operator.index, float):
+        with suppress(Exception):  # Its own method, and no report may fail a body.
+            return convert(value)
+    return value
 
 
 def _is_count(value: object) -> bool:

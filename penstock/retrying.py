@@ -14,7 +14,7 @@ from penstock.errors import DeclarationError
 from penstock.message import RETRIES_BY_RULE, SNOOZES
 from penstock.option_names import names_options
 from penstock.retry_after import asked_pause
-from penstock.seconds import is_number
+from penstock.seconds import MOST_SECONDS, are_seconds, is_number
 
 logger = logging.getLogger(__name__)
 Growth = Literal["exponential", "linear", "constant"]
@@ -241,12 +241,12 @@ def _problems(given: Any) -> Iterator[str]:
         yield f"Retry(attempts={given.attempts}): at least 1, the first start included"
     if problem := _problem_of_backoff(given.backoff):
         yield f"Retry(backoff={given.backoff!r}): {problem}"
-    if not (is_number(given.base) and is_number(given.cap) and 0 < given.base <= given.cap):
-        yield f"Retry(base={given.base}, cap={given.cap}): seconds with 0 < base <= cap"
+    if not (are_seconds(given.base) and are_seconds(given.cap) and 0 < given.base <= given.cap):
+        yield f"Retry(base={given.base}, cap={given.cap}): seconds with 0 < base <= cap <= {MOST_SECONDS:,}"
     if not isinstance(given.jitter, bool):
         yield f"Retry(jitter={given.jitter!r}): True or False"
-    if given.deadline is not None and not (is_number(given.deadline) and given.deadline > 0):
-        yield f"Retry(deadline={given.deadline!r}): seconds, more than 0"
+    if given.deadline is not None and not (are_seconds(given.deadline) and given.deadline > 0):
+        yield f"Retry(deadline={given.deadline!r}): seconds, more than 0 and at most {MOST_SECONDS:,}"
     yield from _problems_of_classes(given)
 
 

@@ -14,15 +14,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, SupportsFloat, TypeVar, overload
 
 from penstock import tags as tagging
 from penstock.breaker import Breaker
 from penstock.errors import ArgumentError, DeclarationError
 from penstock.option_names import names_options
-from penstock.progress import problem_of
+from penstock.progress import as_number, problem_of
 from penstock.retrying import Retry
-from penstock.seconds import is_number
+from penstock.seconds import MOST_SECONDS, are_seconds
 
 if TYPE_CHECKING:
     from celery.canvas import Signature
@@ -60,12 +60,12 @@ class Options:
         _check_breaker(self.breaker)
         for name in ("timeout", "expires", "schedule_timeout"):
             seconds = getattr(self, name)
-            if seconds is not None and not (is_number(seconds) and seconds > 0):
-                raise DeclarationError(f"{name}={seconds!r}: seconds, more than 0")
+            if seconds is not None and not (are_seconds(seconds) and seconds > 0):
+                raise DeclarationError(f"{name}={seconds!r}: seconds, more than 0 and at most {MOST_SECONDS:,}")
         if isinstance(self.priority, bool) or self.priority not in PRIORITIES:
             raise DeclarationError(f"priority={self.priority!r}: from 0 (first) to 9 (last)")
-        if self.delay is not None and not (is_number(self.delay) and self.delay >= 0):
-            raise DeclarationError(f"delay={self.delay!r}: seconds, 0 or more")
+        if self.delay is not None and not are_seconds(self.delay):
+            raise DeclarationError(f"delay={self.delay!r}: seconds, from 0 to {MOST_SECONDS:,}")
         if self.at is not None and self.at.tzinfo is None:
             raise DeclarationError(f"at={self.at!r}: give it a time zone, e.g. datetime(..., tzinfo=UTC)")
         if self.at is not None and self.delay is not None:
@@ -118,21 +118,22 @@ class RunningJob:
     reports: Reports | None = field(default=None, repr=False, compare=False)
     """Where it says how far it is; None: nobody listens."""
 
-    def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
+    def progress(self, done: SupportsFloat, total: SupportsFloat | None = None, note: str | None = None) -> None:
         """Says how far the body is, for whoever watches. It takes microseconds, and waits for nobody.
 
         The last report stands; up to four a second reach the ledger, and the last one always. A report that makes no
         sense changes nothing and fails nothing: it is a warning in the log.
 
         Args:
-            done: how much is done, in any unit; 0 or more.
+            done: how much is done, in any unit; 0 or more, and of any kind of number: a Decimal or numpy's as well.
             total: how much there is; None: nobody knows.
             note: what it is at, in a few words; what is longer than 500 characters is cut.
         """
-        if problem := problem_of(done, total, note):
+        told = as_number(done), as_number(total), note
+        if problem := problem_of(*told):
             logger.warning("%s; the report is ignored", problem)
         elif self.reports is not None:
-            self.reports.progress(done, total, note)
+            self.reports.progress(*told)
 
     @property
     def is_cancelled(self) -> bool:

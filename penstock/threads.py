@@ -10,7 +10,8 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -66,6 +67,19 @@ class Crew:
                 return self._work.popleft()
             self._count -= 1
             return None
+
+
+@contextmanager
+def noted(say: Callable[[], str]) -> Iterator[None]:
+    """Adds a note to a cancellation that passes, or whatever else is no Exception, so that nobody has to guess what has
+    become of what was going on.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            error.add_note(say())
+        raise
 
 
 async def in_a_thread(call: Callable[..., T], *args: Any) -> T:

@@ -18,10 +18,11 @@ from penstock.app import PenstockApp
 from penstock.broker.keys import Keys
 from penstock.cancelling import Meaning
 from penstock.errors import ArgumentError, BrokerUnavailable, NotCancellable
-from penstock.job import State
+from penstock.job import Reason, State
 from penstock.ledger import queries
-from penstock.ledger.rows import AuditRow
+from penstock.ledger.rows import AuditRow, Outcome
 from penstock.ledger.session import reading
+from penstock.operations.jobs.cancel import cancel
 from tests import jobs
 from tests.conftest import producer
 from tests.ledger.making import SUCCEEDED, delivery, end, write
@@ -77,11 +78,27 @@ def test_a_job_that_has_ended_is_refused_and_has_its_row(app: PenstockApp) -> No
     assert noted(app, "one") == []
 
 
-@pytest.mark.parametrize("grace", [-1, float("inf"), float("nan")])
-def test_a_grace_that_is_none_is_refused(app: PenstockApp, grace: float) -> None:
-    with pytest.raises(ArgumentError, match="grace is a number of seconds"):
+@pytest.mark.parametrize("reason", [Reason.EXPIRED, Reason.BODY])
+def test_a_job_that_nobody_has_cancelled_is_refused_though_it_is_cancelled(app: PenstockApp, reason: Reason) -> None:
+    write(app.settings.database_url, end(delivery("one"), Outcome(state=State.CANCELLED, reason=reason)))
+    with pytest.raises(NotCancellable, match=rf"has already ended: cancelled \({reason}\)"):
+        Job[Any]("one", "t").cancel()
+    assert noted(app, "one") == []
+
+
+@pytest.mark.parametrize("grace", [-1, float("inf"), float("nan"), 1e306, "5", True])
+def test_a_grace_that_is_none_is_refused_before_anything_is_noted(app: PenstockApp, grace: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"grace is a number of seconds from 0 to .*, or None for as long as"):
         Job[Any]("one", "t").cancel(grace=grace)
     assert noted(app, "one") == []
+
+
+@pytest.mark.parametrize("id", ["so long \ud800", "so long \x00"], ids=["surrogate", "nul"])
+def test_an_id_that_nobody_can_have_is_refused_before_anything_is_noted(app: PenstockApp, id: str) -> None:
+    job = jobs.add.enqueue(1, 2)
+    with pytest.raises(ArgumentError, match="is the id of no job"):
+        cancel(app, [job.id, id], actor="ann", grace=None)
+    assert noted(app, job.id) == []
 
 
 def test_without_redis_the_error_says_so_and_the_request_is_noted(away: PenstockApp) -> None:

@@ -1,6 +1,10 @@
 """What a body may say of how far it is."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import IntEnum
+from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -27,9 +31,57 @@ def test_what_makes_sense_is_heard(done: float, total: float | None, note: str |
     assert heard.reports == [(done, total, note)]
 
 
+class Two(IntEnum):
+    """An int that is not only one."""
+
+    TWO = 2
+
+
+class Single:
+    """A number of fixed size, as numpy has them: none of Python's, and it says which of Python's it is like."""
+
+    def __float__(self) -> float:
+        return 4.0
+
+
+class Count(Single):
+    """A whole one."""
+
+    def __index__(self) -> int:
+        return 4
+
+
+class Broken:
+    """What fails when it is asked for a number."""
+
+    def __float__(self) -> float:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "heard_as"),
+    [
+        (Decimal("1.5"), Decimal(3), (1.5, 3.0)),
+        (Fraction(1, 2), None, (0.5, None)),
+        (Two.TWO, Single(), (2, 4.0)),
+        (1.0, Count(), (1.0, 4)),
+    ],
+)
+def test_a_number_of_any_kind_is_heard_as_one_of_python_s_own(done: Any, total: Any, heard_as: Any) -> None:
+    heard = Heard()
+    RunningJob("id", "task", 1, reports=heard).progress(done, total)
+    assert heard.reports == [(*heard_as, None)]
+    assert [type(each) for each in heard.reports[0][:2]] == [type(each) for each in heard_as]
+
+
 @pytest.mark.parametrize(
     ("done", "total", "note"),
     [
+        (Decimal("NaN"), None, None),
+        (Decimal("sNaN"), None, None),
+        (Decimal("1e400"), None, None),
+        (b"1", None, None),
+        (Broken(), None, None),
         (float("nan"), None, None),
         (float("inf"), None, None),
         (-1, None, None),
@@ -43,7 +95,7 @@ def test_what_makes_sense_is_heard(done: float, total: float | None, note: str |
     ],
 )
 def test_a_report_that_makes_no_sense_is_a_warning_and_reaches_nobody(
-    done: float, total: float | None, note: str | None, caplog: pytest.LogCaptureFixture
+    done: Any, total: Any, note: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard = Heard()
     RunningJob("id", "task", 1, reports=heard).progress(done, total, note)

@@ -61,6 +61,8 @@ def asking(pause: Any) -> Exception:
         ({"base": 0}, "0 < base <= cap"),
         ({"base": 10, "cap": 5}, "0 < base <= cap"),
         ({"cap": math.inf}, "0 < base <= cap"),
+        ({"base": 1e306, "cap": 1e306}, "0 < base <= cap <= 10,000,000,000"),
+        ({"deadline": 1e306}, "at most 10,000,000,000"),
         ({"jitter": 0.5}, "True or False"),
         ({"deadline": 0}, "more than 0"),
         ({"on": [ConnectionError]}, "a tuple of exception classes"),

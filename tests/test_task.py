@@ -181,8 +181,10 @@ def test_a_bound_call_keeps_its_task_options_and_arguments() -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"delay": -1}, "0 or more"),
-        ({"delay": float("inf")}, "0 or more"),
+        ({"delay": -1}, "seconds, from 0 to 10,000,000,000"),
+        ({"delay": float("inf")}, "seconds, from 0 to"),
+        ({"delay": 1e306}, "seconds, from 0 to"),
+        ({"expires": 1e306}, "at most 10,000,000,000"),
         ({"expires": float("inf")}, "more than 0"),
         ({"at": datetime(2026, 1, 1)}, "give it a time zone"),
         ({"priority": -1}, "from 0"),

@@ -129,7 +129,7 @@ class Hearing:
     @contextmanager
     def listening(self, ids: Iterable[str], listener: Listener) -> Iterator[None]:
         """Tells ``listener`` of these jobs inside of the block: when they are listened for, and when they end."""
-        ids = set(ids)
+        ids = {id for id in ids if _is_sendable(id)}  # Any other would end the thread, for all who wait.
         try:
             self._add(ids, listener)  # Inside, because a time limit may break it off.
             yield
@@ -245,6 +245,11 @@ class Hearing:
                 self._confirmed.add(id)
         for listener in listeners:
             listener.tell((id,))
+
+
+def _is_sendable(id: str) -> bool:
+    """Whether a channel can have this id in its name."""
+    return id.encode(errors="replace") == id.encode(errors="surrogatepass")
 
 
 class _Line:

@@ -81,6 +81,8 @@ class Whereabouts:
     breaker: Standing | None
     """Of its task, if that has put it aside and has not closed since."""
     is_revoked: bool
+    is_cancelled: bool
+    """Whether somebody has cancelled it by our client, and its end is not written yet: keepers see to it."""
     pause: Pause | None
     """Of its queue."""
     is_from_outbox: bool
@@ -107,9 +109,8 @@ def find(scripts: Scripts, id: str, queues: Sequence[str] = ()) -> Whereabouts:
         queues: where it may be, the likeliest first; those that Redis remembers are looked at as well.
     """
     answer = scripts.call("where", id, MOST_MESSAGES, MOST_BYTES, *queues)
-    now, queue, score, before, blocked, revoked, gate, kept, parked, claimed, named, dead, spooled, workers, cut = (
-        answer
-    )
+    now, queue, score, before, blocked, *more = answer
+    revoked, cancelled, gate, kept, parked, claimed, named, dead, spooled, workers, cut = more
     memory = scripts.client.info("memory")
     reason = blocked.decode(errors="replace")
     now_ms = int(now)
@@ -121,6 +122,7 @@ def find(scripts: Scripts, id: str, queues: Sequence[str] = ()) -> Whereabouts:
         blocked=reason,
         breaker=standing(scripts, task_of(reason)) if task_of(reason) else None,
         is_revoked=bool(revoked),
+        is_cancelled=bool(cancelled),
         pause=pause_of(gate or None),
         is_from_outbox=bool(kept),
         parked=_own(parked[0], id) if parked else None,

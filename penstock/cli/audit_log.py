@@ -14,7 +14,8 @@ from rich.text import Text
 from penstock.cli.output import json_form, print_rows
 from penstock.ledger.audit import LOOKED_AT, AuditPage
 from penstock.ledger.rows import AuditRow
-from penstock.operations.wording import one_line, short_id
+from penstock.operations.wording import short_id
+from penstock.wording import one_line
 
 HEADINGS = ("at", "by", "action", "job", "details")
 

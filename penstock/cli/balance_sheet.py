@@ -17,7 +17,7 @@ from penstock.operations.books.auditing import Report
 from penstock.operations.books.examination import FAULTS, Kind, Problem
 from penstock.operations.books.lines import BESIDE, Line, lines_of
 from penstock.operations.books.remarks import remarks_on
-from penstock.operations.wording import one_line
+from penstock.wording import one_line
 
 NAME_WIDTH = 16
 """Columns of a terminal that a queue's name may take."""

@@ -7,7 +7,7 @@ import click
 from penstock.actor import actor
 from penstock.app import PenstockApp
 from penstock.operations.books import closing
-from penstock.operations.wording import counted
+from penstock.wording import counted
 
 
 def rebase(app: PenstockApp, *, yes: bool) -> None:

@@ -89,7 +89,7 @@ def close_breaker(context: click.Context, /, task: str, as_json: bool) -> None:
       celery -A workers failures close tasks.webhooks.deliver
     """
     from penstock.operations.failures import breakers
-    from penstock.operations.wording import counted
+    from penstock.wording import counted
 
     switched = breakers.close_breaker(booked_app_of(context), task, actor=actor())
     if switched.before == "closed":
@@ -112,7 +112,7 @@ def _tell(switched: Switched, text: str, as_json: bool) -> None:
 
 
 def _columns(each: BreakerStatus) -> list[str]:
-    from penstock.operations.wording import one_line
+    from penstock.wording import one_line
 
     since, next_at = (moment.isoformat() if moment else "" for moment in (each.since, each.next_at))
     return [one_line(each.task), each.state, since, str(each.failures), str(each.aside), next_at, one_line(_why(each))]
@@ -130,7 +130,7 @@ def _print_table(console: Console, found: list[BreakerStatus]) -> None:
     from rich.text import Text
 
     from penstock.cli.queue_table import plain_table
-    from penstock.operations.wording import distance, one_line
+    from penstock.wording import distance, one_line
 
     if not found:
         console.print(Text("no task declares a breaker, and none is open", style="dim"))

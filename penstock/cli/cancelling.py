@@ -9,12 +9,12 @@ import click
 
 from penstock.actor import actor
 from penstock.app import PenstockApp
-from penstock.cancelling import Meaning
+from penstock.cancelling import Meaning, end_in_words
 from penstock.cli.output import print_json
 from penstock.errors import NotCancellable
 from penstock.ledger.rows import JobRow
 from penstock.operations.jobs.cancel import cancel
-from penstock.operations.wording import distance
+from penstock.wording import distance
 
 
 def cancel_each(
@@ -45,4 +45,4 @@ def in_words(meaning: Meaning, grace: float | None) -> str:
 
 def _ending(row: JobRow) -> str:
     ago = f" {distance(row.finished_at, datetime.now(UTC))}" if row.finished_at else ""
-    return f"has already ended: {row.state}{ago}"
+    return f"has already ended: {end_in_words(row)}{ago}"

@@ -158,7 +158,7 @@ def _print_findings(console: Console, findings: list[Finding]) -> None:
     from rich.text import Text
 
     from penstock.cli.output import print_rows
-    from penstock.operations.wording import one_line, printable
+    from penstock.wording import one_line, printable
 
     rows = []
     for finding in findings:

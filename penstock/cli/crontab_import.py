@@ -15,9 +15,9 @@ from rich.text import Text
 
 from penstock.cli.output import print_json, print_rows
 from penstock.errors import PenstockError
-from penstock.operations.wording import counted, one_line
 from penstock.scheduler.crontab.module import render_module
 from penstock.scheduler.crontab.reading import Allowed, Entry, Reading, Remark, read_crontab
+from penstock.wording import counted, one_line
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -19,7 +19,7 @@ from penstock.ledger.failure_groups import Groups
 from penstock.operations.failures.as_json import group_as_json
 from penstock.operations.failures.entries import UNKNOWN, Entry, Found, Opened
 from penstock.operations.payload import Payload, payload_as_json, shown_bytes
-from penstock.operations.wording import counted, distance, one_line
+from penstock.wording import counted, distance, one_line
 
 COLOURS = {"buried": "bold red", "quarantined": "magenta", UNKNOWN: "yellow"}
 

@@ -14,7 +14,8 @@ from penstock.cli.portrait import print_block
 from penstock.ledger.failure_groups import FailureGroup, Groups
 from penstock.ledger.rows import JobRow
 from penstock.operations.failures.groups import Group, trend_of
-from penstock.operations.wording import counted, distance, error_in_short, in_short, one_line
+from penstock.operations.wording import error_in_short, in_short
+from penstock.wording import counted, distance, one_line
 
 FAILED = "failed"
 BARS = "▁▂▃▄▅▆▇█"

@@ -16,11 +16,11 @@ from rich.text import Text
 from penstock.app import PenstockApp
 from penstock.cli.output import json_form
 from penstock.client import Job
-from penstock.ledger.reports import LogLine
+from penstock.log import LogLine, level_of
 from penstock.operations.jobs.as_json import line_as_json
 from penstock.operations.jobs.watching import jobs_of, watch_jobs
-from penstock.operations.wording import counted, one_line, printable, short_id
-from penstock.watching import level_of
+from penstock.operations.wording import short_id
+from penstock.wording import counted, one_line, printable
 
 COLOURS = {"DEBUG": "dim", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 
@@ -82,9 +82,9 @@ class LinePrinter:
 
     def _print_attempt(self, job: Job[Any], line: LogLine) -> None:
         before = self._attempts.get(job.id, 1)
-        if line.attempt != before:
-            self.say(job, Text(f"── attempt {line.attempt} ──", style="bold"))
-        self._attempts[job.id] = line.attempt
+        if line.start != before:
+            self.say(job, Text(f"── attempt {line.start} ──", style="bold"))
+        self._attempts[job.id] = line.start
 
     def _text(self, line: LogLine) -> Text:
         text = Text(f"{line.at.astimezone(self._zone):%Y-%m-%d %H:%M:%S.%f}"[:-3], style="dim")

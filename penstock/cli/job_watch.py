@@ -19,20 +19,13 @@ from penstock.app import PenstockApp
 from penstock.cli.job_log import LinePrinter, short
 from penstock.cli.output import COLOURS, json_form
 from penstock.client import Job
-from penstock.job import State
+from penstock.job import UNSAID, State
 from penstock.operations.jobs.as_json import news_as_json
 from penstock.operations.jobs.watching import jobs_of, watch_jobs
-from penstock.operations.wording import (
-    done_of,
-    duration,
-    error_in_short,
-    one_line,
-    per_second,
-    percent,
-    progress_in_words,
-)
+from penstock.operations.wording import done_of, error_in_short, per_second, percent, progress_in_words
 from penstock.progress import seconds_left
 from penstock.watching import News
+from penstock.wording import duration, one_line
 
 REFRESHES = 4
 """Times a second that bars are drawn: what runs without a total moves."""
@@ -75,9 +68,9 @@ def _print(news: Iterator[tuple[Job[Any], News]], printer: LinePrinter) -> None:
     told: dict[str, float] = {}
     untold: dict[str, News] = {}
     for job, each in news:
-        if states.get(job.id) != (each.state, each.attempt) and each.state is State.RUNNING:
+        if states.get(job.id) != (each.state, each.starts) and each.state is State.RUNNING:
             printer.say(job, Text(_state(job, each)))
-        states[job.id] = (each.state, each.attempt)
+        states[job.id] = (each.state, each.starts)
         printer.print(job, each.lines)
         is_over = each.state is not None and each.state.is_final
         if each.progress is not None:
@@ -158,10 +151,10 @@ def _state_text(job: Job[Any], news: News | None) -> Text:
 
 
 def _state(job: Job[Any], news: News) -> str:
-    state = news.state.value if news.state is not None else "running" if news.attempt else "claimed"
-    if job.row is not None and job.row.reason is not None and job.row.reason.value not in ("error", "revoked"):
+    state = news.state.value if news.state is not None else "running" if news.starts else "claimed"
+    if job.row is not None and job.row.reason is not None and job.row.reason not in UNSAID:
         state = f"{state} ({job.row.reason.value})"
-    return f"{state}, attempt {news.attempt}" if news.attempt > 1 else state
+    return f"{state}, attempt {news.starts}" if news.starts > 1 else state
 
 
 def _bar(news: News | None, width: int) -> RenderableType:

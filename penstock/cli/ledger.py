@@ -155,7 +155,7 @@ def _remedy(found: Status) -> str:
 
 
 def _lines(found: Status) -> Iterator[tuple[str, str]]:
-    from penstock.operations.wording import distance
+    from penstock.wording import distance
 
     now = datetime.now(UTC)
     yield "database", found.database + (f", version {found.server}" if found.server else "")

@@ -6,7 +6,8 @@ import click
 
 from penstock.cli.paging import more_of
 from penstock.ledger.search import Page
-from penstock.operations.wording import error_in_short, one_line
+from penstock.operations.wording import error_in_short
+from penstock.wording import one_line
 
 
 def print_lines(page: Page) -> None:

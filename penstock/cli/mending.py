@@ -21,7 +21,7 @@ from penstock.operations.failures.bench import Done
 from penstock.operations.failures.entries import UNKNOWN
 from penstock.operations.failures.errand import Errand, Steps, Terms
 from penstock.operations.failures.pace import Stopped
-from penstock.operations.wording import counted, one_line
+from penstock.wording import counted, one_line
 
 SAMPLE = 5
 """Failures that `--dry-run` shows."""

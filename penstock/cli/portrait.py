@@ -18,17 +18,8 @@ from penstock.job import State
 from penstock.ledger.rows import AuditRow, JobRow
 from penstock.operations.jobs.life import Life
 from penstock.operations.jobs.timeline import Event, Phase, What
-from penstock.operations.wording import (
-    call_of,
-    counted,
-    distance,
-    duration,
-    one_line,
-    planned_text,
-    printable,
-    progress_in_words,
-    short_id,
-)
+from penstock.operations.wording import call_of, planned_text, progress_in_words, short_id
+from penstock.wording import counted, distance, duration, one_line, printable
 
 SHOWN_CHILDREN = 20
 SHOWN_ATTEMPTS = 20

@@ -13,8 +13,8 @@ from penstock.cli.output import print_json
 from penstock.config import Settings
 from penstock.ledger import schema
 from penstock.operations.retention import sweep
-from penstock.operations.wording import counted
 from penstock.retention import RetentionRules, read_rules
+from penstock.wording import counted
 
 
 def purge_ledger(settings: Settings, given: str | None, *, yes: bool, as_json: bool) -> None:

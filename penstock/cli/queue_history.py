@@ -15,7 +15,7 @@ from penstock.cli.groups import BARS, NONE_AT_ALL
 from penstock.cli.output import GAP, print_json
 from penstock.cli.queue_table import plain_table
 from penstock.operations.history import LATE_SECONDS, History, is_measured
-from penstock.operations.wording import distance, duration, one_line
+from penstock.wording import distance, duration, one_line
 
 if TYPE_CHECKING:
     from penstock.ledger.histogram import Percentiles

@@ -15,7 +15,8 @@ from rich.text import Text
 from penstock.broker.queues import QueueStatus
 from penstock.cli.output import GAP, WHOLE
 from penstock.operations.payload import Payload, shown_bytes
-from penstock.operations.wording import counted, distance, duration, one_line, short_id
+from penstock.operations.wording import short_id
+from penstock.wording import counted, distance, duration, one_line
 
 if TYPE_CHECKING:
     from penstock.operations.queues import Look, Peek

@@ -17,7 +17,7 @@ from penstock.cli.queue_table import print_peeked
 from penstock.operations import queues
 from penstock.operations.payload import payload_as_json
 from penstock.operations.queues import Purged, in_parts
-from penstock.operations.wording import counted, distance, one_line
+from penstock.wording import counted, distance, one_line
 
 
 def pause(app: Celery, name: str, why: str, as_json: bool) -> None:

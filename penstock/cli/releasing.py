@@ -20,7 +20,7 @@ from penstock.errors import PenstockError
 from penstock.ledger.backend import ledger_url
 from penstock.operations.broker import broker_of, lease_seconds, note, options_of, served_queues
 from penstock.operations.failures.entries import bring_to_ledger
-from penstock.operations.wording import counted, one_line
+from penstock.wording import counted, one_line
 
 LOOK_SECONDS = 0.5
 REPLY_SECONDS = 2.0

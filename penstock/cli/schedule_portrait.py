@@ -14,9 +14,9 @@ from penstock.cli.output import print_rows
 from penstock.cli.schedule_table import fire_as_json, known_as_json, moment_texts, next_text
 from penstock.ledger.fires import FireRow, FireState, Origin
 from penstock.operations.schedules import Phase, is_within_minute, phase_of, rules, when_text
-from penstock.operations.wording import distance, duration, one_line
 from penstock.scheduler.changes import Portrait
 from penstock.scheduler.forecast import oddities
+from penstock.wording import distance, duration, one_line
 
 STYLES = {
     FireState.FIRED: "green",

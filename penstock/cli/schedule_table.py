@@ -17,8 +17,8 @@ from penstock.cli.queue_table import plain_table
 from penstock.ledger.fires import FireRow
 from penstock.ledger.schedules import BeatRow
 from penstock.operations.schedules import Phase, at_work, is_within_minute, moment, phase_of, phase_text, when_text
-from penstock.operations.wording import counted, distance, one_line
 from penstock.scheduler.changes import Known
+from penstock.wording import counted, distance, one_line
 
 HEADINGS = ("schedule", "when", "next", "last", "task")
 STYLES = {

@@ -39,10 +39,10 @@ from penstock.operations.schedules import (
     problem_of,
     when_text,
 )
-from penstock.operations.wording import one_line
 from penstock.scheduler.changes import Known, Schedules
 from penstock.scheduler.declarations import zone_name
 from penstock.scheduler.schedule import Schedule
+from penstock.wording import one_line
 
 if TYPE_CHECKING:
     from penstock.app import PenstockApp

@@ -13,7 +13,8 @@ from penstock.cli.paging import more_of
 from penstock.job import State
 from penstock.ledger.rows import JobRow
 from penstock.ledger.search import Counts, Page
-from penstock.operations.wording import distance, duration, error_in_short, one_line, short_id, state_note
+from penstock.operations.wording import error_in_short, short_id, state_note
+from penstock.wording import distance, duration, one_line
 
 HEADINGS = ("id", "task", "queue", "state", "tries", "started", "ran")
 TASK, TRIES, RAN = HEADINGS.index("task"), HEADINGS.index("tries"), HEADINGS.index("ran")

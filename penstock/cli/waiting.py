@@ -12,7 +12,8 @@ from penstock.cli.portrait import print_audit
 from penstock.job import State
 from penstock.operations.jobs.as_json import waiting_as_json
 from penstock.operations.jobs.waiting import Waiting
-from penstock.operations.wording import distance, one_line, planned_text
+from penstock.operations.wording import planned_text
+from penstock.wording import distance, one_line
 
 
 def print_waiting(console: Console, waiting: Waiting, why: str, as_json: bool) -> None:

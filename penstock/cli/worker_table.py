@@ -12,8 +12,9 @@ from rich.text import Text
 
 from penstock.cli.output import print_rows
 from penstock.cli.queue_table import plain_table
-from penstock.operations.wording import counted, duration, one_line, short_id
+from penstock.operations.wording import short_id
 from penstock.operations.workers.view import Child, Told, Verdict, WorkerView
+from penstock.wording import counted, duration, one_line
 
 COLOURS = {
     Verdict.STUCK: "bold red",

@@ -91,7 +91,7 @@ class Chunk:
         return [Part(*each, taken if number == len(parts) else 0) for number, each in enumerate(parts, 1)]
 
 
-class Progress:
+class Intake:
     """What has become of the calls so far."""
 
     def __init__(self, block: Outbox | None) -> None:
@@ -109,7 +109,7 @@ class Progress:
             self._accepted, self._partly = part.accepted, []
 
     def __str__(self) -> str:
-        done = "accepted" if self.block is None else "put into the session's transaction"
+        done = "accepted" if self.block is None else self.block.taken
         whole = f"calls 1 to {self._accepted:,} were {done}" if self._accepted else f"none was {done}"
         queues = ", ".join(dict.fromkeys(self._partly))
         return f"{whole}, and some of the next chunk, for {queues}" if queues else whole

@@ -14,12 +14,13 @@ from penstock.threads import in_a_thread
 
 if TYPE_CHECKING:
     from penstock.ledger.rows import JobRow
+    from penstock.progress import Progress
 
 R = TypeVar("R")
 
 
 def as_ended(jobs: Iterable[Job[R]], timeout: float) -> AsEnded[R]:
-    """Jobs in the order in which they end, each with its row; ``job.result(0)`` then waits for nothing.
+    """Jobs in the order in which they end, each with its row and progress; ``job.result(0)`` then waits for nothing.
 
     For ``for job in as_ended(jobs, 60)``, and in a coroutine ``async for job in as_ended(jobs, 60)``.
 
@@ -66,11 +67,11 @@ class _Waiting(Generic[R]):
         """Those to look at: the ones that were heard of, or all."""
         return list(news & self.jobs.keys() if news else self.jobs)
 
-    def take(self, rows: list[JobRow]) -> list[Job[R]]:
+    def take(self, ended: list[tuple[JobRow, Progress | None]]) -> list[Job[R]]:
         """The jobs of these rows, which wait no more."""
-        for row in rows:
-            self.jobs[row.id].row = row
-        return [self.jobs.pop(row.id) for row in rows]
+        for row, progress in ended:
+            self.jobs[row.id].row, self.jobs[row.id].progress = row, progress
+        return [self.jobs.pop(row.id) for row, _ in ended]
 
     def overdue(self) -> TimeoutError:
         """For whoever waits no longer."""

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from penstock.actor import actor
-from penstock.client.looking import Asked, Waiting, afind_row, afind_waiting, find_rows, find_waiting
+from penstock.client.looking import Asked, Known, Waiting, afind_row, afind_waiting, find_rows, find_waiting
 from penstock.client.publishing import publisher
-from penstock.errors import NotCancellable
+from penstock.errors import BrokerUnavailable, NotCancellable
 from penstock.job import State
+from penstock.log import cursor_of
 from penstock.results import failure_of, pauses
 from penstock.task import declared_task
-from penstock.threads import in_a_thread
+from penstock.threads import in_a_thread, noted
 
 if TYPE_CHECKING:
-    from penstock.cancelling import Meaning
+    from penstock.cancelling import Cancelled, Meaning
     from penstock.ledger.outbox import OutboxRow
-    from penstock.ledger.reports import Log
     from penstock.ledger.rows import JobRow
+    from penstock.log import Cursor, Log
     from penstock.progress import Progress
     from penstock.watching import News, Watch
     from penstock.why.reason import Why
@@ -30,8 +32,8 @@ R = TypeVar("R")
 NOWHERE = Waiting(None, None)
 CANCEL_GRACE = 10.0
 """Seconds that a body which is cancelled has to stop by itself, unless the request says else."""
-GRACE_SECONDS = 1.0
-"""For a last look at the ledger, which begins when the time that was given is over."""
+LAST_LOOK_SECONDS = 1.0
+"""For a look at the ledger that begins when the time that was given is over, or has not ended by then."""
 
 
 class Job(Generic[R]):
@@ -59,7 +61,8 @@ class Job(Generic[R]):
     def state(self) -> State | None:
         """The state at the last refresh: the ledger's, or else where the job waits.
 
-        None when neither knew it: a worker had just claimed it, or it was never submitted, or not by us.
+        None when neither knew it: a worker had just claimed it, or it was never submitted, or not by us. What
+        :meth:`cancel` has done shows after the next refresh; one that raises NotCancellable has read the job's end.
         """
         known = self.row or self._outbox_row
         return known.state if known else self._waiting
@@ -69,9 +72,8 @@ class Job(Generic[R]):
 
         Raises:
             LedgerUnavailable: the SQL database does not answer.
-            BrokerUnavailable: there is no row, and Redis does not answer.
+            BrokerUnavailable: there is no row, and Redis does not answer; where it was seen to wait before stays.
         """
-        self._waiting = None
         if not self._read_row():
             (found,) = find_waiting([self._asked])
             self._take(found)
@@ -81,7 +83,6 @@ class Job(Generic[R]):
 
     async def arefresh(self) -> Job[R]:
         """As :meth:`refresh`, without holding up the loop: jobs that are asked for together are read together."""
-        self._waiting = None
         if not await self._aread_row():
             found = await afind_waiting(self.id, self.queue)
             self._take(found)
@@ -112,12 +113,12 @@ class Job(Generic[R]):
         """As :meth:`why`, without holding up the loop."""
         return await in_a_thread(self.why)
 
-    def logs(self, *, after: str | None = None, level: str = "debug") -> Log:
+    def logs(self, *, after: str | None = None, level: str | int = "debug") -> Log:
         """What its attempts have logged so far, in their order, as far as it is kept.
 
         Args:
             after: the cursor of what was read before: only what comes behind it.
-            level: of Python's; lines below it are passed over.
+            level: of Python's, by its name or as a number; lines below it are passed over.
 
         Raises:
             ArgumentError: there is no such level, or the cursor is none.
@@ -127,7 +128,7 @@ class Job(Generic[R]):
 
         return read_logs(publisher().settings.database_url, self.id, after, level)
 
-    async def alogs(self, *, after: str | None = None, level: str = "debug") -> Log:
+    async def alogs(self, *, after: str | None = None, level: str | int = "debug") -> Log:
         """As :meth:`logs`, without holding up the loop."""
         return await in_a_thread(partial(self.logs, after=after, level=level))
 
@@ -146,26 +147,50 @@ class Job(Generic[R]):
             TimeoutError: it has not ended in time; it goes on.
             LedgerUnavailable: the SQL database does not answer.
         """
-        watch = self._watch(after, timeout)
+        return self._news(self._watch(cursor_of(after), timeout))
+
+    def _news(self, watch: Watch) -> Iterator[News]:
         with publisher().hearing.ear([self.id]) as ear:
             for pause in watch.pauses():
                 ear.wait(pause)
                 if (news := watch.look()) is not None:
                     yield news
 
-    async def awatch(self, *, after: str | None = None, timeout: float | None = None) -> AsyncIterator[News]:
-        """As :meth:`watch`, for ``async for``."""
+    def awatch(self, *, after: str | None = None, timeout: float | None = None) -> AsyncIterator[News]:
+        """As :meth:`watch`, for ``async for``.
+
+        Raises:
+            TimeoutError: it has not ended in time, or the ledger did not say so; also while the SQL database is silent.
+        """
+        return self._anews(cursor_of(after), timeout)
+
+    async def _anews(self, after: Cursor, timeout: float | None) -> AsyncIterator[News]:
         from penstock.client.ears import alistening
 
         async with alistening([self.id]) as ear:
             # Its module is heavy to import.
-            watch = await in_a_thread(partial(self._watch, after, timeout))
+            watch = await in_a_thread(self._watch, after, timeout)
             for pause in watch.pauses():
                 await ear.wait(pause)
-                if (news := await in_a_thread(watch.look)) is not None:
+                if (news := await self._look(watch)) is not None:
                     yield news
 
-    def _watch(self, after: str | None, timeout: float | None) -> Watch:
+    async def _look(self, watch: Watch) -> News | None:
+        """What is new; the handle is written by the loop, and a thread reads the log."""
+        from asyncio import timeout as limit
+
+        from penstock.watching import Standing
+
+        left = watch.seconds_left
+        try:
+            async with limit(None if left is None else left + LAST_LOOK_SECONDS):
+                with suppress(BrokerUnavailable):
+                    await self.arefresh()
+                return await in_a_thread(watch.compare, Standing.of(self))
+        except TimeoutError:
+            raise TimeoutError(f"{self!r}: the ledger did not say in time how it stands") from None
+
+    def _watch(self, after: Cursor, timeout: float | None) -> Watch:
         from penstock.watching import Watch
 
         return Watch(publisher().settings.database_url, self, after, timeout)
@@ -182,34 +207,52 @@ class Job(Generic[R]):
             grace: seconds that a body has to stop by itself; 0: none; None: as long as it takes.
 
         Raises:
-            NotCancellable: it had ended already, and not because somebody cancelled it.
+            NotCancellable: it had ended already, and not because somebody cancelled it; also by its body's own Cancel,
+                or because it expired.
             LedgerUnavailable: SQL does not answer; nothing is cancelled.
             BrokerUnavailable: Redis does not answer, and a worker may have the job; call it again.
         """
+        return self._meaning(self._cancel(reason, grace))
+
+    async def acancel(self, reason: str | None = None, grace: float | None = CANCEL_GRACE) -> Meaning:
+        """As :meth:`cancel`, without holding up the loop.
+
+        Raises:
+            CancelledError: with a note that says what may become of the job.
+        """
+        with noted(lambda: f"job {self.id}: it may be cancelled all the same; call acancel again, or arefresh tells"):
+            done = await in_a_thread(self._cancel, reason, grace)
+        return self._meaning(done)
+
+    def _cancel(self, reason: str | None, grace: float | None) -> Cancelled:
         from penstock.cancelling import cancel
 
         known = publisher()
-        done = cancel(known.settings.database_url, known.broker, [self.id], actor=actor(), grace=grace, reason=reason)
+        return cancel(known.settings.database_url, known.broker, [self.id], actor=actor(), grace=grace, reason=reason)
+
+    def _meaning(self, done: Cancelled) -> Meaning:
+        from penstock.cancelling import end_in_words
+
         for row in done.ended:
             self.row = row
-            raise NotCancellable(f"job {self.id} of {self.task} has already ended: {row.state}")
+            raise NotCancellable(f"job {self.id} of {self.task} has already ended: {end_in_words(row)}")
         return done.means[self.id]
-
-    async def acancel(self, reason: str | None = None, grace: float | None = CANCEL_GRACE) -> Meaning:
-        """As :meth:`cancel`, without holding up the loop."""
-        return await in_a_thread(partial(self.cancel, reason, grace))
 
     @property
     def _asked(self) -> Asked:
         return Asked(publisher(), self.id, self.queue)
 
     def _read_row(self) -> JobRow | None:
-        ((self.row, self.progress),) = find_rows([self._asked])
-        self._outbox_row = None
-        return self.row
+        (known,) = find_rows([self._asked])
+        return self._note(known)
 
     async def _aread_row(self) -> JobRow | None:
-        (self.row, self.progress), self._outbox_row = await afind_row(self.id), None
+        return self._note(await afind_row(self.id))
+
+    def _note(self, known: Known) -> JobRow | None:
+        self.row, self.progress = known
+        if self.row:
+            self._take(NOWHERE)
         return self.row
 
     def _take(self, found: Waiting) -> None:
@@ -250,7 +293,7 @@ class Job(Generic[R]):
             await self._aread_row()
             return self._value(timeout)
         try:
-            async with limit(timeout + GRACE_SECONDS), alistening([self.id]) as ear:
+            async with limit(timeout + LAST_LOOK_SECONDS), alistening([self.id]) as ear:
                 for pause in pauses(timeout):
                     await ear.wait(pause)
                     row = await self._aread_row()

@@ -68,12 +68,13 @@ def find_waiting(asked: Sequence[Asked]) -> list[Waiting]:
     return [found for publisher, some in _by_publisher(asked) for found in _waiting(publisher, some)]
 
 
-def find_ended(ids: Iterable[str]) -> list[JobRow]:
-    """The rows of those that have ended, in the order of their ends."""
+def find_ended(ids: Iterable[str]) -> list[tuple[JobRow, Progress | None]]:
+    """The rows of those that have ended, in the order of their ends, and how far they are."""
     asked = [Asked(publisher(), id, None) for id in ids]
     slices = (asked[first : first + MOST_JOBS] for first in range(0, len(asked), MOST_JOBS))
-    rows = [row for some in slices for row, _ in find_rows(some) if row is not None and row.state.is_final]
-    return sorted(rows, key=lambda row: row.updated_at)
+    known = [each for some in slices for each in find_rows(some)]
+    ended = [(row, progress) for row, progress in known if row is not None and row.state.is_final]
+    return sorted(ended, key=lambda each: each[0].updated_at)
 
 
 async def afind_row(id: str) -> Known:
@@ -99,10 +100,13 @@ def _rows(publisher: Publisher, asked: Sequence[Asked]) -> list[Known]:
 def _waiting(publisher: Publisher, asked: Sequence[Asked]) -> list[Waiting]:
     from penstock.ledger import outbox
     from penstock.ledger.session import reading
+    from penstock.ledger.tables import is_plain
 
+    # A single text that no server takes would cost all others their answer.
+    known = [each for each in asked if is_plain(each.id)]
     with reading(publisher.settings.database_url) as connection:
-        kept = outbox.find_waiting_among(connection, [each.id for each in asked])
-    rest = [(each.id, each.queue) for each in asked if each.id not in kept]
+        kept = outbox.find_waiting_among(connection, [each.id for each in known])
+    rest = [(each.id, each.queue) for each in known if each.id not in kept]
     states = dict(zip(rest, publisher.waiting_states(rest), strict=True)) if rest else {}
     return [Waiting(kept.get(each.id), states.get((each.id, each.queue))) for each in asked]
 

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
-from penstock.client.bulk import Chunk, Part, Progress
+from penstock.client.bulk import Chunk, Intake, Part
 from penstock.client.job import Job
 from penstock.client.publishing import publisher
 from penstock.client.sending import Parcel, begin_for_loop, fate
@@ -16,6 +16,7 @@ from penstock.client.transactions import keep
 from penstock.errors import ArgumentError, BrokerUnavailable
 from penstock.outbox import current_outbox, outbox
 from penstock.task import BoundCall
+from penstock.threads import noted
 
 if TYPE_CHECKING:
     from penstock.client.gathering import Request
@@ -94,16 +95,14 @@ async def aenqueue_many(
             return await aenqueue_many(calls, chunk=chunk)
     jobs: list[Job[R]] = []
     bulk = _AsyncBulk()
-    try:
-        async for taken in _chunks(calls, chunk):
-            jobs += await bulk.submit(taken)
+    with noted(bulk.give_up):
+        try:
+            async for taken in _chunks(calls, chunk):
+                jobs += await bulk.submit(taken)
+        except Exception:
+            await bulk.settle()
+            raise
         await bulk.settle()
-    except Exception:
-        await bulk.settle()
-        raise
-    except BaseException as error:
-        error.add_note(bulk.give_up())
-        raise
     return jobs
 
 
@@ -134,22 +133,22 @@ class _Bulk:
     """Submits chunk after chunk; the next one is built while Redis takes the last."""
 
     def __init__(self) -> None:
-        self._progress = Progress(current_outbox())
+        self._intake = Intake(current_outbox())
         self._sending: tuple[Callable[[], None], Part] | None = None
         """What is on its way, and how to wait for it."""
 
     def submit(self, calls: list[BoundCall[R]]) -> list[Job[R]]:
         """Checks a chunk, waits for what is on its way, and sends the chunk."""
-        chunk = Chunk(calls, self._progress.taken, self._progress.block)
+        chunk = Chunk(calls, self._intake.taken, self._intake.block)
         try:
             chunk.build()
         except ArgumentError as error:
             self.settle()
-            raise ArgumentError(f"{error}; {self._progress}") from None
-        self._progress.taken += len(calls)
+            raise ArgumentError(f"{error}; {self._intake}") from None
+        self._intake.taken += len(calls)
         begin: Callable[..., Callable[[], None]] = publisher().begin_quietly if chunk.is_quiet else publisher().begin
-        if self._progress.block is not None:
-            begin = partial(keep, self._progress.block)
+        if self._intake.block is not None:
+            begin = partial(keep, self._intake.block)
         for part in chunk.parts():
             # One at a time, so that jobs for one destination stay in the order of their calls.
             self.settle()
@@ -162,20 +161,20 @@ class _Bulk:
             return
         (wait, part), self._sending = self._sending, None
         self._reporting(wait)
-        self._progress.accept(part)
+        self._intake.accept(part)
 
     def _reporting(self, step: Callable[[], T]) -> T:
         try:
             return step()
         except BrokerUnavailable as error:
-            raise BrokerUnavailable(f"{error}; {self._progress}") from error
+            raise BrokerUnavailable(f"{error}; {self._intake}") from error
 
 
 class _AsyncBulk:
     """The same for coroutines."""
 
     def __init__(self) -> None:
-        self._progress = Progress(current_outbox())
+        self._intake = Intake(current_outbox())
         self._sending: tuple[Request[Parcel, None], Callable[[], None] | None, Part] | None = None
         """What is on its way, and what then sends the signal of it."""
 
@@ -183,23 +182,23 @@ class _AsyncBulk:
         """Checks a chunk, waits for what is on its way, and sends the chunk."""
         import asyncio
 
-        chunk = Chunk(calls, self._progress.taken, self._progress.block)
+        chunk = Chunk(calls, self._intake.taken, self._intake.block)
         try:
             while not chunk.build(TURN_SECONDS):
                 await asyncio.sleep(0)
         except ArgumentError as error:
             await self.settle()
-            raise ArgumentError(f"{error}; {self._progress}") from None
-        self._progress.taken += len(calls)
+            raise ArgumentError(f"{error}; {self._intake}") from None
+        self._intake.taken += len(calls)
         for part in chunk.parts():
             await self.settle()
             self._begin(part, is_quiet=chunk.is_quiet)
         return chunk.jobs
 
     def _begin(self, part: Part, *, is_quiet: bool) -> None:
-        if self._progress.block is not None:
-            keep(self._progress.block, part.destination, part.jobs)
-            self._progress.accept(part)
+        if self._intake.block is not None:
+            keep(self._intake.block, part.destination, part.jobs)
+            self._intake.accept(part)
             return
         messages, tell = (part.jobs, None) if is_quiet else announced(part.jobs)
         self._sending = begin_for_loop(Parcel(publisher(), part.destination, messages)), tell, part
@@ -213,12 +212,12 @@ class _AsyncBulk:
             await request.answer
         except BrokerUnavailable as error:
             self._sending = None
-            raise BrokerUnavailable(f"{error}; {self._progress}") from error
+            raise BrokerUnavailable(f"{error}; {self._intake}") from error
         self._sending = None
-        self._progress.accept(part)
+        self._intake.accept(part)
         if tell is not None:
             tell()
 
     def give_up(self) -> str:
         """Waits for nothing any more; what became of the calls."""
-        return f"{self._progress}; {fate(self._sending[0])}" if self._sending else str(self._progress)
+        return f"{self._intake}; {fate(self._sending[0])}" if self._sending else str(self._intake)

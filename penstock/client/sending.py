@@ -9,6 +9,7 @@ from typing import NamedTuple
 from penstock.client.gathering import Gathering, Request
 from penstock.client.publishing import MOST_BYTES, MOST_JOBS, Destination, Publisher
 from penstock.errors import BrokerUnavailable
+from penstock.threads import noted
 
 CALLS_AT_ONCE = 8
 """Calls that are on their way at the same time, each on a connection of its own."""
@@ -35,12 +36,8 @@ async def settle_for_loop(request: Request[Parcel, None]) -> None:
         BrokerUnavailable: Redis did not.
         CancelledError: with a note that says what became of the jobs.
     """
-    try:
+    with noted(partial(fate, request)):
         await request.answer
-    except BaseException as error:
-        if not isinstance(error, Exception):
-            error.add_note(fate(request))
-        raise
 
 
 def fate(request: Request[Parcel, None]) -> str:

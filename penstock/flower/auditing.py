@@ -14,7 +14,7 @@ from penstock.ledger import queries
 from penstock.ledger.backend import ledger_url
 from penstock.ledger.rows import clip
 from penstock.ledger.session import writing
-from penstock.operations.wording import printable
+from penstock.wording import printable
 
 logger = logging.getLogger(__name__)
 ACTION_LENGTH = 32

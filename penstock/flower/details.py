@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.operations.wording import one_line
+from penstock.wording import one_line
 
 BRIEF_CHARACTERS = 120
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from tornado.escape import xhtml_escape
 
 from penstock.operations.jobs.family import Family, Kin, Member
-from penstock.operations.wording import printable, short_id
+from penstock.operations.wording import short_id
+from penstock.wording import printable
 
 WIDTH, HEIGHT, BETWEEN, APART, EDGE = 184, 44, 40, 12, 4
 TASK_LETTERS, ID_LETTERS = 25, 12

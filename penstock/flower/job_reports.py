@@ -10,10 +10,12 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from penstock.flower.charts import Line, line_chart
-from penstock.ledger.reports import BEGINNING, Cursor, Log, ReportRow, read_log
+from penstock.ledger.reports import ReportRow, read_log
+from penstock.log import BEGINNING, Cursor, Log
 from penstock.operations.jobs.life import Life
-from penstock.operations.wording import done_of, duration, per_second, percent
+from penstock.operations.wording import done_of, per_second, percent
 from penstock.progress import Point, seconds_left
+from penstock.wording import duration
 
 LINES = 100
 """Of a page of the log, or some more."""

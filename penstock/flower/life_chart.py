@@ -9,7 +9,7 @@ from datetime import datetime
 from tornado.escape import xhtml_escape
 
 from penstock.operations.jobs.timeline import Phase
-from penstock.operations.wording import duration, printable
+from penstock.wording import duration, printable
 
 WIDTH, LEFT, RIGHT, TOP = 760, 150, 12, 8
 ROW, BAR, AXIS = 26, 14, 24

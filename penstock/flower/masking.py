@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.operations.jobs.arguments import names_of
-from penstock.operations.wording import printable
 from penstock.redaction import Redaction
+from penstock.wording import printable
 
 WORDED = ("result", "exception", "traceback")
 """Fields of events that hold a task's own words."""

@@ -17,7 +17,7 @@ from penstock.flower.guard import Guarded, reason_of
 from penstock.flower.roles import Role
 from penstock.flower.show import Show
 from penstock.operations.deployment import booked
-from penstock.operations.wording import printable
+from penstock.wording import printable
 
 T = TypeVar("T")
 AWAY = (LedgerUnavailable, LedgerOutdated, BrokerUnavailable)

@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 from tornado.escape import xhtml_escape
 
-from penstock.operations.wording import distance, duration, error_in_short, printable, short_id
+from penstock.operations.wording import error_in_short, short_id
 from penstock.redaction import Redaction
+from penstock.wording import distance, duration, printable
 
 MISSING = '<span class="value-missing">—</span>'
 SHOWN_CHARACTERS = 20_000

@@ -12,22 +12,27 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.job import Reason, State
 from penstock.ledger.rows import AttemptRow, AuditRow, JobRow, Outcome, clip
-from penstock.ledger.tables import attempts, audit, job_logs, job_reports, jobs, metadata
+from penstock.ledger.tables import attempts, audit, is_plain, job_logs, job_reports, jobs, metadata
 
 
 def find_job(connection: Connection, id: str) -> JobRow | None:
-    """The job with this id, by primary key."""
+    """The job with this id, by primary key; nobody has one that no database takes."""
+    if not is_plain(id):
+        return None
     row = connection.execute(select(jobs).where(jobs.c.id == id)).one_or_none()
     return job_of(row) if row else None
 
 
 def find_jobs(connection: Connection, ids: Sequence[str]) -> list[JobRow]:
-    """The jobs with these ids that have a row, by primary key, in no order."""
-    return [job_of(row) for row in connection.execute(select(jobs).where(jobs.c.id.in_(ids)))]
+    """The jobs with these ids that have a row, by primary key, in no order; as :func:`find_job`."""
+    known = [id for id in ids if is_plain(id)]
+    return [job_of(row) for row in connection.execute(select(jobs).where(jobs.c.id.in_(known)))]
 
 
 def ids_like(connection: Connection, prefix: str, limit: int = 5) -> list[str]:
     """Ids that start with ``prefix``, a range on the primary key."""
+    if not is_plain(prefix):
+        return []
     statement = select(jobs.c.id).where(jobs.c.id >= prefix, jobs.c.id < prefix + "\U0010ffff")
     return list(connection.execute(statement.order_by(jobs.c.id).limit(limit)).scalars())
 

@@ -7,7 +7,7 @@ turn, so that the last ones are always there, and one attempt never has more row
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,8 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, selec
 
 from penstock.ledger.queries import insert_into, job_of
 from penstock.ledger.rows import JobRow
-from penstock.ledger.tables import attempts, job_logs, job_reports, jobs
+from penstock.ledger.tables import attempts, is_plain, job_logs, job_reports, jobs
+from penstock.log import BEGINNING, Cursor, Log, LogLine
 from penstock.progress import Point, Progress
 
 CHUNK_LINES, CHUNK_CHARACTERS = 50, 8_000
@@ -29,76 +30,13 @@ PAGE, CHUNKS_READ = 500, 40
 """Lines that are read at once, about, and chunks at most: whole chunks are read."""
 
 
-@dataclass(frozen=True, order=True)
-class Cursor:
-    """A place in a job's log: behind this line."""
-
-    began: int
-    """The attempt's, in milliseconds since 1970."""
-    number: int
-    """Of the line within its attempt."""
-
-    def __str__(self) -> str:
-        return f"{self.began}.{self.number}"
-
-    @classmethod
-    def of(cls, text: str) -> Cursor:
-        """The cursor that was written as this.
-
-        Raises:
-            ValueError: it is none.
-        """
-        began, sign, number = text.partition(".")
-        if not (sign and began.isascii() and began.isdigit() and number.isascii() and number.isdigit()):
-            raise ValueError(f"{text!r} is no cursor of a log; take one that was told with its lines")
-        return cls(min(int(began), 1 << 62), min(int(number), 1 << 30))
-
-
-BEGINNING = Cursor(0, 0)
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """A line that a body has logged."""
-
-    attempt: int
-    """Of the job, from 1."""
-    number: int
-    """Within its attempt, from 1, also of lines that were left out."""
-    at: datetime
-    level: str
-    logger: str
-    text: str
-    """With its traceback, if it has one; redacted."""
-    left_out: int
-    """Lines that were logged between the line before it and this one, and are not kept."""
-
-
-@dataclass(frozen=True)
-class Log:
-    """Lines of a job's log, in their order."""
-
-    lines: tuple[LogLine, ...]
-    left_out: int
-    """Lines that were logged after the last one and are not kept."""
-    cursor: str
-    """Where to read on."""
-    has_more: bool
-    """Whether there are lines behind it."""
-
-    def __iter__(self) -> Iterator[LogLine]:
-        return iter(self.lines)
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-
 @dataclass(frozen=True)
 class ReportRow:
     """What one attempt says of itself, without its log."""
 
     began: int
-    attempt: int
+    start: int
+    """Which start of the job it is, from 1."""
     progress: Progress | None
     points: tuple[Point, ...]
     lines: int
@@ -162,9 +100,10 @@ def find_jobs_with_progress(connection: Connection, ids: Sequence[str]) -> list[
     """
     told = job_reports.c[("done", "total", "note", "at")]
     others = job_reports.alias()
-    last = select(func.max(others.c.began)).where(others.c.job_id == jobs.c.id).scalar_subquery()
+    own = others.c.job_id == jobs.c.id, others.c.done.is_not(None)
+    last = select(func.max(others.c.began)).where(*own).scalar_subquery()
     joined = jobs.outerjoin(job_reports, and_(job_reports.c.job_id == jobs.c.id, job_reports.c.began == last))
-    rows = connection.execute(select(jobs, *told).select_from(joined).where(jobs.c.id.in_(ids)))
+    rows = connection.execute(select(jobs, *told).select_from(joined).where(jobs.c.id.in_(filter(is_plain, ids))))
     return [(job_of(row), progress_of(row)) for row in rows]
 
 
@@ -207,7 +146,7 @@ def read_log(
         reports: of the job, as :func:`reports_of` reads them.
         level: of Python's; lines below it are passed over, and neither shown nor counted as left out.
     """
-    numbers = {report.began: report.attempt for report in reports}
+    numbers = {report.began: report.start for report in reports}
     found: list[LogLine] = []
     left_out, chunks = 0, _chunks(connection, job_id, after)
     has_more = len(chunks) == CHUNKS_READ
@@ -225,7 +164,7 @@ def read_log(
                 continue
             found.append(
                 LogLine(
-                    attempt=numbers.get(chunk.began, 1),
+                    start=numbers.get(chunk.began, 1),
                     number=number,
                     at=datetime.fromtimestamp(at, UTC),
                     level=logging.getLevelName(line_level),

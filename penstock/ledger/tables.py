@@ -113,6 +113,11 @@ def plain(value: str) -> str:
     return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
+def is_plain(value: object) -> bool:
+    """Whether every database takes ``value`` as a text."""
+    return isinstance(value, str) and plain(value) == value
+
+
 class Tags(TypeDecorator[tuple[str, ...]]):
     """Tags as one text; none are NULL."""
 

@@ -17,7 +17,7 @@ from penstock.ledger.session import reading
 from penstock.operations.broker import broker_of, known_queues, note, options_of, require_known
 from penstock.operations.ending import cancel_messages
 from penstock.operations.payload import Payload, decode
-from penstock.operations.wording import counted
+from penstock.wording import counted
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 from penstock.checks.schedules import OVERDUE, is_at_work
 from penstock.errors import DeclarationError, LedgerOutdated, LedgerUnavailable, ScheduleNotFound, ScheduleRefused
 from penstock.ledger.schedules import FOREIGN, BeatRow, ScheduleRow
-from penstock.operations.wording import counted, distance, one_line
 from penstock.scheduler import At, Every, Schedule
 from penstock.scheduler.changes import Backfill, Known, Schedules
+from penstock.wording import counted, distance, one_line
 
 LATE = OVERDUE
 """How long after it was due a schedule is called late."""

@@ -5,19 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from penstock.job import Reason, State
+from penstock.job import UNSAID, State
 from penstock.ledger.fires import FireRow, Origin
 from penstock.ledger.rows import JobRow
 from penstock.progress import Progress, seconds_left
-from penstock.wording import counted as counted
-from penstock.wording import distance as distance
-from penstock.wording import duration as duration
-from penstock.wording import one_line as one_line
-from penstock.wording import printable as printable
+from penstock.wording import distance, duration, one_line
 
 SHORT_ID = 8
-UNSAID = (Reason.ERROR, Reason.REVOKED)
-"""Reasons that are the rule for their state."""
 
 
 def short_id(id: str) -> str:

@@ -22,14 +22,25 @@ def runs(job: Subject) -> Reason | None:
     sentence, facts = f"it runs: it started {since} on {where}", {"Started": row.started_at, "Worker": where}
     claim = job.found.claim if job.found else None
     card = job.worker(claim.worker) if claim else None
+    request, more = _request(job, card)
+    facts |= more
     if card is not None and job.is_silent(card):
         gone, more = _silence(job, card)
-        return Reason("runs-on-silent-worker", f"{sentence}, which {gone}", facts | more, is_whole=True)
+        return Reason("runs-on-silent-worker", f"{sentence}, which {gone}{request}", facts | more, is_whole=True)
     if card is not None and card.ledger_away_since is not None:
         sentence += (
             f", which cannot write to the ledger since {distance(card.ledger_away_since, job.now)}: it may have ended"
         )
-    return Reason("runs", sentence, facts, is_whole=True)
+    return Reason("runs", f"{sentence}{request}", facts, is_whole=True)
+
+
+def _request(job: Subject, card: WorkerCard | None) -> tuple[str, dict[str, Any]]:
+    """What became of the request of somebody who has cancelled a job that runs."""
+    if job.found is None or not job.found.is_cancelled:
+        return "", {}
+    is_heard = not job.is_silent(card) if card is not None else bool(job.live_workers)
+    means = "is asked to stop" if is_heard else "does not start again"
+    return f"; it was cancelled, and {means}", {"Cancelled": "yes"}
 
 
 def worker_died(job: Subject) -> Reason | None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.job import Reason as Cause
+from penstock.job import UNSAID
 from penstock.ledger.tables import Kind
 from penstock.why.reason import Reason
 from penstock.why.subject import Subject
 from penstock.wording import distance, one_line
-
-UNSAID = (Cause.ERROR, Cause.REVOKED)
-"""Causes that are the rule for their state."""
 
 
 def ended(job: Subject) -> Reason | None:

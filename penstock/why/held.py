@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.broker.breakers import task_of
-from penstock.job import Reason as EndReason
+from penstock.job import Reason as Cause
 from penstock.job import State
 from penstock.why.reason import Reason
 from penstock.why.subject import Subject
@@ -16,8 +16,7 @@ def in_outbox(job: Subject) -> Reason | None:
     if kept is None or kept.published_at is not None:
         return None
     sentence = f"its message is in the outbox since {distance(kept.created_at, job.now)} and not in Redis yet; "
-    live = [card for card in job.workers if not job.is_silent(card)]
-    if job.found is not None and not live:
+    if job.found is not None and not job.live_workers:
         sentence += "no worker runs that would bring it there"
     else:
         sentence += "a running worker brings it there"
@@ -57,7 +56,7 @@ def not_due(job: Subject) -> Reason | None:
         )
     who = "it"
     if row is not None and row.state is State.SCHEDULED and row.attempts:
-        has_snoozed = row.reason == EndReason.SNOOZED
+        has_snoozed = row.reason == Cause.SNOOZED
         who = "it has snoozed, and" if has_snoozed else f"its retry, after {counted(row.attempts, 'attempt')},"
     return Reason("not-due", f"{who} is due {distance(due, job.now)}", facts)
 
@@ -69,11 +68,18 @@ def _is_limited(job: Subject) -> bool:
 
 
 def cancelled(job: Subject) -> Reason | None:
-    """It was revoked while it waited."""
-    if job.found is None or not job.found.is_revoked:
+    """It was cancelled while it waited: by our client, or revoked by Celery's, of which only a claim knows."""
+    found = job.found
+    if found is None or not (found.is_cancelled or found.is_revoked):
         return None
-    sentence = "it was cancelled, and ends as soon as a worker claims it"
-    return Reason("cancelled", sentence, {"Cancelled": "yes"}, is_whole=job.found.claim is None and job.due is None)
+    if not found.is_cancelled:
+        sentence = "it was revoked, and ends as soon as a worker claims it"
+    elif job.live_workers:
+        sentence = "it was cancelled, and a running worker ends it within about a second"
+    else:
+        sentence = "it was cancelled, and no worker runs that would end it"
+    is_whole = found.claim is None and (found.is_cancelled or job.due is None)
+    return Reason("cancelled", sentence, {"Cancelled": "yes"}, is_whole=is_whole)
 
 
 def breaker_open(job: Subject) -> Reason | None:

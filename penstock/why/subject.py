@@ -93,6 +93,11 @@ class Subject:
         """Those that have a lease, or had one lately."""
         return self.found.workers if self.found else ()
 
+    @property
+    def live_workers(self) -> Sequence[WorkerCard]:
+        """Those of them that are heard of."""
+        return [card for card in self.workers if not self.is_silent(card)]
+
     def worker(self, name: str) -> WorkerCard | None:
         """The worker whose incarnation has this name."""
         return next((card for card in self.workers if card.worker == name), None)

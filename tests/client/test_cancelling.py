@@ -11,6 +11,7 @@ import redis
 from penstock import Job, Settings, State, aenqueue_many, as_ended, client
 from penstock.app import PenstockApp
 from penstock.broker.hearing import Hearing
+from penstock.cancelling import Meaning
 from penstock.client import publishing
 from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.session import writing
@@ -97,6 +98,56 @@ def test_many_that_are_cancelled_say_which_calls_were_accepted(proxy: Proxy, bro
     note = asyncio.run(submit())
     assert note.startswith("calls 1 to 10 were accepted; job ")
     assert "and 9 more of the same call: on the way to Redis, which may take it" in note
+
+
+def test_many_whose_calls_raise_say_which_were_accepted_when_they_are_cancelled_then(
+    proxy: Proxy, broker: redis.Redis
+) -> None:
+    async def calls() -> Any:
+        for number in range(10):
+            yield jobs.add.bind(number, 0)
+        await _until(lambda: broker.llen("default") == 10)
+        proxy.hold_reply_to("EVALSHA")
+        for number in range(10):
+            yield jobs.add.bind(number, 0)
+        await _until(proxy.holding.is_set)
+        raise ValueError
+
+    async def submit() -> str:
+        waiting = asyncio.create_task(aenqueue_many(calls(), chunk=10))
+        await _until(proxy.holding.is_set)
+        await _until(lambda: "settle" in _frames(waiting))
+        waiting.cancel()
+        return await _noted(waiting)
+
+    note = asyncio.run(submit())
+    assert note.startswith("calls 1 to 10 were accepted; job ")
+    assert "and 9 more of the same call: on the way to Redis, which may take it" in note
+
+
+def _frames(waiting: "asyncio.Task[Any]") -> list[str]:
+    """The names of the coroutines in which a task waits, the innermost last."""
+    names, inner = [], waiting.get_coro()
+    while inner is not None and hasattr(inner, "cr_await"):
+        names.append(inner.__name__)
+        inner = inner.cr_await
+    return names
+
+
+def test_a_cancel_that_is_cancelled_itself_says_what_may_become_of_the_job(proxy: Proxy) -> None:
+    job = jobs.add.enqueue(1, 0)
+
+    async def cancel() -> str:
+        proxy.hold_reply_to("EVALSHA")
+        waiting = asyncio.create_task(job.acancel("wrong month"))
+        await _until(proxy.holding.is_set)
+        waiting.cancel()
+        return await _noted(waiting)
+
+    assert asyncio.run(cancel()) == (
+        f"job {job.id}: it may be cancelled all the same; call acancel again, or arefresh tells"
+    )
+    assert job.cancel() is Meaning.CANCELLED_LATER
 
 
 def test_an_error_in_a_group_leaves_no_listener_and_no_call_behind(app: PenstockApp) -> None:

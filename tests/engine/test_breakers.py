@@ -22,8 +22,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "threads": {"penstock_kind": "threads", "penstock_size": 4},
     "asyncio": {"penstock_kind": "asyncio", "penstock_size": 4},
 }
-HEARD_SECONDS = 1.5
-"""After so long every worker knows that a breaker has opened."""
 
 
 @pytest.fixture(autouse=True)
@@ -58,17 +56,23 @@ def aside(station: Station, task: str) -> int:
 
 
 def open_breaker(station: Station, down: Path, task: str = "depend") -> None:
-    """Five jobs fail; then all workers have heard of it."""
+    """Five jobs fail. Workers hear of it one after the other, and start jobs meanwhile."""
     for _ in range(5):
         station.send(task, str(down))
     wait_for(lambda: standing(station, task) != breakers.CLOSED, "the breaker opens")
-    pass_time(HEARD_SECONDS)
     wait_for(station.quiet, "all that failed is settled")
 
 
-def pass_time(seconds: float) -> None:
-    """For what nobody outside can see: that all workers have heard of something."""
-    time.sleep(seconds)
+def put_aside(station: Station, task: str, argument: Path, count: int) -> list[str]:
+    """Sends jobs until so many are aside at once, which is when the workers have heard of the breaker; all of them."""
+    ids: list[str] = []
+
+    def more() -> bool:
+        ids.append(station.send(task, str(argument)))
+        return aside(station, task) >= count
+
+    wait_for(more, f"{count} are aside")
+    return ids
 
 
 def each_has_ended_once(station: Station, ids: Sequence[str]) -> None:
@@ -93,10 +97,8 @@ def rows_of(connection: Any, ids: Sequence[str]) -> list[Any]:
 def goes_its_round(station: Station, down: Path, task: str) -> None:
     """It opens, jobs are put aside while others of the queue run, and all of them run when the service is up."""
     open_breaker(station, down, task)
-    ids = [station.send(task, str(down)) for _ in range(30)]
+    ids = put_aside(station, task, down, 20)
     station.ended(station.send("touch"))
-    wait_for(lambda: aside(station, task) + len([id for id in ids if station.starts(id)]) == 30, "they are aside")
-    assert aside(station, task) > 20
     down.unlink()
     each_has_ended_once(station, ids)
     assert standing(station, task) == breakers.CLOSED
@@ -114,8 +116,7 @@ def test_what_is_aside_goes_on_though_every_keeper_is_killed(
     booked: Station, down: Path, pair: tuple[Worker, Worker]
 ) -> None:
     open_breaker(booked, down)
-    ids = [booked.send("depend", str(down)) for _ in range(20)]
-    wait_for(lambda: aside(booked, "depend") > 10, "they are aside")
+    ids = put_aside(booked, "depend", down, 10)
     for worker in pair:
         os.kill(worker.keeper, signal.SIGKILL)
     down.unlink()
@@ -132,7 +133,7 @@ def test_a_thousand_jobs_end_once_each_over_cycles_and_deaths(
         ids += [booked.send("depend", str(down)) for _ in range(100)]
         victim = pair[number % 2]
         os.kill(victim.keeper if number % 4 < 2 else booked.children(victim, 2)[0], signal.SIGKILL)
-        pass_time(0.5)
+        time.sleep(0.5)
     down.unlink(missing_ok=True)
     each_has_ended_once(booked, ids)
     assert not booked.redis.exists(booked.keys.broken)
@@ -186,9 +187,8 @@ def test_a_share_of_failures_opens_it(booked: Station, down: Path) -> None:
 @pytest.mark.usefixtures("pair")
 def test_a_job_that_is_aside_is_blocked_and_says_by_what(booked: Station) -> None:
     booked.scripts.switch("engine.kept", "open", "ann", "")
-    pass_time(HEARD_SECONDS)
-    id = booked.send("kept", str(booked.folder))
-    wait_for(lambda: aside(booked, "kept") == 1, "it is aside")
+    ids = put_aside(booked, "kept", booked.folder, 1)
+    id = next(id for id in ids if booked.redis.hexists(booked.keys.blocked, id))
     (note,) = find_notes(booked.redis, booked.keys, [(id, [QUEUE])])
     assert note is not None
     assert note.state is State.BLOCKED

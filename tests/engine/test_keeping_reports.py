@@ -51,6 +51,18 @@ def done(url: str, id: str = "1") -> list[float]:
         return [report.progress.done for report in reports_of(connection, id) if report.progress]
 
 
+LONG_SECONDS = 8.0
+"""What waits takes that long, and what does not takes less, however busy the machine is. SQLite gives up after 15."""
+
+
+def waited(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> float:
+    """How many seconds outcomes wait now, if they would wait for very long."""
+    monkeypatch.setattr(keeping, "CATCH_UP_SECONDS", LONG_SECONDS)
+    began = time.monotonic()
+    reports.catch_up()
+    return time.monotonic() - began
+
+
 def test_what_was_taken_is_written_when_outcomes_have_caught_up(reports: Reports, database_url: str) -> None:
     reports.take(packet(3, 1, 2))
     reports.catch_up()
@@ -74,7 +86,7 @@ def test_words_that_the_deployment_hides_are_hidden(broker_url: str, database_ur
 
 
 def test_while_sql_is_away_the_newest_is_kept_and_outcomes_do_not_wait(
-    broker_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    broker_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"sqlite:///{tmp_path / 'later.db'}"
     reports = Reports(ward(broker_url, url, "ant@host/1"), url)
@@ -82,9 +94,7 @@ def test_while_sql_is_away_the_newest_is_kept_and_outcomes_do_not_wait(
     wait_for(lambda: reports._is_failing, "there are no tables yet")
     for number in range(2, 100):
         reports.take(packet(number, *range(1, number + 1)))
-    began = time.monotonic()
-    reports.catch_up()
-    assert time.monotonic() - began < CATCH_UP_SECONDS / 2
+    assert waited(reports, monkeypatch) < LONG_SECONDS
     schema.upgrade(url)
     wait_for(lambda: texts(url) and len(texts(url)) == 99, "all has come")
     with reading(url) as connection:
@@ -111,18 +121,17 @@ def test_what_could_not_be_written_lies_under_what_has_come_meanwhile(
 
 
 def test_outcomes_wait_a_moment_for_a_log_that_takes_long_and_then_not_at_all(
-    reports: Reports, database_url: str
+    reports: Reports, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(keeping, "IMPATIENT_SECONDS", 3600.0)
     with writing(database_url) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("LOCK TABLE job_logs"))
         reports.take(packet(1, 1))
         began = time.monotonic()
         reports.catch_up()
-        first = time.monotonic() - began
-        assert CATCH_UP_SECONDS * 0.9 <= first < 10 * CATCH_UP_SECONDS
-        reports.catch_up()
-        assert time.monotonic() - began - first < CATCH_UP_SECONDS / 2
+        assert time.monotonic() - began >= CATCH_UP_SECONDS * 0.9
+        assert waited(reports, monkeypatch) < LONG_SECONDS
     wait_for(lambda: texts(database_url), "it is written afterwards")
 
 

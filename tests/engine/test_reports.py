@@ -126,8 +126,8 @@ def test_a_process_that_a_body_has_forked_says_nothing(booked: Station, worker: 
 def test_the_attempts_of_a_job_are_told_apart(booked: Station, worker: Worker) -> None:
     id = booked.send("second_time")
     said(booked, id, 2)
-    assert [(line.attempt, line.text) for line in log_of(booked, id)] == [(1, "attempt 1"), (2, "attempt 2")]
-    assert [(report.attempt, report.progress and report.progress.done) for report in reports(booked, id)] == [
+    assert [(line.start, line.text) for line in log_of(booked, id)] == [(1, "attempt 1"), (2, "attempt 2")]
+    assert [(report.start, report.progress and report.progress.done) for report in reports(booked, id)] == [
         (1, 1.0),
         (2, 2.0),
     ]
@@ -173,4 +173,4 @@ def test_a_killed_process_leaves_what_its_job_had_said(booked: Station, worker: 
     wait_for(lambda: len(reports(booked, id)) == 2 and done(booked, id) == 5, "its next attempt says the same")
     end.touch()
     assert ended(booked, id).attempts == 2
-    assert [line.attempt for line in log_of(booked, id)] == [1] * 5 + [2] * 5
+    assert [line.start for line in log_of(booked, id)] == [1] * 5 + [2] * 5

@@ -1,6 +1,6 @@
 """What jobs say of themselves, as the ledger keeps it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from penstock.ledger.reports import (
 )
 from penstock.ledger.session import reading, writing
 from penstock.ledger.tables import job_logs
+from penstock.operations.jobs.life import find_life
 from tests.ledger.making import CRASHED, delivery, end, running, write
 
 NOW = datetime.now(UTC)
@@ -72,6 +73,21 @@ def test_a_job_comes_with_the_progress_of_its_last_attempt(database_url: str) ->
         (found,) = find_jobs_with_progress(connection, ["1"])
     assert found[1] is not None
     assert found[1].done == 3
+
+
+def test_the_progress_stands_when_a_later_attempt_only_logs(database_url: str) -> None:
+    write(database_url, running(delivery("1")))
+    points = [[(NOW - timedelta(seconds=9 - second)).timestamp(), second, 9] for second in range(4)]
+    said(database_url, 1, done=3.0, total=9.0, at=NOW, points=points)
+    said(database_url, 2, lines=1)
+    logged(database_url, 1, began=2)
+    with reading(database_url) as connection:
+        ((_, progress),) = find_jobs_with_progress(connection, ["1"])
+        life = find_life(connection, "1")
+    assert progress is not None
+    assert progress.done == 3
+    assert life.progress == progress
+    assert life.rate is None, "the attempt that runs has said nothing of how fast it is"
 
 
 def test_a_chunk_is_written_anew_as_a_whole(database_url: str) -> None:
@@ -135,7 +151,7 @@ def test_attempts_have_the_numbers_that_their_claims_have(database_url: str) -> 
     said(database_url, 30, token="w:2")
     said(database_url, 40, token="somebody's")
     with reading(database_url) as connection:
-        assert [report.attempt for report in reports_of(connection, "1")] == [2, 3, 4]
+        assert [report.start for report in reports_of(connection, "1")] == [2, 3, 4]
 
 
 def test_of_very_many_attempts_the_logs_of_the_first_and_the_last_ones_stay(database_url: str) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -27,6 +28,7 @@ from penstock.ledger.tables import outbox as table
 from penstock.task import BoundCall
 from tests import jobs
 from tests.conftest import deployment, producer
+from tests.live import wait_for
 from tests.outbox.ground import Ground
 
 InEngine = Callable[[AsyncEngine], Awaitable[None]]
@@ -68,6 +70,52 @@ def test_a_job_goes_with_the_commit(run: Run) -> None:
             await session.rollback()
 
     assert len(run(body)) == 1
+
+
+def test_calls_that_are_cancelled_while_their_rows_are_inserted_say_what_becomes_of_them(
+    run: Run, postgresql_ground: Ground
+) -> None:
+    notes: list[str] = []
+
+    async def cancelled(submit: Callable[[AsyncSession], Awaitable[Any]], engine: AsyncEngine) -> None:
+        async with AsyncSession(engine) as session, engine.connect() as other:
+            await other.execute(text("LOCK TABLE outbox IN EXCLUSIVE MODE"))
+            waiting = asyncio.ensure_future(submit(session))
+            await asyncio.to_thread(wait_for, lambda: waits_for_a_lock(postgresql_ground), "its rows wait")
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError) as raised:
+                await waiting
+            notes.extend(raised.value.__notes__)
+
+    async def body(engine: AsyncEngine) -> None:
+        await cancelled(lambda session: jobs.add.options(session=session).aenqueue(1, 2), engine)
+        calls = [jobs.add.bind(1, 2), jobs.add.bind(3, 4)]
+        await cancelled(lambda session: aenqueue_many(calls, session=session), engine)
+
+    assert run(body) == []
+    one, two = notes
+    unknown = "not submitted, unless the session's transaction has it and is committed"
+    assert re.fullmatch(rf"job [0-9a-f-]{{36}}: {unknown}", one)
+    assert re.fullmatch(rf"job [0-9a-f-]{{36}} and 1 more of the same block: {unknown}", two)
+
+
+def waits_for_a_lock(ground: Ground) -> bool:
+    """Whether somebody waits for a lock in the ledger's database."""
+    with reading(ground.database_url) as connection:
+        waiting = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database WHERE NOT granted AND "
+        return bool(connection.execute(text(f"{waiting} d.datname = current_database()")).scalar())
+
+
+def test_many_of_an_asynchronous_session_that_end_by_an_error_are_not_said_to_be_in_it(run: Run) -> None:
+    call = jobs.add.bind(1, 2)
+
+    async def body(engine: AsyncEngine) -> None:
+        async with AsyncSession(engine) as session:
+            with pytest.raises(ArgumentError, match="were kept for the session's transaction, and put there if the"):
+                await aenqueue_many([call, call, call._replace(args=())], chunk=2, session=session)
+            await session.commit()
+
+    assert run(body) == []
 
 
 def test_a_connection_is_as_good_as_a_session(run: Run) -> None:

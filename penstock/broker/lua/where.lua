@@ -2,7 +2,7 @@
 --
 -- ARGV  2 job id  3 how many messages are looked at  4 how many bytes  5… queues, the likeliest first
 -- Returns {now (ms), queue or '', time from which it may be claimed (ms) or '', jobs before it or '', why it is put aside,
---          '1': revoked, why its queue is closed, '1': the outbox has its message here,
+--          '1': revoked, '1': somebody has cancelled it, why its queue is closed, '1': the outbox has its message here,
 --          {parked message}, {claimer, queue, token, message, the claimer's first message}, {another's claimed message that
 --          names the job: worker, message}, {dead entry's kind, reason, at, message},
 --          {name of a spooled outcome}, {worker, renewed (ms) or '', draining (ms) or '', card, claimers that hold claims, claims, …},
@@ -121,6 +121,7 @@ end
 return {string.format('%.0f', now), queue, score or '', before,
   redis.call('HGET', ours .. 'blocked', job) or '',
   redis.call('ZSCORE', ours .. 'revoked', job) and '1' or '',
+  redis.call('HEXISTS', ours .. 'cancelling', job) == 1 and '1' or '',
   queue ~= '' and redis.call('HGET', ours .. 'gates', queue) or '',
   redis.call('HEXISTS', ours .. 'outbox', job) == 1 and '1' or '',
   parked, claimed, named, dead, spooled, workers, cut}

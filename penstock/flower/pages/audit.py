@@ -21,7 +21,8 @@ from penstock.operations.books.examination import FAULTS
 from penstock.operations.books.lines import BESIDE, Line, lines_of
 from penstock.operations.books.remarks import remarks_on
 from penstock.operations.moments import moment_of
-from penstock.operations.wording import counted, short_id
+from penstock.operations.wording import short_id
+from penstock.wording import counted
 
 PAGE = 50
 BOOKS, LOG = "books", "log"

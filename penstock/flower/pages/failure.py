@@ -22,7 +22,7 @@ from penstock.operations.failures.trends import change_of, hours_between
 from penstock.operations.jobs.retry import retry
 from penstock.operations.moments import moment_of
 from penstock.operations.payload import Payload, shown_bytes
-from penstock.operations.wording import counted
+from penstock.wording import counted
 
 MOST_BARS = 200
 LOOKED_AT = 2_000

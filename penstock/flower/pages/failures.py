@@ -24,7 +24,7 @@ from penstock.operations.failures.groups import since_or_default
 from penstock.operations.failures.search import LOOKED_AT, find_errors
 from penstock.operations.failures.selection import FAILED, Selection
 from penstock.operations.moments import moment_of
-from penstock.operations.wording import counted
+from penstock.wording import counted
 
 PAGE, MOST_GROUPS = 50, 500
 COUNTED_AT_ONCE = 2_000

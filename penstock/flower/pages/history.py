@@ -20,7 +20,8 @@ from penstock.operations.jobs.cancel import cancel
 from penstock.operations.jobs.retry import retry
 from penstock.operations.jobs.waiting import find_waiting
 from penstock.operations.moments import moment_of
-from penstock.operations.wording import counted, short_id
+from penstock.operations.wording import short_id
+from penstock.wording import counted
 
 PAGE = 50
 MOST_SELECTED = 1000

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from tornado.web import authenticated
 
+from penstock.cancelling import end_in_words
 from penstock.client.job import CANCEL_GRACE
 from penstock.errors import JobNotFound, NotCancellable, PenstockError
 from penstock.flower.family_chart import family_chart
@@ -221,7 +222,7 @@ class JobPage(Page):
     def _cancel(self, grace: float) -> str:
         done = cancel(self.app, [self.given], actor=self.actor, grace=grace)
         for row in done.ended:
-            raise NotCancellable(f"it had ended already: {row.state}")
+            raise NotCancellable(f"it had ended already: {end_in_words(row)}")
         (meaning,) = done.means.values()
         return f"cancelled: {meaning}"
 

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 from penstock.flower.meter import meter
 from penstock.flower.page import Deed, Page
 from penstock.flower.roles import Role
-from penstock.operations.wording import duration
 from penstock.operations.workers import deeds
 from penstock.operations.workers.look import look, show
 from penstock.operations.workers.view import Child, Told, Verdict, WorkerView
+from penstock.wording import duration
 
 RELOAD_SECONDS = 10
 KIB_OF_MIB = 1024

@@ -12,7 +12,7 @@ from penstock.flower.roles import Role
 from penstock.operations.history import LATE_SECONDS
 from penstock.operations.overview import overview
 from penstock.operations.queues import pause, resume
-from penstock.operations.wording import counted, distance
+from penstock.wording import counted, distance
 
 RELOAD_SECONDS = 10
 

@@ -20,10 +20,10 @@ from penstock.ledger.schedules import BeatRow, ScheduleRow, clock, definitions, 
 from penstock.ledger.session import reading
 from penstock.ledger.unfired import UNFIRED, UnfiredPlace, count_unfired, list_unfired
 from penstock.operations.schedules import LATE, Phase, at_work, moment, phase_of, phase_text, when_text
-from penstock.operations.wording import distance
 from penstock.scheduler.changes import Known
 from penstock.scheduler.schedule import Schedule
 from penstock.scheduler.timetables.zones import zone_of
+from penstock.wording import distance
 
 PAGE = 100
 LATELY = timedelta(hours=24)

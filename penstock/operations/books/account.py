@@ -12,7 +12,7 @@ from enum import Enum
 
 from penstock.broker.census import Census, Held
 from penstock.ledger.balance import Booked, Books
-from penstock.operations.wording import counted
+from penstock.wording import counted
 
 
 @dataclass

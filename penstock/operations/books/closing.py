@@ -24,7 +24,7 @@ from penstock.ledger.session import reading, writing
 from penstock.operations.books.account import Sheet
 from penstock.operations.books.auditing import PAUSE_SECONDS, audit, examined, steady
 from penstock.operations.broker import broker_of, note
-from penstock.operations.wording import counted
+from penstock.wording import counted
 
 NAMED_IN_AUDIT = 1000
 SILENT = timedelta(minutes=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from penstock.operations.books.auditing import Report
-from penstock.operations.wording import counted
+from penstock.wording import counted
 
 
 def remarks_on(report: Report) -> Iterator[str]:

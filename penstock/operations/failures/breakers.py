@@ -14,7 +14,7 @@ from penstock.broker.scripts import Scripts
 from penstock.engine.attempts import breaker_of
 from penstock.errors import PenstockError
 from penstock.operations.broker import broker_of, note
-from penstock.operations.wording import duration
+from penstock.wording import duration
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from penstock.operations.failures.mending import Fitting, Target, in_kinds, mess
 from penstock.operations.failures.pace import Pace
 from penstock.operations.failures.selection import Selection
 from penstock.operations.jobs.edits import NO_EDITS, Edits
-from penstock.operations.wording import counted
+from penstock.wording import counted
 
 Steps = Generator[Done, None, None]
 """What became of each failure, as it is dealt with."""

@@ -25,7 +25,8 @@ from penstock.operations.failures.pace import Pace
 from penstock.operations.jobs.arguments import names_of
 from penstock.operations.jobs.edits import NO_EDITS, Edits
 from penstock.operations.jobs.retry import has_arguments, problem_of, submit
-from penstock.operations.wording import counted, error_in_short
+from penstock.operations.wording import error_in_short
+from penstock.wording import counted
 
 PAGE = 500
 COUNTED_TOGETHER = 2_000

@@ -30,7 +30,7 @@ from penstock.operations.failures.entries import Entry
 from penstock.operations.jobs.arguments import names_of
 from penstock.operations.jobs.edits import Edits
 from penstock.operations.jobs.retry import misfit
-from penstock.operations.wording import distance
+from penstock.wording import distance
 
 
 def replay_letter(bench: Bench, entry: Entry) -> Done:

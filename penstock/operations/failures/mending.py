@@ -28,7 +28,7 @@ from penstock.operations.failures.letters import discard_letter, replay_letter
 from penstock.operations.failures.pace import Pace
 from penstock.operations.failures.unknown import discard_unknown, replay_unknown
 from penstock.operations.jobs.edits import NO_EDITS, Edits
-from penstock.operations.wording import counted
+from penstock.wording import counted
 
 Target = tuple[Entry, UnknownTask | None]
 """An entry, and where its messages are if they are of an unknown task."""

@@ -11,7 +11,7 @@ from penstock.ledger.session import writing
 from penstock.operations.ending import cancel_messages
 from penstock.operations.failures.bench import Bench, Done
 from penstock.operations.failures.entries import Entry
-from penstock.operations.wording import counted
+from penstock.wording import counted
 
 
 def replay_unknown(bench: Bench, entry: Entry, unknown: UnknownTask) -> Done:

@@ -6,9 +6,10 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from penstock.ledger.reports import LogLine
+from penstock.ledger.reports import ReportRow
 from penstock.ledger.rows import JobRow
 from penstock.ledger.search import Page
+from penstock.log import LogLine
 from penstock.operations.jobs.life import Life
 from penstock.operations.jobs.timeline import Event, Phase
 from penstock.operations.jobs.waiting import Waiting
@@ -43,7 +44,7 @@ def life_as_json(life: Life) -> dict[str, Any]:
         "outbox": asdict(life.outbox) if life.outbox else None,
         "failures": [asdict(letter) for letter in life.letters],
         "audit": [asdict(entry) for entry in life.audit],
-        "reports": [asdict(report) for report in life.reports],
+        "reports": [_said(report) for report in life.reports],
         "fire": asdict(life.fire) if life.fire else None,
     }
 
@@ -53,7 +54,7 @@ def news_as_json(job: str, news: News) -> dict[str, Any]:
     return {
         "job": job,
         "state": news.state,
-        "attempt": news.attempt,
+        "attempt": news.starts,
         "progress": asdict(news.progress) if news.progress else None,
         "rate": news.rate,
         "lines": [line_as_json(line) for line in news.lines],
@@ -64,7 +65,13 @@ def news_as_json(job: str, news: News) -> dict[str, Any]:
 
 def line_as_json(line: LogLine) -> dict[str, Any]:
     """A line of a job's log; ``left_out`` is how many before it are not kept."""
-    return asdict(line)
+    return _said(line)
+
+
+def _said(by: LogLine | ReportRow) -> dict[str, Any]:
+    """What one start of a job has said, which commands and pages call an attempt."""
+    words = asdict(by)
+    return {"attempt": words.pop("start"), **words}
 
 
 def _event(event: Event, beginning: datetime) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from penstock.ledger.rows import AttemptRow, AuditRow, JobRow, LetterRow
 from penstock.operations.jobs import timeline
 from penstock.operations.jobs.lookup import find_job
 from penstock.operations.jobs.timeline import Event, Phase
-from penstock.operations.wording import distance
 from penstock.progress import Progress, rate_of
+from penstock.wording import distance
 
 MOST_LETTERS, MOST_REPLAYS = 20, 50
 
@@ -70,7 +70,12 @@ class Life:
     @property
     def progress(self) -> Progress | None:
         """How far the last attempt that has said so is."""
-        return self.reports[-1].progress if self.reports else None
+        return self.spoken.progress if self.spoken else None
+
+    @property
+    def spoken(self) -> ReportRow | None:
+        """What that attempt says of itself."""
+        return next((report for report in reversed(self.reports) if report.progress), None)
 
     @property
     def rate(self) -> float | None:

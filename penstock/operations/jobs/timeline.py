@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from penstock.job import Reason, State
+from penstock.job import UNSAID, Reason, State
 from penstock.ledger.recording.attempts import LOST
 from penstock.ledger.rows import AttemptRow, JobRow, LetterRow
-from penstock.operations.wording import UNSAID, distance, duration, one_line
+from penstock.wording import distance, duration, one_line
 
 SHOWN_ERROR = 200
 ENDS = {LOST: "lost: its worker died or fell silent", "crashed": "crashed: its process died"}

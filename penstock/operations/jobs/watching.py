@@ -12,6 +12,7 @@ from penstock.client import Job
 from penstock.client.publishing import publisher
 from penstock.errors import JobNotFound
 from penstock.ledger.session import reading
+from penstock.log import cursor_of
 from penstock.operations.jobs.lookup import find_job
 from penstock.operations.wording import is_uuid
 from penstock.watching import News, Watch
@@ -48,9 +49,10 @@ def watch_jobs(app: PenstockApp, jobs: Sequence[Job[Any]], after: str | None = N
         after: the cursor behind which the log of a single job is wanted.
 
     Raises:
+        ArgumentError: the cursor is none.
         JobNotFound: nobody knows one of them.
     """
-    watches = [_Watching(Watch(app.settings.database_url, job, after, None), job) for job in jobs]
+    watches = [_Watching(Watch(app.settings.database_url, job, cursor_of(after), None), job) for job in jobs]
     with publisher().hearing.ear([job.id for job in jobs]) as ear:
         while watches:
             now = time.monotonic()
@@ -87,7 +89,7 @@ class _Watching:
         """Gives up a job that nobody knows."""
         if self._strange_until is None:
             return
-        if self.job.state is not None or (news is not None and news.attempt):
+        if self.job.state is not None or (news is not None and news.starts):
             self._strange_until = None
         elif time.monotonic() > self._strange_until:
             raise JobNotFound(

@@ -12,9 +12,9 @@ from penstock.broker.leases import Lease, leases
 from penstock.broker.scripts import Scripts
 from penstock.errors import PenstockError
 from penstock.operations.broker import broker_of, note
-from penstock.operations.wording import one_line
 from penstock.operations.workers.asking import ask
 from penstock.operations.workers.look import require_worker
+from penstock.wording import one_line
 
 OBEY_SECONDS = 1.5
 """How long a worker has to answer what it is told."""

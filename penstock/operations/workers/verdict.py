@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from penstock.broker.leases import Lease
 from penstock.broker.queues import QueueStatus
 from penstock.engine.health import STALLED_SECONDS
-from penstock.operations.wording import counted, duration, one_line, short_id
+from penstock.operations.wording import short_id
 from penstock.operations.workers.view import Child, Told, Verdict
+from penstock.wording import counted, duration, one_line
 
 UNUSUAL_TIMES = 10
 """A job is stuck that runs for so many times the 95th percentile of its task, and …"""

@@ -99,4 +99,23 @@ GUARDS = (
         test=f"{ON_WAITING}::test_a_job_that_fails_at_once_is_waiting_no_more[sqlite]",
         why="A job that fails within a second counts as waiting, and then as taken by a stock worker.",
     ),
+    Guard(
+        name="only-somebodys-cancel-counts",
+        file="penstock/cancelling.py",
+        text="for row in over.values() if row.reason is not Reason.REVOKED]",
+        replacement="for row in over.values() if row.state is not State.CANCELLED]",
+        test="tests/test_cancelling.py::"
+        "test_a_job_that_nobody_has_cancelled_is_refused_though_it_is_cancelled[sqlite-expired]",
+        why="Whoever cancels a job that has expired before is told that it is cancelled by that.",
+        red="KeyError",
+    ),
+    Guard(
+        name="grace-that-no-clock-counts",
+        file="penstock/cancelling.py",
+        text="    if grace is not None and not are_seconds(grace):\n",
+        replacement="    if grace is not None and not 0 <= grace:\n",
+        test="tests/test_cancelling.py::test_a_grace_that_is_none_is_refused_before_anything_is_noted[sqlite-1e+306]",
+        why="The audit says that a job was to be cancelled, and no worker hears of it.",
+        red="OverflowError",
+    ),
 )

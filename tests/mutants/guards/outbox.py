@@ -164,8 +164,8 @@ GUARDS = (
     Guard(
         name="blocks-that-fail-insert-nothing",
         file="penstock/outbox.py",
-        text="        if error is None:\n            # In slices",
-        replacement="        if True:\n            # In slices",
+        text="        if error is None:\n            with noted",
+        replacement="        if True:\n            with noted",
         test=f"{ON_ASYNC}::test_a_block_that_fails_inserts_nothing",
         why="Whoever catches the error and commits has half of the block's jobs.",
     ),
@@ -209,5 +209,15 @@ GUARDS = (
         replacement="            pass\n",
         test=f"{ON_HAND}::test_a_buried_job_leaves_the_outbox_when_its_letter_is_in_the_ledger[sqlite]",
         why="A job that kills its worker comes back from its grave.",
+    ),
+    Guard(
+        name="cancelled-insertion-says-so",
+        file="penstock/outbox.py",
+        text="            with noted(partial(_fate, waiting)):\n",
+        replacement="            if True:\n",
+        test="tests/outbox/test_async_sessions.py::"
+        "test_calls_that_are_cancelled_while_their_rows_are_inserted_say_what_becomes_of_them",
+        why="Whoever is cancelled while a job is put into a transaction cannot know whether it was submitted.",
+        red="AttributeError",
     ),
 )

@@ -92,9 +92,17 @@ GUARDS = (
     Guard(
         name="progress-that-makes-no-sense-changes-nothing",
         file="penstock/task.py",
-        text="        if problem := problem_of(done, total, note):\n",
-        replacement="        if (problem := problem_of(done, total, note)) and False:\n",
+        text="        if problem := problem_of(*told):\n",
+        replacement="        if (problem := problem_of(*told)) and False:\n",
         test="tests/test_progress.py::test_a_report_that_makes_no_sense_is_a_warning_and_reaches_nobody[nan-None-None]",
         why="NaN or a text gets into the ledger's numbers, and whoever reads the job fails.",
+    ),
+    Guard(
+        name="progress-of-an-attempt-that-has-said-so",
+        file=LEDGER,
+        text="others.c.done.is_not(None)",
+        replacement="True",
+        test=f"{ON_LEDGER}::test_the_progress_stands_when_a_later_attempt_only_logs[sqlite]",
+        why="How far a job is gets lost as soon as its next attempt logs a line.",
     ),
 )

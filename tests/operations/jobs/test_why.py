@@ -1,6 +1,8 @@
 """Why a job does not run, by commands and pages; with workers it is in tests/why."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +16,7 @@ from penstock.errors import JobNotFound
 from penstock.job import Reason, State
 from penstock.ledger.rows import Delivery, Outcome
 from penstock.ledger.session import writing
+from penstock.operations.broker import broker_of
 from penstock.operations.jobs.cancel import cancel
 from penstock.operations.jobs.why import why
 from penstock.operations.queues import pause, resume
@@ -38,6 +41,15 @@ def with_row(app: PenstockApp, id: str, outcome: Outcome | None) -> str:
         if outcome:
             end_attempt(connection, delivery, outcome)
     return id
+
+
+@contextmanager
+def a_lease(app: PenstockApp) -> Iterator[None]:
+    """As if a worker ran, inside of the block."""
+    with broker_of(app) as scripts:
+        scripts.join("there/1")
+        yield
+        scripts.client.delete(scripts.keys.leases)
 
 
 @pytest.fixture
@@ -97,9 +109,24 @@ def test_two_reasons_are_both_told(app: PenstockApp) -> None:
     assert as_told(app, later) == "it is due in 1h; its queue default was paused now by otto"
 
 
-def test_a_cancelled_job_says_that_it_ends_when_it_is_claimed(app: PenstockApp, waiting: str) -> None:
+def test_a_cancelled_job_that_waits_says_who_ends_it_and_when(app: PenstockApp, waiting: str) -> None:
     cancel(app, [waiting], actor="otto", grace=10)
-    assert as_told(app, waiting) == "it was cancelled, and ends as soon as a worker claims it"
+    assert as_told(app, waiting) == "it was cancelled, and no worker runs that would end it"
+    with a_lease(app):
+        assert as_told(app, waiting) == "it was cancelled, and a running worker ends it within about a second"
+
+
+def test_a_job_that_celery_has_revoked_says_that_it_ends_when_it_is_claimed(app: PenstockApp, waiting: str) -> None:
+    with broker_of(app) as scripts:
+        scripts.revoke([waiting])
+    assert as_told(app, waiting) == "it was revoked, and ends as soon as a worker claims it"
+
+
+def test_a_cancelled_job_that_runs_says_that_it_is_asked_to_stop(app: PenstockApp) -> None:
+    with a_lease(app):
+        cancel(app, [with_row(app, "one", None)], actor="otto", grace=10)
+        assert as_told(app, "one") == "it runs: it started now on here; it was cancelled, and is asked to stop"
+    assert as_told(app, "one") == "it runs: it started now on here; it was cancelled, and does not start again"
 
 
 def test_a_job_of_a_transaction_that_nobody_has_published_is_in_the_outbox(app: PenstockApp) -> None:
