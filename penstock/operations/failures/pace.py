@@ -35,7 +35,7 @@ def rate_of(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/([smh]))?", text.strip(), re.ASCII)
     rate = float(found[1]) / SECONDS[found[2] or "s"] if found else 0.0
     if not SLOWEST <= rate <= FASTEST:
-        raise BadRate(f"{text!r} is no speed from 1 a day to 1,000,000 a second; write 50/s, 10/m or 100/h")
+        raise BadRate(f"{text!r} is no speed; write 50/s, 10/m or 100/h, from 1 a day to 1,000,000 a second")
     return rate
 
 
