@@ -10,13 +10,17 @@ from penstock.actor import actor
 from penstock.cli.command import Command, Word, booked_app_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import Console
+    from rich.text import Text
 
     from penstock.operations.failures.breakers import BreakerStatus, Switched
 
 WORD = Word()
 COLOURS = {"closed": "green", "open": "bold red", "half-open": "yellow"}
-COLUMNS = ("task", "state", "since", "failures", "aside", "next probe", "why")
+COLUMNS = ("task", "state", "since", "failures", "aside", "next probe")
+NARROWEST_TASK, NARROWEST_WHY = 16, 50
 
 
 @click.command("breakers", cls=Command)
@@ -67,7 +71,7 @@ def open_breaker(context: click.Context, /, task: str, note: str | None, as_json
 
     \b
     Examples:
-      celery -A workers failures open tasks.webhooks.deliver --note "maintenance until noon"
+      celery -A workers failures open tasks.webhooks.deliver --note "until noon"
     """
     from penstock.operations.failures import breakers
 
@@ -93,7 +97,7 @@ def close_breaker(context: click.Context, /, task: str, as_json: bool) -> None:
 
     switched = breakers.close_breaker(booked_app_of(context), task, actor=actor())
     if switched.before == "closed":
-        text = f"the breaker of {task} was closed"
+        text = f"the breaker of {task} was closed already"
     else:
         jobs = switched.status.aside
         text = f"{task} is started again" + (f", with {counted(jobs, 'job')} that waited aside" if jobs else "")
@@ -125,27 +129,59 @@ def _why(each: BreakerStatus) -> str:
 
 
 def _print_table(console: Console, found: list[BreakerStatus]) -> None:
+    """Why a breaker is as it is stands at the end of its line, or below where that is too narrow."""
     from datetime import UTC, datetime
 
     from rich.text import Text
 
-    from penstock.cli.queue_table import plain_table
-    from penstock.wording import distance, one_line
+    from penstock.cli.output import GAP, print_rows
+    from penstock.wording import one_line
 
     if not found:
         console.print(Text("no task declares a breaker, and none is open", style="dim"))
         return
-    table, now = plain_table(), datetime.now(UTC)
-    for name in COLUMNS:
-        table.add_column(name, justify="right" if name in ("failures", "aside") else "left", overflow="fold")
-    for each in found:
-        table.add_row(
-            Text(one_line(each.task)),
-            Text(each.state, style=COLOURS[each.state]),
-            Text(distance(each.since, now) if each.since else "", style="dim"),
-            Text(f"{each.failures:,}"),
-            Text(f"{each.aside:,}"),
-            Text(distance(each.next_at, now) if each.next_at else ""),
-            Text(one_line(_why(each)), style="dim"),
-        )
-    console.print(table)
+    now = datetime.now(UTC)
+    whys = [Text(one_line(_why(each)), style="dim") for each in found]
+    lines = _fitted(
+        [[Text(heading, style="dim") for heading in COLUMNS], *(_cells(each, now) for each in found)], console
+    )
+    room = console.width - lines[0].cell_len - GAP
+    if room >= min(max(why.cell_len for why in whys), NARROWEST_WHY):
+        print_rows(console, list(zip(lines, [Text("why", style="dim"), *whys], strict=True)))
+        return
+    console.print(lines[0])
+    for line, why in zip(lines[1:], whys, strict=True):
+        console.print(line)
+        print_rows(console, [[why]], indent=GAP)
+
+
+def _cells(each: BreakerStatus, now: datetime) -> list[Text]:
+    from rich.text import Text
+
+    from penstock.wording import distance, one_line
+
+    return [
+        Text(one_line(each.task), style="bold"),
+        Text(each.state, style=COLOURS[each.state]),
+        Text(distance(each.since, now) if each.since else "", style="dim"),
+        Text(f"{each.failures:,}"),
+        Text(f"{each.aside:,}"),
+        Text(distance(each.next_at, now) if each.next_at else ""),
+    ]
+
+
+def _fitted(rows: list[list[Text]], console: Console) -> list[Text]:
+    """Lines of columns; tasks give way where they are too wide, and keep their ends."""
+    from rich.text import Text
+
+    from penstock.cli.output import GAP
+
+    widths = [max(row[place].cell_len for row in rows) for place in range(len(COLUMNS))]
+    excess = sum(widths) + GAP * (len(widths) - 1) - console.width
+    widths[0] -= max(0, min(excess, widths[0] - NARROWEST_TASK))
+    for task, *numbers in rows:
+        if task.cell_len > widths[0]:
+            task.plain = f"…{task.plain[1 - widths[0] :]}"
+        for name, cell, width in zip(COLUMNS, (task, *numbers), widths, strict=True):
+            cell.align("right" if name in ("failures", "aside") else "left", width)
+    return [Text(" " * GAP).join(row) for row in rows]

@@ -76,7 +76,9 @@ def editing(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--set", "set_", type=NamedValue(), multiple=True, help="NAME=JSON: an argument and its new value."
         ),
-        click.option("--unset", type=WORD, multiple=True, help="NAME of an argument to be left out."),
+        click.option(
+            "--unset", type=WORD, multiple=True, help="NAME of an argument to be left out, however it was given."
+        ),
         click.option("--rename", type=NamedValue(), multiple=True, help="OLD=NEW name of an argument."),
         click.option("--args", type=WORD, help="JSON array in place of all positional arguments, of a single job."),
         click.option("--kwargs", type=WORD, help="JSON object in place of all named arguments, of a single job."),

@@ -18,21 +18,29 @@ from penstock.cli.output import json_form
 from penstock.client import Job
 from penstock.log import LogLine, level_of
 from penstock.operations.jobs.as_json import line_as_json
-from penstock.operations.jobs.watching import jobs_of, watch_jobs
+from penstock.operations.jobs.watching import jobs_of, require_known, watch_jobs
 from penstock.operations.wording import short_id
 from penstock.wording import counted, one_line, printable
 
+INDENT = " " * 4
 COLOURS = {"DEBUG": "dim", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 
 
 def print_log(
     app: PenstockApp, console: Console, given: str, *, level: str, after: str | None, follow: bool, as_json: bool
 ) -> None:
-    """The lines that are kept, and with ``follow`` those that come until the job has ended."""
+    """The lines that are kept, and with ``follow`` those that come until the job has ended.
+
+    Raises:
+        JobNotFound: nobody knows it, or its id is the beginning of several.
+    """
     (job,) = jobs_of(app, [given])
     printer = LinePrinter(console, ZoneInfo(app.settings.timezone), level=level, as_json=as_json)
     if not follow:
         log = job.logs(after=after)
+        if not log.lines:
+            # A job that a worker has just claimed may have lines before it has a row.
+            require_known(job)
         printer.print(job, log.lines)
         printer.print_gap(job, log.left_out)
         return
@@ -78,7 +86,16 @@ class LinePrinter:
     def say(self, job: Job[Any], text: Text) -> None:
         """Prints one line, with the job's name where there are several."""
         name = Text(f"{short(job)} ", style="dim") if self._names else Text()
-        self._console.print(name.append_text(text), soft_wrap=True)
+        text = name.append_text(text)
+        self._console.print(self._wrapped(text) if self._console.is_terminal else text, soft_wrap=True)
+
+    def _wrapped(self, text: Text) -> Text:
+        """At words, and what goes on stands as far in as further lines do."""
+        lines: list[Text] = []
+        for line in text.split("\n", allow_blank=True):
+            first, *rest = line.wrap(self._console, self._console.width - len(INDENT)) or [line]
+            lines += [first, *(Text(INDENT).append_text(each) for each in rest)]
+        return Text("\n").join(lines)
 
     def _print_attempt(self, job: Job[Any], line: LogLine) -> None:
         before = self._attempts.get(job.id, 1)
@@ -95,7 +112,7 @@ class LinePrinter:
         text.append(first, style=f"not dim {colour}".strip())
         for each in rest:
             # Further back than a line of its own, so that no text passes for another line of the log.
-            text.append(f"\n    {each}", style=f"not dim {colour}".strip())
+            text.append(f"\n{INDENT}{each}", style=f"not dim {colour}".strip())
         return text
 
 

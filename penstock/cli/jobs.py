@@ -147,7 +147,9 @@ LEVEL = click.Choice(["debug", "info", "warning", "error", "critical"])
 
 @jobs.command("watch", short_help="Shows how far jobs are, live, and what they log.")
 @click.argument("ids", metavar="ID...", type=WORD, nargs=-1, required=True)
-@click.option("--level", type=LEVEL, default="debug", help="Of the log, from this level on; all that is kept.")
+@click.option(
+    "--level", type=LEVEL, default="debug", help="Of the log, from this level on.  [default: all that is kept]"
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for each piece of news.")
 @click.pass_context
 def watch_jobs(context: click.Context, /, ids: tuple[str, ...], level: str, as_json: bool) -> None:
@@ -160,7 +162,8 @@ def watch_jobs(context: click.Context, /, ids: tuple[str, ...], level: str, as_j
     Ctrl-C ends the watching and leaves the jobs alone. Anybody may watch, from any host, as often as they like.
 
     \b
-    Exit code: 0 all have succeeded, 1 one has failed or was cancelled, 130 Ctrl-C.
+    Exit code: 0 all have succeeded; 1 one has failed or was cancelled, or nobody
+    knows it (the reason is on stderr); 2 wrong usage; 130 Ctrl-C.
 
     \b
     Examples:
@@ -178,7 +181,7 @@ def watch_jobs(context: click.Context, /, ids: tuple[str, ...], level: str, as_j
 @jobs.command("logs", short_help="Prints what a job has logged.")
 @click.argument("id", type=WORD)
 @click.option("--follow", is_flag=True, help="Go on with what it logs until it has ended.")
-@click.option("--level", type=LEVEL, default="debug", help="From this level on; all that is kept.")
+@click.option("--level", type=LEVEL, default="debug", help="From this level on.  [default: all that is kept]")
 @click.option("--after", type=WORD, metavar="CURSOR", help="Only what comes behind this cursor, of `watch --json`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_context
@@ -237,8 +240,12 @@ def retry_jobs(
 
 @jobs.command("cancel", short_help="Cancels jobs, whether they wait or run.")
 @click.argument("ids", metavar="ID...", type=WORD, nargs=-1, required=True)
-@click.option("--grace", metavar="SECONDS", type=click.FloatRange(min=0), default=CANCEL_GRACE, show_default=True,
-              help="How long a running body has to stop by itself.")  # fmt: skip
+@click.option(
+    "--grace",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    help=f"How long a running body has to stop by itself; {CANCEL_GRACE:g}, unless it is said.",
+)
 @click.option("--gently", is_flag=True, help="Ask a running body to stop, and never end it.")
 @click.option("--terminate", is_flag=True, help="End what runs at once; as --grace 0.")
 @click.option("--reason", metavar="TEXT", type=WORD, help="Why, for the audit and `jobs show`.")
@@ -248,7 +255,7 @@ def cancel_jobs(
     context: click.Context,
     /,
     ids: tuple[str, ...],
-    grace: float,
+    grace: float | None,
     gently: bool,
     terminate: bool,
     reason: str | None,
@@ -256,9 +263,9 @@ def cancel_jobs(
 ) -> None:
     """Cancels jobs, whatever they are doing, on any host.
 
-    One that waits (in the outbox, in a queue, for its time, for a retry, for somebody who knows its task) is recorded
-    as cancelled within about a second while any worker runs, and never starts. One that runs is asked to stop, and
-    ended when its grace is over. The audit and Redis keep the request, so no worker need be up.
+    One that waits (in the outbox, in a queue, for its time, for a retry, behind an open breaker, for somebody who knows
+    its task) is recorded as cancelled within about a second while any worker runs, and never starts. One that runs is
+    asked to stop, and ended when its grace is over. The audit and Redis keep the request, so no worker need be up.
 
     A job that nobody has claimed has no row, so any full ID is accepted. When one of several has ended, the others
     are cancelled all the same.
@@ -270,7 +277,9 @@ def cancel_jobs(
     """
     from penstock.cli.cancelling import cancel_each
 
-    if gently and terminate:
-        raise click.UsageError("--gently never ends what runs, and --terminate does so at once; give one of them")
-    patience = None if gently else 0.0 if terminate else grace
+    if gently + terminate + (grace is not None) > 1:
+        raise click.UsageError(
+            "--gently never ends what runs, --terminate does so at once, and --grace after so long; give one of them"
+        )
+    patience = None if gently else 0.0 if terminate else CANCEL_GRACE if grace is None else grace
     cancel_each(booked_app_of(context), ids, grace=patience, reason=reason, as_json=as_json)

@@ -36,7 +36,9 @@ def list_queues(context: click.Context, /, names: tuple[str, ...], as_json: bool
     oldest     how long the first of them has waited, if its producer says
     in flight  claimed by workers: running, or about to
     parked     not due yet
-    blocked    of tasks that no worker so far knew: see `failures list`
+    blocked    put aside: of tasks that no worker so far knew (see
+               `failures list`), or behind an open breaker (see
+               `failures breakers`)
     paused     since when, by whom and why nothing is claimed
 
     In a pipe each queue is one line of tab-separated columns: queue, ready, oldest in seconds, in flight, parked,
@@ -163,7 +165,8 @@ def resume_queue(context: click.Context, /, name: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with what went.")
 @click.pass_context
 def purge_queue(context: click.Context, /, name: str, yes: bool, as_json: bool) -> None:
-    """Deletes what waits in a queue: ready, parked and blocked messages. What is in flight stays.
+    """Deletes what waits in a queue: ready, parked and blocked messages, those behind an open breaker
+    too. What is in flight stays.
 
     Asks first, and says how many go. The ledger records their jobs as cancelled, as far as the messages say which
     they are, and the audit how many there were. Messages that producers add meanwhile stay.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +14,7 @@ from penstock.cli.output import print_rows
 from penstock.cli.schedule_table import fire_as_json, known_as_json, moment_texts, next_text
 from penstock.ledger.fires import FireRow, FireState, Origin
 from penstock.operations.schedules import Phase, is_within_minute, phase_of, rules, when_text
-from penstock.scheduler.changes import Portrait
+from penstock.scheduler.changes import Portrait, Remains
 from penstock.scheduler.forecast import oddities
 from penstock.wording import distance, duration, one_line
 
@@ -40,6 +40,32 @@ def portrait_as_json(portrait: Portrait, upcoming: Sequence[datetime], now: date
     }
 
 
+def remains_as_json(remains: Remains) -> dict[str, Any]:
+    """The same of a schedule that was removed; without the schedule."""
+    return {
+        "schedule": None,
+        "next": [],
+        "fires": [fire_as_json(fire) for fire in remains.fires],
+        "counts": remains.counts,
+        "open_jobs": list(remains.open_jobs),
+        "oddities": [],
+    }
+
+
+def print_remains(console: Console, remains: Remains, zone: tzinfo) -> None:
+    """For people; the same in a pipe.
+
+    Args:
+        zone: of the planned times, as the schedule's own is not known any more.
+    """
+    removed = Text("was removed; its fires are kept", style="magenta")
+    console.print(Text(one_line(remains.name), style="bold"), removed, soft_wrap=True)
+    if remains.open_jobs:
+        print_rows(console, [(Text("open", style="dim"), _open(remains.open_jobs))], indent=2)
+    console.print()
+    _print_fires(console, remains, zone)
+
+
 def print_portrait(console: Console, portrait: Portrait, upcoming: Sequence[datetime] | str, now: datetime) -> None:
     """For people; the same in a pipe.
 
@@ -53,7 +79,7 @@ def print_portrait(console: Console, portrait: Portrait, upcoming: Sequence[date
     console.print()
     _print_next(console, portrait, upcoming, now)
     console.print()
-    _print_fires(console, portrait)
+    _print_fires(console, portrait, portrait.known.schedule.zone)
 
 
 def _facts(portrait: Portrait, now: datetime) -> Iterator[tuple[str, Text]]:
@@ -73,8 +99,7 @@ def _facts(portrait: Portrait, now: datetime) -> Iterator[tuple[str, Text]]:
     else:
         yield "added", Text(f"at run time, {distance(row.created_at, now)}")
     if portrait.open_jobs:
-        more = f" and {len(portrait.open_jobs) - SHOWN:,} more" if len(portrait.open_jobs) > SHOWN else ""
-        yield "open", Text(one_line(f"{_named_jobs(portrait.open_jobs)}{more}"), style="yellow")
+        yield "open", _open(portrait.open_jobs)
     if row.failures:
         yield "failures", Text(f"{row.failures} in a row", style="red")
     label = "clocks"
@@ -83,9 +108,10 @@ def _facts(portrait: Portrait, now: datetime) -> Iterator[tuple[str, Text]]:
         label = ""
 
 
-def _named_jobs(ids: Sequence[str]) -> str:
+def _open(ids: Sequence[str]) -> Text:
     noun = "job" if len(ids) == 1 else "jobs"
-    return f"{noun} {', '.join(ids[:SHOWN])}"
+    more = f" and {len(ids) - SHOWN:,} more" if len(ids) > SHOWN else ""
+    return Text(one_line(f"{noun} {', '.join(ids[:SHOWN])}{more}"), style="yellow")
 
 
 def _print_next(console: Console, portrait: Portrait, upcoming: Sequence[datetime] | str, now: datetime) -> None:
@@ -107,14 +133,13 @@ def _print_next(console: Console, portrait: Portrait, upcoming: Sequence[datetim
         print_rows(console, rows)
 
 
-def _print_fires(console: Console, portrait: Portrait) -> None:
+def _print_fires(console: Console, portrait: Portrait | Remains, zone: tzinfo) -> None:
     counts = [
         Text(f"{portrait.counts[state]:,} {state.value}", STYLES[state])
         for state in FireState
         if state in portrait.counts
     ]
     console.print(Text("fires ", style="dim"), Text(", ").join(counts) if counts else Text("none so far", style="dim"))
-    zone = portrait.known.schedule.zone
     # Those that somebody has triggered have no planned second.
     has_seconds = any(
         is_within_minute(fire.planned_at) for fire in portrait.fires if fire.origin is not Origin.TRIGGERED

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import click
 
 from penstock.actor import actor
 from penstock.cli.output import console_of, print_json
-from penstock.cli.schedule_portrait import portrait_as_json, print_portrait
+from penstock.cli.schedule_portrait import portrait_as_json, print_portrait, print_remains, remains_as_json
 from penstock.cli.schedule_table import (
     beat_as_json,
     fire_as_json,
@@ -78,9 +79,15 @@ def list_all(context: click.Context, app: PenstockApp, tag: str | None, as_json:
 
 
 def show(context: click.Context, app: PenstockApp, name: str, limit: int, state: str | None, as_json: bool) -> None:
-    """Shows one schedule."""
-    asked = schedules_of(app)
-    portrait = asked.show(name, limit, FireState(state) if state else None)
+    """Shows one schedule, or what is kept of one that was removed."""
+    asked, chosen = schedules_of(app), FireState(state) if state else None
+    if (remains := asked.remains(name, limit, chosen)) is not None:
+        if as_json:
+            print_json(remains_as_json(remains))
+        else:
+            print_remains(console_of(context), remains, ZoneInfo(zone_name(app)))
+        return
+    portrait = asked.show(name, limit, chosen)
     upcoming, now = next_or_reason(asked, name, SHOWN_NEXT), _clock(app)
     if as_json:
         print_json(portrait_as_json(portrait, upcoming if isinstance(upcoming, list) else [], now))

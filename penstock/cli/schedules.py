@@ -72,7 +72,7 @@ def show_schedule(context: click.Context, /, name: str, limit: int, state: str |
     """Shows a schedule: its rules, what comes next, and its last fires with their jobs or the reason for none.
 
     It also tells which of its jobs have not ended, and on which days within 400 it loses or doubles a fire because
-    clocks are shifted.
+    clocks are shifted. Of one that was removed it shows the fires that are kept.
 
     \b
     Examples:

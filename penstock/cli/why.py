@@ -47,7 +47,7 @@ def why(context: click.Context, /, id: str, as_json: bool) -> None:
         print_json(told)
         return
     console = console_of(context)
-    console.print(Text(f"{found.sentence[:1].upper()}{found.sentence[1:]}."), soft_wrap=True)
+    console.print(Text(found.spoken), soft_wrap=not console.is_terminal)
     zone = ZoneInfo(app.settings.timezone)
     rows = [[Text(name, style="dim"), Text(_shown(value, zone))] for name, value in found.facts.items()]
     print_rows(console, rows, indent=2)

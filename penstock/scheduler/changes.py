@@ -66,6 +66,17 @@ class Portrait:
 
 
 @dataclass(frozen=True)
+class Remains:
+    """What is kept of a schedule that was removed."""
+
+    name: str
+    fires: list[FireRow]
+    """The last ones, the newest first."""
+    counts: Mapping[FireState, int]
+    open_jobs: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Preview:
     """What a backfill would do."""
 
@@ -138,6 +149,14 @@ class Schedules:
                 fires.counts(connection, name, among),
                 fires.open_jobs(connection, name),
             )
+
+    def remains(self, name: str, limit: int = 20, state: FireState | None = None) -> Remains | None:
+        """What is kept of a schedule that was removed; None: there is one of this name, or nothing is kept of it."""
+        with reading(self._url) as connection:
+            if schedules.find(connection, name) or not (counts := fires.counts(connection, name)):
+                return None
+            last = fires.list_fires(connection, name, limit, state=state)
+            return Remains(name, last, counts, fires.open_jobs(connection, name))
 
     def next_times(self, name: str, count: int, after: datetime | None = None) -> list[datetime]:
         """The next planned times of a schedule, in its zone.

@@ -101,7 +101,8 @@ def breaker_open(job: Subject) -> Reason | None:
         return Reason("breaker-open", sentence, facts | {"Opened by": breaker.by}, True)
     tried = f"; jobs are tried {distance(breaker.next_at, job.now)}" if breaker.next_at else ""
     sentence = (
-        f"{task} kept failing ({one_line(breaker.fault)}), so its breaker is {breaker.state} since {since}{tried}"
+        f"its task {task} kept failing ({one_line(breaker.fault)}), so its breaker is {breaker.state} since {since}"
+        f"{tried}"
     )
     return Reason("breaker-open", sentence, facts | {"Next probe": breaker.next_at}, True)
 

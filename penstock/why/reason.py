@@ -34,6 +34,12 @@ class Why:
         return "; ".join(reason.sentence for reason in self.reasons)
 
     @property
+    def spoken(self) -> str:
+        """The same with a capital letter and a full stop; a name that it begins with, of a worker or so, stays."""
+        first = self.sentence.partition(" ")[0]
+        return f"{self.sentence[:1].upper() if first.isalpha() else self.sentence[:1]}{self.sentence[1:]}."
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What is behind them, by name."""
         return {name: value for reason in self.reasons for name, value in reason.facts.items()}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import redis
+from rich.text import Text
 
 from penstock.actor import actor
 from penstock.app import PenstockApp
@@ -89,6 +90,23 @@ def test_a_breaker_that_has_opened_comes_first_and_says_by_what(run: Run, script
     assert since < next_at
 
 
+@pytest.mark.parametrize("width", [80, 120, 240])
+def test_a_terminal_has_each_task_and_why_in_whole_words(
+    run: Run, scripts: Scripts, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    task = "shop.charge_the_customer_of_an_order"
+    fault = "ConnectionError: https://payments.example.org/v2/charges does not answer: timed out after 30 seconds"
+    scripts.trip(task, Breaker(failures=3, pause=300).rule, (3, 0), fault, ())
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = Text.from_ansi(run(failures, "breakers").stdout).plain.splitlines()
+    assert max(map(len, lines)) <= width
+    assert [line.split()[0][-20:] for line in lines if " open " in line] == [task[-20:]]
+    assert set(fault.split()) <= set(" ".join(lines).split())
+    assert ("why" in lines[0].split()) is (width == 240)
+
+
 @pytest.mark.usefixtures("broker")
 def test_a_person_opens_and_closes_the_breaker_of_any_task(run: Run, ledger: Ledger) -> None:
     assert run(failures, "open", TASK, "--note", "maintenance").exit_code == 0
@@ -114,7 +132,7 @@ def test_a_task_that_nobody_knows_has_no_breaker_to_open(run: Run, ledger: Ledge
 @pytest.mark.usefixtures("broker")
 def test_closing_a_closed_breaker_says_so_and_notes_nothing(run: Run, ledger: Ledger) -> None:
     result = run(failures, "close", TASK)
-    assert (result.exit_code, result.stdout) == (0, f"the breaker of {TASK} was closed\n")
+    assert (result.exit_code, result.stdout) == (0, f"the breaker of {TASK} was closed already\n")
     assert noted(ledger) == []
 
 
@@ -144,7 +162,7 @@ def test_a_job_of_a_task_that_kept_failing_says_what_with_and_when_it_is_tried(
     id = tasks.add.enqueue(1, right=2).id
     put_aside(scripts, id)
     sentence = why(app, id).sentence
-    assert sentence.startswith("tests.jobs.add kept failing (OSError: down), so its breaker is open since")
+    assert sentence.startswith("its task tests.jobs.add kept failing (OSError: down), so its breaker is open since")
     assert "; jobs are tried in" in sentence
 
 

@@ -130,6 +130,18 @@ def test_one_filter_chooses_failed_jobs_and_messages(run: Run, ledger: Ledger, b
     assert replayed(run, "--queue", "default") == []
 
 
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+@pytest.mark.parametrize("kind", ["failed", "buried"])
+def test_all_is_well_whichever_kind_was_open_and_when_none_is(
+    run: Run, ledger: Ledger, broker: redis.Redis, verb: str, kind: str
+) -> None:
+    ledger.fail("job", args=[1, 2]) if kind == "failed" else bury(ledger, "w:1:0", "job")
+    done = run(failures, verb, "--all", "--yes")
+    assert (done.exit_code, done.stderr, len(done.stdout.splitlines())) == (0, "", 1)
+    again = run(failures, verb, "--all", "--yes")
+    assert (again.exit_code, again.stderr, again.stdout) == (0, "no open failures match\n", "")
+
+
 def test_an_errand_is_noted_once_with_how_it_was_chosen(run: Run, ledger: Ledger, broker: redis.Redis) -> None:
     ledger.fail("a", args=[1], kwargs={"right": 2})
     bury(ledger, "w:1:0", "b")
@@ -156,6 +168,25 @@ def test_arguments_are_set_left_out_and_renamed_in_each_job(run: Run, ledger: Le
     edits = ["--rename", "links=left", "--unset", "old", "--set", "right=7"]
     assert replayed(run, "--task", "tests.jobs.add", *edits) == ["named", "placed", "w:1:0"]
     assert sent(broker) == [("named", [], {"left": 1, "right": 7}), ("placed", [1, 7], {}), ("buried", [1, 7], {})]
+
+
+def test_what_was_given_by_position_is_left_out_as_well(run: Run, ledger: Ledger, broker: redis.Redis) -> None:
+    ledger.fail("a", task=tasks.read_rows.name, args=[3, "tomorrow", "boom"])
+    assert replayed(run, "--all", "--unset", "until") == ["a"]
+    bury(ledger, "w:1:0", "b")
+    assert replayed(run, "--all", "--unset", "left", "--set", "left=7") == ["w:1:0"]
+    assert sent(broker) == [("a", [3], {"error": "boom"}), ("b", [], {"right": 2, "left": 7})]
+
+
+@pytest.mark.parametrize("last", ["--dry-run", "--yes"])
+def test_what_stands_before_a_value_without_a_name_cannot_be_left_out(
+    run: Run, ledger: Ledger, broker: redis.Redis, last: str
+) -> None:
+    ledger.fail("a", args=[1, 2, 3])
+    result = run(failures, "replay", "--all", "--unset", "left", last)
+    assert result.exit_code == 1
+    assert "left was given by position, and what stands behind it has no name" in result.output
+    assert sent(broker) == []
 
 
 def test_a_job_whose_task_does_not_take_the_new_arguments_is_listed_and_left(

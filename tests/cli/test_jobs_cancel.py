@@ -38,6 +38,16 @@ def test_a_job_that_has_ended_is_refused(run: Run, ledger: Ledger) -> None:
     assert entries(ledger) == 0
 
 
+@pytest.mark.parametrize(
+    "options", [["--gently", "--grace", "5"], ["--gently", "--terminate"], ["--terminate", "--grace", "5"]]
+)
+def test_two_ways_of_stopping_are_wrong_usage(run: Run, ledger: Ledger, options: list[str]) -> None:
+    result = run(jobs, "cancel", "never-seen", *options)
+    assert result.exit_code == 2
+    assert "give one of them" in result.stderr
+    assert entries(ledger) == 0
+
+
 def test_without_a_worker_the_request_is_noted_for_whoever_claims_the_job(
     run: Run, ledger: Ledger, broker: redis.Redis
 ) -> None:

@@ -267,6 +267,35 @@ def test_json_has_times_in_utc_and_the_days_on_which_clocks_are_odd(run: Run, gr
     assert set(found["oddities"][0]) == {"day", "text"}
 
 
+# -- one that was removed ---------------------------------------------------------------------------------------------
+
+
+def test_of_a_schedule_that_was_removed_the_fires_are_shown(run: Run, ground: Ground) -> None:
+    ground.add(ground.sums(), since=1)
+    ground.insert(ground.fire(-1, job_id=JOB), ground.fire(-2, MISSED, reason="no scheduler was up"))
+    before = shown(run, "show", NAME).partition("\nfires ")[2]
+    run(schedules, "remove", NAME, "--yes")
+    text = shown(run, "show", NAME)
+    assert text.splitlines()[0] == "sums was removed; its fires are kept"
+    assert text.partition("\nfires ")[2] == before
+    assert [line.split()[4] for line in shown(run, "show", NAME, "--state", "missed").splitlines()[3:]] == ["missed"]
+
+
+def test_in_json_a_schedule_that_was_removed_is_null(run: Run, ground: Ground) -> None:
+    ground.add(ground.sums(), since=1)
+    ground.insert(ground.fire(-1, job_id=JOB))
+    run(schedules, "remove", NAME, "--yes")
+    found = json.loads(shown(run, "show", NAME, "--json"))
+    assert set(found) == {"schedule", "next", "fires", "counts", "open_jobs", "oddities"}
+    assert (found["schedule"], found["next"], found["counts"]) == (None, [], {"fired": 1})
+    assert [fire["job_id"] for fire in found["fires"]] == [JOB]
+
+
+def test_a_name_that_never_was_is_no_schedule_that_was_removed(run: Run, ground: Ground) -> None:
+    result = run(schedules, "show", "nothing")
+    assert (result.exit_code, "there is no schedule 'nothing'" in result.stderr) == (1, True)
+
+
 # -- how it looks -----------------------------------------------------------------------------------------------------
 
 

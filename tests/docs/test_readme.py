@@ -81,6 +81,12 @@ def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_link_that_reads_as_a_file_leads_to_that_one(page: Path) -> None:
+    for text, target in re.findall(r"\[`([^`\]]+/[^`\]]+\.\w+)`\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (ROOT / text).resolve() == (page.parent / target).resolve(), text
+
+
 def test_readme_knows_about_how_many_guards_are_removed_in_turn() -> None:
     """To the hundred, or whoever adds one would have to change README."""
     from tests.mutants.table import GUARDS

@@ -25,6 +25,7 @@ from tests.conftest import DATABASES, NewLedger, deployment, producer
 from tests.engine.cancelled_bodies import attentive, failing, unmoved
 from tests.engine.coroutine_bodies import fall
 from tests.engine.station import Station
+from tests.engine.test_breakers import HEARD_SECONDS, pass_time
 from tests.engine.test_children import ended
 from tests.engine.test_lost_workers import killed_at_the_end
 from tests.live import Worker, wait_for
@@ -162,6 +163,19 @@ def test_a_job_of_an_unknown_task_is_cancelled(place: Place) -> None:
     cancelled(place, job)
     gone(place, job)
     assert not place.redis.hlen(place.keys.unknown)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_job_behind_an_open_breaker_is_cancelled_and_its_message_goes_when_that_closes(place: Place) -> None:
+    place.scripts.switch(attentive.name, "open", "ann", "")
+    pass_time(HEARD_SECONDS)
+    job = attentive.enqueue()
+    wait_for(lambda: (row := place.row(job.id)) and row.reason is Reason.BREAKER, "it is put aside")
+    job.cancel()
+    cancelled(place, job)
+    place.scripts.switch(attentive.name, "closed", "ann", "")
+    gone(place, job)
+    assert not place.starts(job.id)
 
 
 @pytest.mark.usefixtures("worker")

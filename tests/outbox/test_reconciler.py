@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import redis
 
+from penstock.broker import breakers
 from penstock.broker.scripts import Settlement, Source
 from penstock.engine.keeping import relay as relaying
 from penstock.ledger import outbox
@@ -73,6 +74,23 @@ def test_after_redis_has_lost_everything_just_the_jobs_that_are_open_come_back(g
     ground.client.flushall()
     assert go_on(ground) == len(OPEN)
     assert sorted(ground.ready) == OPEN
+
+
+def test_what_a_breaker_has_put_aside_comes_back_to_a_closed_one_when_redis_has_lost_it(ground: Ground) -> None:
+    ground.scripts.join(WORKER)
+    ground.put("first", "second")
+    ground.relay().turn()
+    ground.scripts.claim(WORKER, WORKER, 0, [Source(QUEUE, 0)])
+    ground.scripts.switch("demo.x", "open", "test", "")
+    settle(ground, "1:0", "admit", "demo.x", "first")
+    settle(ground, "2:0", "admit", "demo.x", "second")
+    ground.age()
+    assert breakers.jobs_by_task(ground.scripts) == {"demo.x": 2}
+    assert go_on(ground) == 0
+    ground.client.flushall()
+    assert go_on(ground) == 2
+    assert ground.ready == ["first", "second"]
+    assert breakers.standing(ground.scripts, "demo.x") is None
 
 
 def test_they_come_back_once(ground: Ground) -> None:

@@ -49,6 +49,8 @@ WINDOWS = {"1h": "Last hour", "24h": "Last day", "7d": "Last week"}
 DEFAULT_WINDOW = "24h"
 ASKED = ("view", "since", "task", "queue", "text", "tag")
 """Fields of the filter, as they stand in the address."""
+OF_ERRORS, OF_ENTRIES = ("task", "text"), ("task", "text", "since", "queue")
+"""Those that make a list shorter. Errors are counted by task and hour, of whatever queue and tags their jobs are."""
 
 
 class BadView(PenstockError):
@@ -69,9 +71,7 @@ class FailuresPage(MendingPage):
         return {
             **read(),
             "asked": self.asked,
-            "is_filtered": any(
-                self.asked[name] for name in ASKED if name != "view" and (view != ERRORS or name != "since")
-            ),
+            "is_filtered": any(self.asked[name] for name in (OF_ERRORS if view == ERRORS else OF_ENTRIES)),
             "view": view,
             "views": list(self._views(self._open_entries())),
             "tasks": sorted(name for name in app.tasks if not name.startswith("celery.")),
@@ -249,7 +249,7 @@ class FailuresPage(MendingPage):
         """Has a task started again."""
         task = self._task()
         done = breakers.close_breaker(self.app, task, actor=self.actor)
-        return f"{task} is started again" if done.before != CLOSED else f"the breaker of {task} was closed"
+        return f"{task} is started again" if done.before != CLOSED else f"the breaker of {task} was closed already"
 
     def _task(self) -> str:
         """The one whose breaker is meant.

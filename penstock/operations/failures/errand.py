@@ -182,7 +182,8 @@ def _done(
     messages: Callable[[Any, int | None], Steps],
 ) -> Steps:
     """Does the parts of an errand one after the other, as many steps as it may have."""
-    parts: list[Callable[[int | None], Steps]] = [lambda left, plan=plan: jobs(plan, left) for plan in errand.plans]  # type: ignore[misc]
+    plans = [plan for plan in errand.plans if plan.count or plan.is_more]
+    parts: list[Callable[[int | None], Steps]] = [lambda left, plan=plan: jobs(plan, left) for plan in plans]  # type: ignore[misc]
     if errand.named:
         parts.append(lambda left: messages(errand.named, left))
     if errand.fitting is not None:

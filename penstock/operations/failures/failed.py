@@ -23,7 +23,7 @@ from penstock.operations.failures.entries import bring_to_ledger
 from penstock.operations.failures.groups import FINGERPRINT, find_group
 from penstock.operations.failures.pace import Pace
 from penstock.operations.jobs.arguments import names_of
-from penstock.operations.jobs.edits import NO_EDITS, Edits
+from penstock.operations.jobs.edits import NO_EDITS, Edits, NotEditable
 from penstock.operations.jobs.retry import has_arguments, problem_of, submit
 from penstock.operations.wording import error_in_short
 from penstock.wording import counted
@@ -120,10 +120,10 @@ def replay(
 
 
 def _replay(app: PenstockApp, row: JobRow, actor: str, edits: Edits) -> Done:
-    details: dict[str, Any] = {}
-    if edits and has_arguments(row):
-        args, kwargs = edits.applied(row.args, row.kwargs, names_of(app, row.task))
-        row, details = replace(row, args=args, kwargs=kwargs), {"edited": edits.words}
+    try:
+        row, details = _edited(app, row, edits)
+    except NotEditable as error:
+        return Done(row.id, False, f"cannot be replayed so: {error}")
     if problem := problem_of(app, row, is_edited=bool(details)):
         return Done(row.id, False, problem.removeprefix(row.id).lstrip(": "))
     new = retried_as(row.id)
@@ -132,15 +132,23 @@ def _replay(app: PenstockApp, row: JobRow, actor: str, edits: Edits) -> Done:
     return Done(row.id, False, "was retried or discarded already: somebody was first", messages=0)
 
 
+def _edited(app: PenstockApp, row: JobRow, edits: Edits) -> tuple[JobRow, dict[str, Any]]:
+    """The job with other arguments, and what the audit is told of them; nothing, if its own are kept."""
+    if not (edits and has_arguments(row)):
+        return row, {}
+    args, kwargs = edits.applied(row.args, row.kwargs, names_of(app, row.task))
+    return replace(row, args=args, kwargs=kwargs), {"edited": edits.words}
+
+
 def sample(app: PenstockApp, chosen: FailedFilter, edits: Edits, limit: int) -> Generator[Done, None, None]:
     """What would become of the first ones; sends nothing."""
     app.loader.import_default_modules()
     for row in islice(_open_jobs(app.settings.database_url, chosen), limit):
-        is_edited = bool(edits) and has_arguments(row)
-        if is_edited:
-            args, kwargs = edits.applied(row.args, row.kwargs, names_of(app, row.task))
-            row = replace(row, args=args, kwargs=kwargs)
-        problem = problem_of(app, row, is_edited=is_edited)
+        try:
+            row, details = _edited(app, row, edits)
+            problem = problem_of(app, row, is_edited=bool(details))
+        except NotEditable as error:
+            problem = f"cannot be replayed so: {error}"
         yield Done(row.id, problem is None, problem or f"{row.task} on {row.queue}: {error_in_short(row)}")
 
 

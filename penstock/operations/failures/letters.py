@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from penstock.app import PenstockApp
 from penstock.broker import envelope
 from penstock.broker.scripts import Scripts
-from penstock.errors import LedgerUnavailable, PenstockError
+from penstock.errors import LedgerUnavailable
 from penstock.ledger import letters
 from penstock.ledger.session import writing
 from penstock.ledger.tables import Kind, Resolution
@@ -28,7 +28,7 @@ from penstock.message import ENQUEUED_AT, OF_RETRIES, REPLAY_OF
 from penstock.operations.failures.bench import Bench, Done
 from penstock.operations.failures.entries import Entry
 from penstock.operations.jobs.arguments import names_of
-from penstock.operations.jobs.edits import Edits
+from penstock.operations.jobs.edits import Edits, NotEditable
 from penstock.operations.jobs.retry import misfit
 from penstock.wording import distance
 
@@ -65,10 +65,6 @@ def replay_letter(bench: Bench, entry: Entry) -> Done:
         bench.advance(1)
     text = f"→ {new}" if new else f"is back on {entry.queue}, as it was"
     return Done(entry.id, True, text, new)
-
-
-class NotEditable(PenstockError):
-    """The arguments of a message cannot be changed like this; the reason says why."""
 
 
 def edited_message(app: PenstockApp, raw: bytes, edits: Edits) -> bytes:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from penstock.errors import PenstockError
 
 SECONDS = {"s": 1, "m": 60, "h": 3600}
+SLOWEST, FASTEST = 1 / 86_400, 1_000_000.0
+"""Things a second: one in a day, and more than anybody does."""
 LOOK_SECONDS = 0.2
 """Between two looks at a queue that is full."""
 LOOKED_ANEW = 50
@@ -25,15 +27,16 @@ class Stopped(Exception):
 
 
 def rate_of(text: str) -> float:
-    """So many a second, written 50/s, 50, 10/m or 100/h.
+    """So many a second, from :data:`SLOWEST` to :data:`FASTEST`, written 50/s, 50, 10/m or 100/h.
 
     Raises:
         BadRate: it is none.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/([smh]))?", text.strip(), re.ASCII)
-    if not found or float(found[1]) <= 0:
-        raise BadRate(f"{text!r} is no speed; write 50/s, 10/m or 100/h")
-    return float(found[1]) / SECONDS[found[2] or "s"]
+    rate = float(found[1]) / SECONDS[found[2] or "s"] if found else 0.0
+    if not SLOWEST <= rate <= FASTEST:
+        raise BadRate(f"{text!r} is no speed; write 50/s, 10/m or 100/h, from 1 a day to 1,000,000 a second")
+    return rate
 
 
 class Pace:

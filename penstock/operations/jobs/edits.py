@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from penstock.errors import PenstockError
+
 Call = tuple[list[Any], dict[str, Any]]
+
+
+class NotEditable(PenstockError):
+    """The arguments of a call cannot be changed like this; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,7 @@ class Edits:
     rename: Mapping[str, str] = field(default_factory=dict)
     """Old names to new ones; calls without the old one stay as they are."""
     unset: tuple[str, ...] = ()
+    """Names; what was given by position behind one of them is given by its name then."""
     set: Mapping[str, Any] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -46,7 +53,11 @@ class Edits:
         """The call as it is to be.
 
         Args:
-            parameters: names of the task's parameters in their order: one that was given by position is set there.
+            parameters: names of the task's parameters in their order: one that was given by position is set there, or
+                left out there.
+
+        Raises:
+            NotEditable: an argument is to be left out, and what stands behind it has no name.
         """
         positional = list(args if self.args is None else self.args)
         named = dict(kwargs if self.kwargs is None else self.kwargs)
@@ -55,6 +66,8 @@ class Edits:
                 named[new] = named.pop(old)
         for name in self.unset:
             named.pop(name, None)
+            positional, shifted = _without(name, positional, parameters)
+            named |= shifted
         places = {name: place for place, name in enumerate(parameters[: len(positional)])}
         for name, value in self.set.items():
             if name in places:
@@ -62,6 +75,16 @@ class Edits:
             else:
                 named[name] = value
         return positional, named
+
+
+def _without(name: str, positional: list[Any], parameters: Sequence[str]) -> Call:
+    """What stays by position, and what was behind it, by name."""
+    place = parameters.index(name) if name in parameters else len(positional)
+    if place >= len(positional):
+        return positional, {}
+    if len(positional) > len(parameters):
+        raise NotEditable(f"{name} was given by position, and what stands behind it has no name")
+    return positional[:place], dict(zip(parameters[place + 1 :], positional[place + 1 :], strict=False))
 
 
 NO_EDITS = Edits()

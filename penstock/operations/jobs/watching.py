@@ -32,6 +32,16 @@ def jobs_of(app: PenstockApp, given: Sequence[str]) -> list[Job[Any]]:
     return [Job(id, "?") for id in dict.fromkeys(_whole_id(app, each) for each in given)]
 
 
+def require_known(job: Job[Any]) -> None:
+    """Asks the ledger, the outbox and Redis.
+
+    Raises:
+        JobNotFound: none of them knows it.
+    """
+    if job.refresh().state is None:
+        raise _nobodys(job.id)
+
+
 def _whole_id(app: PenstockApp, given: str) -> str:
     with reading(app.settings.database_url) as connection:
         try:
@@ -92,7 +102,11 @@ class _Watching:
         if self.job.state is not None or (news is not None and news.starts):
             self._strange_until = None
         elif time.monotonic() > self._strange_until:
-            raise JobNotFound(
-                f"nobody knows a job {self.job.id}: it was never enqueued here, or a stock producer sent it and it "
-                "still waits; `queues list` and `queues peek` show what waits"
-            )
+            raise _nobodys(self.job.id)
+
+
+def _nobodys(id: str) -> JobNotFound:
+    return JobNotFound(
+        f"nobody knows a job {id}: it was never enqueued here, or a stock producer sent it and it still waits; "
+        "`queues list` and `queues peek` show what waits"
+    )

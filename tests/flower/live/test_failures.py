@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import redis
 from playwright.sync_api import Page, expect
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from penstock.job import Reason, State
 from penstock.ledger import letters, queries
 from penstock.ledger.rows import DeadLetter, Delivery, JobRow
 from penstock.ledger.session import reading, writing
-from penstock.ledger.tables import Kind, Resolution, audit, jobs
+from penstock.ledger.tables import Kind, Resolution, audit, failure_hours, jobs
 from tests.broker.messages import raw_message
 from tests.conftest import producer
 from tests.faults.proxy import Proxy
@@ -190,6 +190,19 @@ def test_text_and_task_choose_errors(ground: Ground, page: Page) -> None:
     page.get_by_label("Task").fill("no.such.task")
     page.get_by_role("button", name="Search").click()
     expect(page.get_by_text("No error of this time fits")).to_be_visible()
+
+
+def test_queue_and_tag_choose_what_is_dealt_with_and_not_what_is_listed(ground: Ground, page: Page) -> None:
+    failed(ground, "the butter is hard")
+    page.goto("/failures?queue=nowhere&tag=none")
+    expect(page.get_by_text("the butter is hard")).to_be_visible()
+    expect(page.get_by_text("The list counts errors of all queues and tags")).to_be_visible()
+    page.get_by_role("button", name="Discard all that fit").click()
+    expect(page.get_by_text("no open failure fits any more")).to_be_visible()
+    with writing(ground.database_url) as connection:
+        connection.execute(delete(failure_hours))
+    page.goto("/failures?queue=nowhere&tag=none")
+    expect(page.get_by_text("No job has failed in this time.")).to_be_visible()
 
 
 def test_more_errors_than_a_page_has_are_a_click_away(ground: Ground, page: Page) -> None:
@@ -392,7 +405,7 @@ def test_all_failed_jobs_of_a_queue_are_replayed_at_a_pace(ground: Ground, page:
         for id in ids:
             ground.await_end(id, State.FAILED)
         page.goto("/failures?since=1h")
-        page.get_by_label("Queue", exact=True).fill("letters")
+        page.get_by_label("Only of queue").fill("letters")
         page.get_by_label("Speed limit").fill("20/s")
         page.get_by_role("button", name="Replay all that fit").click()
         expect(page.locator("#outcome, #notice")).to_contain_text("3 replayed")

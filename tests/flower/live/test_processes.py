@@ -114,6 +114,13 @@ def test_a_stuck_worker_is_found_with_two_clicks(worker: Worker, job: str, page:
     expect(page.locator("h1")).to_contain_text("well")
 
 
+def test_the_numbers_stand_in_one_line(page: Page) -> None:
+    page.goto("/processes")
+    cards = page.locator(".metric-card")
+    expect(cards).to_have_count(5)
+    assert len({card.evaluate("card => card.offsetTop") for card in cards.all()}) == 1
+
+
 def test_what_each_process_is_and_takes_is_shown(worker: Worker, job: str, page: Page) -> None:
     show_when(page, "/processes/other@two", job[:8])
     expect(row(page, "children", job[:8])).to_contain_text("running")

@@ -93,6 +93,8 @@ def test_a_queue_that_nobody_serves_is_late_and_says_since_when(ground: Ground, 
     assert since is not None
     assert abs(datetime.fromisoformat(since) - enqueued - timedelta(minutes=1)) < timedelta(seconds=5)
     expect(page.locator("#late")).to_have_text("1")
+    page.set_viewport_size({"width": 1140, "height": 900})
+    expect(first.get_by_role("button", name="Pause elsewhere")).to_be_in_viewport(ratio=1)
     page.get_by_role("link", name="elsewhere").click()
     expect(page.locator("#next tbody tr")).to_contain_text(job[:8])
 

@@ -4,6 +4,7 @@ from tests.mutants.guard import Guard
 
 FAILED, ON_FAILED = "penstock/operations/failures/failed.py", "tests/operations/failures/test_failed.py"
 ON_SEARCH = "tests/operations/failures/test_search.py"
+ON_SELECTED = "tests/cli/test_failures_selected.py"
 PAGE, ON_PAGE = "penstock/flower/pages/failure.py", "tests/flower/live/test_failures.py"
 
 GUARDS = (
@@ -38,6 +39,23 @@ GUARDS = (
         replacement="(late / ((hour_of(until) - border) / HOUR + 1))",
         test="tests/operations/failures/test_trends.py::test_an_hour_that_has_just_begun_makes_no_error_fall",
         why="An error seems to fall at the beginning of each hour.",
+    ),
+    Guard(
+        name="no-value-without-a-name-is-dropped",
+        file="penstock/operations/jobs/edits.py",
+        text="    if len(positional) > len(parameters):\n",
+        replacement="    if False:\n",
+        test=f"{ON_SELECTED}::test_what_stands_before_a_value_without_a_name_cannot_be_left_out[sqlite---yes]",
+        why="Who leaves an argument out of many calls loses others of them as well, and nobody is told.",
+    ),
+    Guard(
+        name="speeds-have-bounds",
+        file="penstock/operations/failures/pace.py",
+        text="    if not SLOWEST <= rate <= FASTEST:\n",
+        replacement="    if not rate > 0:\n",
+        test="tests/operations/failures/test_pace.py::test_what_is_no_rate_is_refused_with_the_way_to_write_one[0.01/h]",
+        why="A speed that no clock can count ends in a traceback.",
+        red="Failed",
     ),
     Guard(
         name="secrets-by-position-in-kept-messages",

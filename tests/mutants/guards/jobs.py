@@ -25,6 +25,14 @@ GUARDS = (
         red="Failed",
     ),
     Guard(
+        name="nobody-s-log-is-no-empty-log",
+        file="penstock/cli/job_log.py",
+        text="            require_known(job)\n",
+        replacement="            pass\n",
+        test="tests/cli/test_jobs_logs.py::test_a_job_that_nobody_knows_is_refused",
+        why="Who mistypes an id is told that the job has logged nothing.",
+    ),
+    Guard(
         name="a-whole-id-is-its-own-job",
         file=WHY,
         text="""    if "unknown" not in found.names:\n""",

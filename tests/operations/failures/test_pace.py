@@ -51,7 +51,10 @@ def test_a_rate_is_so_many_in_a_time(text: str, a_second: float) -> None:
     assert rate_of(text) == a_second
 
 
-@pytest.mark.parametrize("text", ["fast", "0/s", "-1/s", "5/d", "", "٣/s"])
+@pytest.mark.parametrize(
+    "text",
+    ["fast", "0/s", "-1/s", "5/d", "", "٣/s", "nan", "inf/s", "9" * 400, "1000001/s", "0.01/h", f"0.{'0' * 323}1"],
+)
 def test_what_is_no_rate_is_refused_with_the_way_to_write_one(text: str) -> None:
     with pytest.raises(BadRate, match="write 50/s"):
         rate_of(text)
