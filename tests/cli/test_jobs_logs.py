@@ -39,7 +39,7 @@ def test_on_a_terminal_a_long_line_goes_on_further_in_and_at_words(
     job = Job[None](ledger.succeed("chatty"), "tests.jobs.add")
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, markup=False)
     said = "the price of tea in China " * 10 + "\nTraceback\n  File x"
-    line = LogLine(attempt=1, number=1, at=datetime.now(UTC), level="INFO", logger="shop", text=said, left_out=0)
+    line = LogLine(start=1, number=1, at=datetime.now(UTC), level="INFO", logger="shop", text=said, left_out=0)
     LinePrinter(console, UTC, names=True).print(job, [line])
     first, *others = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert first.startswith("chatty 2")
