@@ -182,6 +182,49 @@ def test_a_probe_that_never_answers_is_made_up_for_after_another_pause(bench: Be
     assert bench.client.lrange(bench.keys.ready(QUEUE, 0), 0, -1) == [b"b"]
 
 
+def test_a_probe_that_made_no_attempt_gives_its_turn_to_the_oldest_that_is_aside(bench: Bench) -> None:
+    claim = probing(bench)
+    aside(bench, b"b", b"c")
+    bench.settle("return")
+    assert trip(bench, 0, told=(claim, "")) == ""
+    assert bench.client.lrange(bench.keys.ready(QUEUE, 0), 0, -1) == [b"a", b"b"]
+    returned, other = bench.claim(base=9000).messages
+    assert (returned.raw, admit(bench, returned.token), admit(bench, other.token)) == (b"b", ADMITTED, SETTLED)
+
+
+def test_a_probe_that_has_answered_gives_no_turn_away(bench: Bench) -> None:
+    trip(bench, 3, rule=Breaker(failures=3, probes=2).rule)
+    aside(bench, b"a", b"b", b"c")
+    wait_over(bench)
+    bench.scripts.probe(TASK)
+    first, second = bench.claim(base=9000).messages
+    assert (admit(bench, first.token), admit(bench, second.token)) == (ADMITTED, ADMITTED)
+    claim = f"{WORKER.rpartition('/')[2]}:{first.token}"
+    assert trip(bench, 0, 1, told=(claim, "0", claim, "")) == ""
+    assert bench.client.llen(bench.keys.ready(QUEUE, 0)) == 0
+
+
+def test_a_probe_that_was_made_up_for_gives_no_second_turn_away(bench: Bench) -> None:
+    claim = probing(bench)
+    aside(bench, b"b", b"c")
+    wait_over(bench)
+    bench.scripts.probe(TASK)
+    trip(bench, 0, told=(claim, ""))
+    assert bench.client.hget(bench.keys.breaker(TASK), "left") == b"1"
+
+
+def test_one_that_was_brought_forward_and_ended_before_it_asked_is_made_up_for(bench: Bench) -> None:
+    """It was revoked, and so it never asks."""
+    aside(bench, b"a", b"b")
+    wait_over(bench)
+    bench.scripts.probe(TASK)
+    (revoked,) = bench.claim(base=9000).messages
+    bench.settle("ack", token=revoked.token)
+    trip(bench, 0, told=(f"{WORKER.rpartition('/')[2]}:{revoked.token}", ""))
+    assert bench.client.lrange(bench.keys.ready(QUEUE, 0), 0, -1) == [b"b"]
+    assert bench.client.hget(bench.keys.breaker(TASK), "left") == b"1"
+
+
 def test_a_probe_that_has_not_started_is_not_made_up_for(bench: Bench) -> None:
     key = aside(bench, b"a", b"b")
     for _ in range(2):

@@ -1,4 +1,4 @@
--- Takes jobs out that a breaker has put aside. Put in front of probe and unbreak.
+-- Takes jobs out that a breaker has put aside. Put in front of trip, probe and unbreak.
 
 -- The oldest first, to the front (RPUSH) or the end (LPUSH) of their queue. Returns how many.
 local function take_out(list, queue, step, count, push)
@@ -16,4 +16,19 @@ local function take_out(list, queue, step, count, push)
   if #taken > 0 then wake(queue, #taken) end
   if redis.call('EXISTS', list) == 0 then redis.call('HDEL', ours .. 'broken', list) end
   return #taken
+end
+
+-- The oldest of the most urgent step, to the front of their queue: they are older than all that waits there.
+local function bring_forward(task, count)
+  local places = {}
+  local known = redis.call('HGETALL', ours .. 'broken')
+  for i = 1, #known, 2 do
+    local whose, queue, step = string.match(known[i + 1], '^(.*)\31([^\31]*)\31(%d+)$')
+    if whose == task then places[#places + 1] = {known[i], queue, tonumber(step)} end
+  end
+  table.sort(places, function(a, b) return a[3] < b[3] end)
+  for _, place in ipairs(places) do
+    if count <= 0 then break end
+    count = count - take_out(place[1], place[2], place[3], count, 'RPUSH')
+  end
 end

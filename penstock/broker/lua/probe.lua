@@ -15,17 +15,5 @@ local wanted = tonumber(kept[4]) - succeeded - left
 redis.call('HSET', key, 'state', 'half-open', 'next', string.format('%.0f', now + math.max(tonumber(kept[3]), 1000)),
   'left', left + math.max(wanted, 0), 'succeeded', succeeded)
 if state == 'open' then redis.call('HSET', key, 'since', string.format('%.0f', now)) end
-
--- The oldest of the most urgent step, to the front of their queue: they are older than all that waits there.
-local places = {}
-local known = redis.call('HGETALL', ours .. 'broken')
-for i = 1, #known, 2 do
-  local whose, queue, step = string.match(known[i + 1], '^(.*)\31([^\31]*)\31(%d+)$')
-  if whose == task then places[#places + 1] = {known[i], queue, tonumber(step)} end
-end
-table.sort(places, function(a, b) return a[3] < b[3] end)
-for _, place in ipairs(places) do
-  if wanted <= 0 then break end
-  wanted = wanted - take_out(place[1], place[2], place[3], wanted, 'RPUSH')
-end
+bring_forward(task, wanted)
 return state == 'open' and '1' or '0'

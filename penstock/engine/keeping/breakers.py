@@ -32,7 +32,7 @@ class _Ended:
     others: int = 0
     fault: str = ""
     told: list[str | int] = field(default_factory=list)
-    """Of those that may have been probes: claims, each with whether it failed."""
+    """Of those that may have been probes: claims, each with 1 if it failed, 0 if not, '' if there was no attempt."""
 
 
 class Breakers(Duty):
@@ -53,15 +53,16 @@ class Breakers(Duty):
 
     def count(self, attempt: Attempt) -> None:
         """Takes an attempt that has ended."""
-        if attempt.task not in self._rules:
+        is_broken = attempt.task in (self._broken or ())
+        if attempt.task not in self._rules or (attempt.failed is None and not is_broken):
             return
         ended = self._ended[attempt.task]
         if attempt.failed:
             ended.failed, ended.fault = ended.failed + 1, attempt.fault
-        else:
+        elif attempt.failed is not None:
             ended.others += 1
-        if attempt.task in (self._broken or ()):
-            ended.told += [attempt.claim, int(attempt.failed)]
+        if is_broken:
+            ended.told += [attempt.claim, "" if attempt.failed is None else int(attempt.failed)]
         self.due = min(self.due, time.monotonic() + COUNT_SECONDS)
 
     def notice(self, record: Record) -> None:

@@ -5,7 +5,10 @@ from tests.mutants.guard import Guard
 LUA = "penstock/broker/lua"
 ON_SCRIPTS = "tests/broker/test_breakers.py"
 DUTY, ON_ENGINE = "penstock/engine/keeping/breakers.py", "tests/engine/test_breakers.py"
-CHILD = "penstock/engine/child.py"
+CHILD, ATTEMPTS = "penstock/engine/child.py", "penstock/engine/attempts.py"
+LIMITS = "penstock/engine/running/limits.py"
+ON_NEWS, ON_ONE = "tests/engine/test_breaker_news.py", "tests/engine/test_breaker_attempts.py"
+ON_ATTEMPTS = "tests/engine/running/test_attempts.py"
 
 GUARDS = (
     Guard(
@@ -43,8 +46,8 @@ GUARDS = (
     Guard(
         name="breaker-judged-by-probes-alone",
         file=f"{LUA}/trip.lua",
-        text="    if redis.call('HDEL', key, 'probe:' .. ARGV[i]) == 1 then\n",
-        replacement="    if true then\n",
+        text="    local is_probe = redis.call('HDEL', key, 'probe:' .. ARGV[i]) == 1\n",
+        replacement="    local is_probe = true\n",
         test=f"{ON_SCRIPTS}::test_what_began_before_it_opened_says_nothing_of_now[valkey-0]",
         why="A job that began an hour ago closes the breaker of a service that is down.",
     ),
@@ -114,7 +117,7 @@ GUARDS = (
     ),
     Guard(
         name="breaker-counts-what-it-is-told-to",
-        file="penstock/engine/attempts.py",
+        file=ATTEMPTS,
         text="isinstance(cause, breaker.on), f",
         replacement="True, f",
         test=f"{ON_ENGINE}::test_an_error_that_says_nothing_of_the_service_does_not_count",
@@ -125,7 +128,89 @@ GUARDS = (
         file=DUTY,
         text="        self._broken: list[str] | None = None\n",
         replacement="        self._broken: list[str] | None = []\n",
-        test="tests/engine/test_breaker_news.py::test_a_keeper_tells_what_it_finds_though_it_is_nothing",
+        test=f"{ON_NEWS}::test_a_keeper_tells_what_it_finds_though_it_is_nothing",
         why="Children of a keeper that died before a breaker closed ask Redis about each job for ever.",
+    ),
+    Guard(
+        name="breaker-knows-what-bodies-decide",
+        file=ATTEMPTS,
+        text="    is_answer = isinstance(cause, TaskPredicate) or decision is not None\n",
+        replacement="    is_answer = isinstance(cause, TaskPredicate)\n",
+        test=f"{ON_ATTEMPTS}::test_what_a_body_decides_and_what_it_answers_is_none",
+        why="Jobs that their bodies discard stop all others of the task.",
+    ),
+    Guard(
+        name="breaker-hears-nothing-of-a-snooze",
+        file=ATTEMPTS,
+        text="        return  # The body has put its work off, so it says nothing.\n",
+        replacement="        pass\n",
+        test=f"{ON_ATTEMPTS}::test_a_body_that_puts_its_work_off_or_is_cancelled_says_nothing",
+        why="A probe that puts its work off closes the breaker of a service that is down.",
+    ),
+    Guard(
+        name="breaker-counts-a-hard-limit-once",
+        file=ATTEMPTS,
+        text="    if isinstance(cause, TimeLimitExceeded) and outlet() is not None:\n",
+        replacement="    if False:\n",
+        test=f"{ON_ONE}::test_a_hard_limit_counts_once[threads]",
+        why="In children that run many jobs at once a breaker opens after half as many failures.",
+    ),
+    Guard(
+        name="breaker-probe-gives-its-turn-back",
+        file=f"{LUA}/trip.lua",
+        text="      if is_probe then given_back = given_back + 1 end\n",
+        replacement="",
+        test=f"{ON_SCRIPTS}::test_a_probe_that_made_no_attempt_gives_its_turn_to_the_oldest_that_is_aside[valkey]",
+        why="A probe whose job is cancelled keeps its task from being tried for another pause, of an hour at most.",
+    ),
+    Guard(
+        name="breaker-gives-no-turn-back-twice",
+        file=f"{LUA}/trip.lua",
+        text="tonumber(kept[1]) - tonumber(kept[3]))",
+        replacement="1000)",
+        test=f"{ON_SCRIPTS}::test_a_probe_that_was_made_up_for_gives_no_second_turn_away[valkey]",
+        why="More jobs are tried at once on a service that may be down than there are probes.",
+    ),
+    Guard(
+        name="breaker-makes-up-for-who-never-asks",
+        file=f"{LUA}/trip.lua",
+        text="  bring_forward(task, math.min(in_vain, left))\n",
+        replacement="  bring_forward(task, math.min(given_back, left))\n",
+        test=f"{ON_SCRIPTS}::test_one_that_was_brought_forward_and_ended_before_it_asked_is_made_up_for[valkey]",
+        why="After a revoked job was brought forward nothing that is aside is tried any more.",
+    ),
+    Guard(
+        name="breaker-asks-not-for-what-is-over",
+        file="penstock/engine/running/admitting.py",
+        text="            if not each.is_over:\n",
+        replacement="            if True:\n",
+        test=f"{ON_ONE}::test_a_revoked_job_ends_though_its_breaker_is_open[ours]",
+        why="A revoked job is put aside, and shows as blocked until the breaker closes.",
+    ),
+    Guard(
+        name="breaker-hears-of-claims-that-ended",
+        file=CHILD,
+        text="        self._work()\n        self._admission.tell_ended()\n",
+        replacement="        self._work()\n",
+        test=f"{ON_ONE}::test_probes_that_make_no_attempt_leave_their_turn_to_the_next[ours]",
+        why="A probe that was revoked, or has expired, keeps its task from being tried for another pause.",
+    ),
+    Guard(
+        name="breaker-tells-outside-of-the-body",
+        file=LIMITS,
+        text='    "penstock.engine.attempts",\n',
+        replacement="",
+        test="tests/engine/running/test_limits.py"
+        "::test_it_raises_in_a_body_that_a_breaker_watches_and_not_while_that_tells[celerys-False]",
+        why="A soft limit replaces what a body has failed with, and its attempt is not counted.",
+    ),
+    Guard(
+        name="breaker-watches-bodies-from-outside",
+        file=LIMITS,
+        text=" and (inner is None or _code(frame) != attempts.CODE):\n",
+        replacement=":\n",
+        test="tests/engine/running/test_limits.py"
+        "::test_it_raises_in_a_body_that_a_breaker_watches_and_not_while_that_tells[celerys-False]",
+        why="No soft limit and no cancellation is heard by bodies of tasks with a breaker.",
     ),
 )
