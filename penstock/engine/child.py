@@ -402,6 +402,7 @@ class Child:
     def _screened(self, jobs: Sequence[Job]) -> list[Job]:
         """Those that no breaker keeps from starting; the others are put aside."""
         now_ms = self._claims.server_ms()
+        holders = {job.token: self._claims.holder(job.token) for job in jobs}
         refused = self._admission.refuse(
             Candidate(
                 job.token,
@@ -416,8 +417,14 @@ class Child:
             for job in jobs:
                 if job.token in refused.aside:
                     with suppress(*NONSENSE):  # It has been put aside all the same.
-                        self._reception.record_blocked(self._reception.message(job), Cause.BREAKER)
+                        self._record_broken(job, holders[job.token])
         return [job for job in jobs if job.token not in refused.all]
+
+    def _record_broken(self, job: Job, holder: str) -> None:
+        """With the claim that has put it aside: by the time that this is written, another one may run it."""
+        message = self._reception.message(job)
+        message.delivery_info.update(claimer=holder, token=job.token, deliveries=job.claimed.deliveries)
+        self._reception.record_blocked(message, Cause.BREAKER)
 
     def _screen_waiting(self) -> None:
         """After news of breakers. What had to ask the ledger has its start row, and starts."""
