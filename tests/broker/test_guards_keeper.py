@@ -171,6 +171,15 @@ def test_a_worker_that_says_goodbye_gives_back_without_counting(linked: Linked, 
     assert not scripts.client.exists(scripts.keys.deliveries, scripts.keys.leases)
 
 
+def test_a_keeper_that_ends_leaves_the_breakers_to_the_next_one_at_once(linked: Linked, scripts: Scripts) -> None:
+    scripts.join(WORKER)
+    scripts.switch("t", "open", "ann", "")
+    link = linked()
+    wait_for(lambda: scripts.client.exists(scripts.keys.breaker_keeper), "it looks after the breakers")
+    link.stop()
+    assert not scripts.client.exists(scripts.keys.breaker_keeper)
+
+
 def test_a_lease_that_was_taken_away_is_told(linked: Linked, scripts: Scripts, news: dict[str, Any]) -> None:
     hold(scripts, b"a")
     link = linked(lease_seconds=LEASE_SECONDS)

@@ -16,12 +16,13 @@ from penstock.engine.running.admitting import Admission, Candidate, is_over
 from tests.engine.station import Station
 
 WORKER = "ant@host/00000001"
-TASK = "demo.x"
+TASK, SHARED = "demo.x", "demo.share"
 
 
 def keeper(station: Station, told: list[Any]) -> Breakers:
     ward = SimpleNamespace(scripts=station.scripts, tell=lambda **news: told.append(news), elect=lambda _: True)
-    return Breakers(ward, {TASK: Breaker(failures=3).rule})  # type: ignore[arg-type]
+    rules = {TASK: Breaker(failures=3).rule, SHARED: Breaker(ratio=0.5).rule}
+    return Breakers(ward, rules)  # type: ignore[arg-type]
 
 
 def test_a_keeper_tells_what_it_finds_though_it_is_nothing(station: Station) -> None:
@@ -53,6 +54,15 @@ def test_what_was_no_attempt_counts_as_none(station: Station) -> None:
     duty.count(Attempt(TASK, "1:1:0", True, "down"))
     duty.perform()
     assert breakers.failures_in_window(station.scripts, TASK) == 1
+
+
+def test_a_success_is_told_to_nobody_while_only_failures_count(station: Station) -> None:
+    station.redis.flushdb()
+    duty = keeper(station, [])
+    for task in (TASK, SHARED):
+        duty.count(Attempt(task, "1:1:0", False, ""))
+    duty.perform()
+    assert [station.redis.exists(station.keys.attempts(task)) for task in (TASK, SHARED)] == [0, 1]
 
 
 class Settled:

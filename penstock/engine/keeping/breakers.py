@@ -54,7 +54,7 @@ class Breakers(Duty):
     def count(self, attempt: Attempt) -> None:
         """Takes an attempt that has ended."""
         is_broken = attempt.task in (self._broken or ())
-        if attempt.task not in self._rules or (attempt.failed is None and not is_broken):
+        if attempt.task not in self._rules or not (attempt.failed or is_broken or self._counts(attempt)):
             return
         ended = self._ended[attempt.task]
         if attempt.failed:
@@ -64,6 +64,11 @@ class Breakers(Duty):
         if is_broken:
             ended.told += [attempt.claim, "" if attempt.failed is None else int(attempt.failed)]
         self.due = min(self.due, time.monotonic() + COUNT_SECONDS)
+
+    def _counts(self, attempt: Attempt) -> bool:
+        """Whether it counts though it has not failed. Processes of Celery's pools tell of all: they hear no news."""
+        number_of_failures = self._rules[attempt.task][0]
+        return attempt.failed is not None and not number_of_failures
 
     def notice(self, record: Record) -> None:
         """Takes an end that no body has told of: its process died, or was ended at its time limit."""

@@ -213,4 +213,48 @@ GUARDS = (
         "::test_it_raises_in_a_body_that_a_breaker_watches_and_not_while_that_tells[celerys-False]",
         why="No soft limit and no cancellation is heard by bodies of tasks with a breaker.",
     ),
+    Guard(
+        name="breaker-keeper-resigns",
+        file="penstock/engine/keeper.py",
+        text=" keys.breaker_keeper,",
+        replacement="",
+        test="tests/broker/test_guards_keeper.py::test_a_keeper_that_ends_leaves_the_breakers_to_the_next_one_at_once",
+        why="After each deployment nothing that is aside is tried for some seconds.",
+    ),
+    Guard(
+        name="breaker-aside-is-found-by-who-cancels",
+        file="penstock/broker/seeking.py",
+        text="    for broken in breakers.broken_lists(scripts):\n",
+        replacement="    for broken in ():\n",
+        test="tests/engine/test_cancelling_duty.py"
+        "::test_a_job_that_a_breaker_has_put_aside_is_found_and_leaves_nothing_behind[sqlite]",
+        why="A cancelled job is brought forward in place of one that could tell whether the service is up.",
+    ),
+    Guard(
+        name="breaker-attempts-never-wait",
+        file="penstock/engine/link.py",
+        text="            self._prompt_reports.setblocking(False)\n",
+        replacement="            self._prompt_reports.settimeout(REPORT_SECONDS)\n",
+        test="tests/engine/test_link.py"
+        "::test_what_a_body_says_and_how_it_ended_never_waits_for_a_keeper_that_stands_still",
+        why="While a keeper is busy all bodies of a process wait for it, one after the other.",
+    ),
+    Guard(
+        name="breaker-tells-late-of-no-other-attempt",
+        file="penstock/ledger/recording/fence.py",
+        text=" or (pair == found.pair and found.token in (None, record.delivery.token))\n",
+        replacement=" or pair == found.pair\n",
+        test="tests/ledger/recording/test_fence.py"
+        "::test_a_job_that_runs_is_not_shown_as_put_aside_by_who_tells_of_that_late[sqlite]",
+        why="After SQL was away a job that runs shows as blocked.",
+    ),
+    Guard(
+        name="keeper-turns-come-to-an-end",
+        file="penstock/engine/keeper.py",
+        text="        for _ in range(MOST_REPORTS):\n",
+        replacement="        while True:\n",
+        test="tests/engine/test_keeper_turns.py"
+        "::test_a_body_that_never_stops_talking_does_not_keep_the_keeper_from_its_duties",
+        why="Bodies that say much keep the lease from being renewed, and their jobs run twice.",
+    ),
 )
