@@ -3,8 +3,8 @@
 -- ARGV  2 task
 -- Returns '1' if it has become half-open, '0' otherwise
 --
--- A probe that never answers, as its job was cancelled or its host is gone, is made up for by another after one more
--- pause. Those that are still to start are not: their messages are where the last call has put them.
+-- A probe that never answers, as its host is gone, is made up for by another after one more pause. Those that are still to
+-- start are not: their messages are where the last call has put them.
 local task, now = ARGV[2], now_ms()
 local key = breaker_key(task)
 local kept = redis.call('HMGET', key, 'state', 'next', 'pause', 'probes', 'left', 'succeeded')
