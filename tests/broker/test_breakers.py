@@ -259,7 +259,7 @@ def test_whatever_its_names_a_job_comes_back_unharmed(bench: Bench, task: str) -
     bench.hold(raw)
     bench.settle("admit", task, job)
     (broken,) = breakers.broken_lists(bench.scripts)
-    assert (broken.task, broken.queue, broken.jobs) == (task, QUEUE, 1)
+    assert (broken.task, broken.queue, broken.messages) == (task, QUEUE, 1)
     bench.scripts.unbreak(broken.list_key)
     assert bench.client.lrange(bench.keys.ready(QUEUE, 0), 0, -1) == [raw]
     assert not bench.client.exists(bench.keys.blocked)
