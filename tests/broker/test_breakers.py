@@ -233,6 +233,18 @@ def test_a_probe_that_has_not_started_is_not_made_up_for(bench: Bench) -> None:
     assert bench.client.lrange(key, 0, -1) == [b"4:j2:0b"]
 
 
+def test_one_that_was_brought_forward_and_taken_by_others_is_made_up_for_after_another_pause(bench: Bench) -> None:
+    """Whoever takes it from its queue, to cancel it or as a stock worker does, asks nobody and tells nothing."""
+    aside(bench, b"a", b"b")
+    wait_over(bench)
+    bench.scripts.probe(TASK)
+    assert bench.client.rpop(bench.keys.ready(QUEUE, 0)) == b"a"
+    wait_over(bench)
+    bench.scripts.probe(TASK)
+    assert bench.client.lrange(bench.keys.ready(QUEUE, 0), 0, -1) == [b"b"]
+    assert bench.client.hget(bench.keys.breaker(TASK), "left") == b"1"
+
+
 def test_what_was_aside_returns_to_the_end_of_its_queue_in_slices_and_in_order(bench: Bench) -> None:
     key = aside(bench, b"a", b"b", b"c")
     bench.scripts.switch(TASK, "closed", "", "")

@@ -257,4 +257,20 @@ GUARDS = (
         "::test_a_body_that_never_stops_talking_does_not_keep_the_keeper_from_its_duties",
         why="Bodies that say much keep the lease from being renewed, and their jobs run twice.",
     ),
+    Guard(
+        name="breaker-makes-up-for-what-others-took",
+        file=f"{LUA}/probe.lua",
+        text="bring_forward(task, left - count_waiting())\n",
+        replacement="bring_forward(task, wanted)\n",
+        test=f"{ON_SCRIPTS}::test_one_that_was_brought_forward_and_taken_by_others_is_made_up_for_after_another_pause[valkey]",
+        why="Nothing that is aside is ever tried again, unless somebody sends another job of the task.",
+    ),
+    Guard(
+        name="breaker-does-not-make-up-for-what-waits",
+        file=f"{LUA}/probe.lua",
+        text="        waiting = waiting + 1\n",
+        replacement="",
+        test=f"{ON_SCRIPTS}::test_a_probe_that_has_not_started_is_not_made_up_for[valkey]",
+        why="While a queue is paused, each round puts one more job in front of it, in the wrong order.",
+    ),
 )
