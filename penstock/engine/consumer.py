@@ -159,6 +159,7 @@ class Consumer(PutsAway, CeleryConsumer):
                 if isinstance(left, request.Request):
                     self.claims.interrupt(left.token)
             self.claims.give_back()
+            self._admission.tell_ended()
             self._link.stop()
 
     def connection_for_read(self, heartbeat: Any = None) -> Any:

@@ -139,6 +139,9 @@ class Keeper:
                 self._await_outcomes(deadline)
                 self._outcomes.spool()
                 self._settle.perform()
+                self._read_reports()
+                # Also of probes that are given back now: nobody would answer for them until another pause is over.
+                self._breakers.count_all()
                 self._resign()
                 for worker in self._ward.workers:
                     self._ward.scripts.retire(
@@ -208,6 +211,8 @@ class Keeper:
                 told = self._reports.recv(READ_BYTES, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
+            if not told:
+                return
             self._take_report(told)
 
     def _take_report(self, told: bytes) -> None:
@@ -216,7 +221,7 @@ class Keeper:
             self._outcomes.take(words)
             if "attempt" in words:
                 self._breakers.count(Attempt(*words["attempt"]))
-        elif told and (reports := self._outcomes.reports) is not None:
+        elif (reports := self._outcomes.reports) is not None:
             reports.take(Packet._make(marshal.loads(told)))  # noqa: S302  written by a process of this worker
 
     def _take_unread(self) -> None:

@@ -80,7 +80,8 @@ class Breakers(Duty):
             fault = f"{failure.type}: {failure.message}" if failure is not None else "its process died"
             self.count(Attempt(delivery.task, delivery.token, True, fault))
 
-    def _count_all(self) -> None:
+    def count_all(self) -> None:
+        """Tells Redis of all that were taken."""
         for task in list(self._ended):
             ended = self._ended[task]
             counts = ended.failed, ended.others
@@ -95,7 +96,7 @@ class Breakers(Duty):
 
     def perform(self) -> float:
         """One round; more at once while there is more to bring back."""
-        self._count_all()
+        self.count_all()
         client, keys = self.ward.scripts.client, self.ward.scripts.keys
         broken, aside = client.pipeline(transaction=False).smembers(keys.breakers).exists(keys.broken).execute()
         self._tell(sorted(task.decode() for task in broken))
