@@ -13,7 +13,8 @@ class Breaker:
     """When a task's jobs stop being started, on all workers and hosts, and when it is tried again.
 
     Attempts count, and not jobs: retries are what a service that is down is hammered by. An attempt has failed when its
-    body raised one of ``on``, also if it is retried, when it ran into its time limit, and when its process died.
+    body raised one of ``on``, also if it is retried, when it ran into its time limit, and when its process died. What a
+    body decides is no failure: after ``Cancel`` and ``Discard`` the service has answered, a ``Snooze`` is no attempt.
 
     Args:
         failures: failed attempts within the window that open it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from penstock.broker.keys import FIELD_SEPARATOR
+from penstock.broker.aside import AsideList, lists_in
 from penstock.broker.scripts import Scripts
 
 PUT_ASIDE_BY = "breaker of "
@@ -31,15 +31,8 @@ class Standing:
     note: str
 
 
-@dataclass(frozen=True)
-class BrokenList:
-    """Jobs of one task that its breaker has put aside, from one queue and priority step."""
-
-    task: str
-    queue: str
-    step: int
-    list_key: str
-    jobs: int
+class BrokenList(AsideList):
+    """Jobs of a task that its breaker has put aside; :func:`message_of` an entry is the message."""
 
 
 def standing(scripts: Scripts, task: str) -> Standing | None:
@@ -91,28 +84,14 @@ def failures_in_window(scripts: Scripts, task: str) -> int:
 
 def broken_lists(scripts: Scripts) -> list[BrokenList]:
     """The lists that hold something, by task, queue and step."""
-    kept = scripts.client.hgetall(scripts.keys.broken)
-    pipe = scripts.client.pipeline(transaction=False)
-    for key in kept:
-        pipe.llen(key)
-    found = [
-        BrokenList(*_place(value), key.decode(), length)
-        for (key, value), length in zip(kept.items(), pipe.execute(), strict=True)
-        if length
-    ]
-    return sorted(found, key=lambda each: (each.task, each.queue, each.step))
-
-
-def _place(value: bytes) -> tuple[str, str, int]:
-    task, queue, step = value.decode().rsplit(FIELD_SEPARATOR, 2)
-    return task, queue, int(step)
+    return lists_in(scripts, scripts.keys.broken, BrokenList)
 
 
 def jobs_by_task(scripts: Scripts) -> Counter[str]:
     """How many jobs of each task are put aside."""
     counts: Counter[str] = Counter()
     for each in broken_lists(scripts):
-        counts[each.task] += each.jobs
+        counts[each.task] += each.messages
     return counts
 
 

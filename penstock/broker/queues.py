@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from penstock.broker import breakers, envelope
+from penstock.broker.aside import AsideList, lists_in, place_of
 from penstock.broker.breakers import BrokenList
 from penstock.broker.keys import FIELD_SEPARATOR, PRIORITY_STEPS
 from penstock.broker.scripts import SLICE, Scripts
@@ -52,15 +53,8 @@ class Peeked:
     """Why it cannot be read; empty if it can."""
 
 
-@dataclass(frozen=True)
-class UnknownTask:
-    """Messages of a task that nobody knew when they were claimed, from one queue and priority step."""
-
-    task: str
-    queue: str
-    step: int
-    list_key: str
-    messages: int
+class UnknownTask(AsideList):
+    """Messages of a task that nobody knew when they were claimed."""
 
 
 # -- looking ----------------------------------------------------------------------------------------------------
@@ -75,7 +69,7 @@ def names(scripts: Scripts) -> list[str]:
     pipe = client.pipeline(transaction=False)
     pipe.smembers(keys.queues).hkeys(keys.gates).hvals(keys.unknown).hvals(keys.broken)
     published, paused, unknown, broken = pipe.execute()
-    aside = [_unknown_place(value)[1] for value in (*unknown, *broken)]
+    aside = [place_of(value)[1] for value in (*unknown, *broken)]
     held = [queue for _, queue in held_places(scripts)]
     return sorted({*(name.decode() for name in (*published, *paused)), *aside, *held})
 
@@ -189,22 +183,13 @@ def _blocked(scripts: Scripts) -> dict[str, int]:
     for unknown in unknown_tasks(scripts):
         counts[unknown.queue] = counts.get(unknown.queue, 0) + unknown.messages
     for broken in breakers.broken_lists(scripts):
-        counts[broken.queue] = counts.get(broken.queue, 0) + broken.jobs
+        counts[broken.queue] = counts.get(broken.queue, 0) + broken.messages
     return counts
 
 
 def unknown_tasks(scripts: Scripts) -> list[UnknownTask]:
     """The lists of unknown tasks that hold something, by task, queue and step."""
-    kept = scripts.client.hgetall(scripts.keys.unknown)
-    pipe = scripts.client.pipeline(transaction=False)
-    for key in kept:
-        pipe.llen(key)
-    found = [
-        UnknownTask(*_unknown_place(value), key.decode(), length)
-        for (key, value), length in zip(kept.items(), pipe.execute(), strict=True)
-        if length
-    ]
-    return sorted(found, key=lambda unknown: (unknown.task, unknown.queue, unknown.step))
+    return lists_in(scripts, scripts.keys.unknown, UnknownTask)
 
 
 def ends_of(scripts: Scripts, unknown: Sequence[UnknownTask]) -> list[tuple[int | None, int | None]]:
@@ -216,11 +201,6 @@ def ends_of(scripts: Scripts, unknown: Sequence[UnknownTask]) -> list[tuple[int 
         pipe.lindex(each.list_key, -1).lindex(each.list_key, 0)
     times = [enqueued_ms(raw) if raw else None for raw in pipe.execute()]
     return list(zip(times[::2], times[1::2], strict=True))
-
-
-def _unknown_place(value: bytes) -> tuple[str, str, int]:
-    task, queue, step = value.decode().rsplit(FIELD_SEPARATOR, 2)
-    return task, queue, int(step)
 
 
 def peek(scripts: Scripts, queue: str, limit: int) -> Iterator[Peeked]:
@@ -319,7 +299,7 @@ def discard_unknown(scripts: Scripts, unknown: UnknownTask) -> Iterator[list[byt
 
 def _discard_broken(scripts: Scripts, broken: BrokenList) -> Iterator[list[bytes]]:
     """The same of what a breaker has put aside."""
-    yield from _drain(scripts, broken.queue, broken.jobs, partial(breakers.pop, scripts.client, broken.list_key))
+    yield from _drain(scripts, broken.queue, broken.messages, partial(breakers.pop, scripts.client, broken.list_key))
     if not scripts.client.exists(broken.list_key):
         scripts.unbreak(broken.list_key)
 

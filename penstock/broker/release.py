@@ -92,7 +92,7 @@ def _unblock(scripts: Scripts) -> int:
         while left > 0 and (moved := scripts.unblock(unknown.list_key)[0]):
             left, total = left - moved, total + moved
     for broken in breakers.broken_lists(scripts):
-        left = broken.jobs
+        left = broken.messages
         while left > 0 and (moved := scripts.unbreak(broken.list_key)[0]):
             left, total = left - moved, total + moved
     return total

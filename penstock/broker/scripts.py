@@ -30,7 +30,7 @@ INCLUDES = {
     "settle": ("redelivery",),
     "retire": ("redelivery",),
     "reap": ("redelivery",),
-    "trip": ("breaker",),
+    "trip": ("breaker", "broken"),
     "switch": ("breaker",),
     "probe": ("broken",),
     "unbreak": ("broken",),
@@ -265,7 +265,7 @@ class Scripts:
             rule: arguments 3 to 10 of ``lua/trip.lua``.
             counts: failed attempts, and all others.
             fault: what the last one failed with.
-            told: pairs of a claim, as records name it, and 1 or 0, of attempts that may have been probes.
+            told: pairs of a claim, as records name it, and 1, 0 or nothing, of those that may have been probes.
         """
         change, _ = self.call("trip", task, *rule, *counts, fault, *told)
         return str(change.decode())

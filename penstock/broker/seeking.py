@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from penstock.broker import envelope, queues
+from penstock.broker import breakers, envelope, queues
 from penstock.broker.keys import FIELD_SEPARATOR, PRIORITY_STEPS
 from penstock.broker.scripts import Scripts
 
@@ -72,6 +72,8 @@ def find(scripts: Scripts, ids: Sequence[str], places: dict[str, Noted]) -> list
             found += _in_list(scripts, ids, scripts.keys.ready(queue, step), queue, step)
     for unknown in queues.unknown_tasks(scripts):
         found += _in_list(scripts, ids, unknown.list_key, unknown.queue, unknown.step)
+    for broken in breakers.broken_lists(scripts):
+        found += _in_list(scripts, ids, broken.list_key, broken.queue, broken.step, breakers.message_of)
     return found
 
 
@@ -103,10 +105,18 @@ def _parked(scripts: Scripts, id: str, queue: str, member: bytes) -> Found | Non
     return Found(id, raw, queue, int(step), scripts.keys.parked(queue), member, is_parked=True)
 
 
-def _in_list(scripts: Scripts, ids: Sequence[str], key: str, queue: str, step: int) -> Iterator[Found]:
-    for raw in scripts.call("seek", key, LOOKED_AT, *ids):
+def _in_list(
+    scripts: Scripts,
+    ids: Sequence[str],
+    key: str,
+    queue: str,
+    step: int,
+    message_of: Callable[[bytes], bytes] = lambda member: member,
+) -> Iterator[Found]:
+    for member in scripts.call("seek", key, LOOKED_AT, *ids):
+        raw = message_of(member)
         if (id := _id_of(raw)) in ids:
-            yield Found(id, raw, queue, step, key, raw, is_parked=False)
+            yield Found(id, raw, queue, step, key, member, is_parked=False)
 
 
 def _id_of(raw: bytes) -> str:
@@ -144,7 +154,8 @@ def remove(scripts: Scripts, messages: Iterable[Found]) -> None:
 
 
 def _forget_empty(scripts: Scripts, lists: Collection[str]) -> None:
-    """Takes lists of unknown tasks off the register. What has been put aside since only comes back to its queue."""
-    for key in lists:
-        if scripts.client.hexists(scripts.keys.unknown, key) and not scripts.client.exists(key):
-            scripts.unblock(key)
+    """Takes lists of what was put aside off their register. What has been since only comes back to its queue."""
+    for register, move in ((scripts.keys.unknown, scripts.unblock), (scripts.keys.broken, scripts.unbreak)):
+        for key in lists:
+            if scripts.client.hexists(register, key) and not scripts.client.exists(key):
+                move(key)

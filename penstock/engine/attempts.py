@@ -10,12 +10,17 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, NamedTuple
 
+from billiard.exceptions import TimeLimitExceeded
 from celery.exceptions import Retry, TaskPredicate
 
 from penstock.breaker import Breaker
+from penstock.ledger.outlet import outlet
 from penstock.ledger.values import claim_token
+from penstock.retrying import Snooze, decision_in
 
 _MARK = "tells_of_attempts"
+CODE = ("run", __file__)
+"""Name and file of what is put around a body here, by which its frames are found."""
 FAULT_LENGTH = 200
 
 
@@ -25,7 +30,8 @@ class Attempt(NamedTuple):
     task: str
     claim: str
     """By which a probe is known."""
-    failed: bool
+    failed: bool | None
+    """None: there was none, and nothing was told of it before. A probe gives its turn to another job then."""
     fault: str
     """What it failed with."""
 
@@ -67,16 +73,25 @@ def _watched(task: Any, breaker: Breaker) -> Callable[..., Any]:
         try:
             result = body(*args, **kwargs)
         except Exception as error:
-            # Celery's answers are no failures, but for a retry because of one.
-            cause = error.exc if isinstance(error, Retry) else error
-            if isinstance(cause, Exception) and not isinstance(cause, TaskPredicate):
-                _note(task, isinstance(cause, breaker.on), f"{type(cause).__name__}: {cause}"[:FAULT_LENGTH])
+            _note_error(task, breaker, error)
             raise
         _note(task, False, "")
         return result
 
     setattr(run, _MARK, True)
     return run
+
+
+def _note_error(task: Any, breaker: Breaker, error: Exception) -> None:
+    """Celery's answers, and what a body decides, are no failures, but for a retry because of one."""
+    cause = error.exc if isinstance(error, Retry) and isinstance(error.exc, Exception) else error
+    decision = decision_in(cause)
+    if isinstance(decision, Snooze):
+        return  # The body has put its work off, so it says nothing.
+    if isinstance(cause, TimeLimitExceeded) and outlet() is not None:
+        return  # The keeper counts it by its record, as it does where the limit has ended the process with the body.
+    is_answer = isinstance(cause, TaskPredicate) or decision is not None
+    _note(task, not is_answer and isinstance(cause, breaker.on), f"{type(cause).__name__}: {cause}"[:FAULT_LENGTH])
 
 
 def _note(task: Any, failed: bool, fault: str) -> None:

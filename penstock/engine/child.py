@@ -45,7 +45,7 @@ from penstock.engine.reporting import capture
 from penstock.engine.reporting.reporter import Reporter, use
 from penstock.engine.revoking import Revocations
 from penstock.engine.running import limits, threaded
-from penstock.engine.running.admitting import Admission, Candidate
+from penstock.engine.running.admitting import Admission, Candidate, is_over
 from penstock.engine.running.announcing import Announcer
 from penstock.engine.running.claiming import Claiming
 from penstock.engine.running.crew import Alone, Crew
@@ -145,7 +145,7 @@ class Child:
         self._claiming = Claiming(
             plan.broker_url, options, self._claims, self._wait, self._look_for_change, lambda: bool(slot.get("orders"))
         )
-        self._admission = Admission(self._claims, self._claiming.settle_together)
+        self._admission = Admission(self._claims, self._claiming.settle_together, self._tell_attempt)
         self._is_to_screen = False
         is_recorded = isinstance(plan.app.backend, LedgerBackend)
         self._gate = Gate(self._handing, self._claims, Comebacks()) if is_recorded else None
@@ -165,6 +165,7 @@ class Child:
             pass
         self._end_jobs()
         self._give_back()
+        self._admission.tell_ended()
         self._crew.close()
         self._reporter.close()
         signals.worker_process_shutdown.send(sender=self._plan.hostname, pid=os.getpid(), exitcode=0)
@@ -205,10 +206,11 @@ class Child:
         ledger_backend.leave_to_tracer()
         set_outlet(self._handing if isinstance(app.backend, LedgerBackend) else None)
         quicken(app, by_context=not self._is_single)
-        self._with_ratio = attempts.watch(app)
-        attempts.set_teller(self._tell_attempt)
         if plan.kind == "threads":
             threaded.guard(app)
+        # Around what is guarded: no limit strikes while an attempt is told of.
+        self._with_ratio = attempts.watch(app)
+        attempts.set_teller(self._tell_attempt)
         build_tracers(app, plan.hostname, logs_success=not plan.logs_in_batches)
         self._pool = InlinePool(
             self._handing,
@@ -330,6 +332,7 @@ class Child:
             if claimed and not self._slot.get("orders"):
                 self._take(claimed)
         self._work()
+        self._admission.tell_ended()
 
     def _count(self) -> int:
         room = self._crew.room
@@ -398,8 +401,15 @@ class Child:
 
     def _screened(self, jobs: Sequence[Job]) -> list[Job]:
         """Those that no breaker keeps from starting; the others are put aside."""
+        now_ms = self._claims.server_ms()
+        holders = {job.token: self._claims.holder(job.token) for job in jobs}
         refused = self._admission.refuse(
-            Candidate(job.token, job.duties.name, envelope.job_id(job.payload))
+            Candidate(
+                job.token,
+                job.duties.name,
+                envelope.job_id(job.payload),
+                is_over=is_over(job.headers, self._revocations, now_ms),
+            )
             for job in jobs
             if job.duties is not None
         )
@@ -407,8 +417,14 @@ class Child:
             for job in jobs:
                 if job.token in refused.aside:
                     with suppress(*NONSENSE):  # It has been put aside all the same.
-                        self._reception.record_blocked(self._reception.message(job), Cause.BREAKER)
+                        self._record_broken(job, holders[job.token])
         return [job for job in jobs if job.token not in refused.all]
+
+    def _record_broken(self, job: Job, holder: str) -> None:
+        """With the claim that has put it aside: by the time that this is written, another one may run it."""
+        message = self._reception.message(job)
+        message.delivery_info.update(claimer=holder, token=job.token, deliveries=job.claimed.deliveries)
+        self._reception.record_blocked(message, Cause.BREAKER)
 
     def _screen_waiting(self) -> None:
         """After news of breakers. What had to ask the ledger has its start row, and starts."""
@@ -575,7 +591,7 @@ class Child:
         self._look_at_tasks()
 
     def _tell_attempt(self, attempt: Attempt) -> None:
-        """A success matters where it may be a probe's, and where failures are counted as a share."""
+        """All but a failure matters where it may be a probe's, and a success where failures are counted as a share."""
         if attempt.failed or attempt.task in self._admission.broken or attempt.task in self._with_ratio:
             self._handing.put((ATTEMPT, *attempt))
 

@@ -35,7 +35,7 @@ from penstock.engine.pool import Pool
 from penstock.engine.putting_away import PutsAway
 from penstock.engine.reporting import capture
 from penstock.engine.reporting.reporter import Reporter, use
-from penstock.engine.running.admitting import Admission, Candidate
+from penstock.engine.running.admitting import Admission, Candidate, is_over
 from penstock.engine.stopping import Stopping
 from penstock.job import Reason
 from penstock.ledger.backend import LedgerBackend
@@ -86,7 +86,7 @@ class Consumer(PutsAway, CeleryConsumer):
                 crash_limit=int(self._options.get("crash_limit", CRASH_LIMIT)),
                 on_revoked=self.revocations.learn,
             )
-            self._admission = Admission(self.claims, self._settle_at_once)
+            self._admission = Admission(self.claims, self._settle_at_once, self._link.tell_attempt)
             attempts.watch(self.app)
             attempts.set_teller(self._link.tell_attempt)
             if isinstance(self.app.backend, LedgerBackend):
@@ -159,6 +159,7 @@ class Consumer(PutsAway, CeleryConsumer):
                 if isinstance(left, request.Request):
                     self.claims.interrupt(left.token)
             self.claims.give_back()
+            self._admission.tell_ended()
             self._link.stop()
 
     def connection_for_read(self, heartbeat: Any = None) -> Any:
@@ -201,7 +202,10 @@ class Consumer(PutsAway, CeleryConsumer):
         self._link.watch()
         self._stopping.perform()
         claims = self.claims
-        if claims is None or self._is_ending:
+        if claims is None:
+            return
+        self._admission.tell_ended()
+        if self._is_ending:
             return
         self._retire_older()
         # The property of this name would connect anew, and wait for it.
@@ -343,7 +347,7 @@ class Consumer(PutsAway, CeleryConsumer):
         id = message.headers.get("id")
         self.revocations.remind(id)
         is_revoked = self.revocations.knows(id)
-        if self._admission.broken and not is_revoked and self._is_refused(message):
+        if self._admission.broken and self._is_refused(message):
             return
         if self._gate is None or is_revoked or not self._gate.holds_up(message, handle):
             handle(message)
@@ -354,7 +358,9 @@ class Consumer(PutsAway, CeleryConsumer):
         if not (isinstance(task, str) and task in self.strategies):
             return False
         id = envelope.job_id({"headers": message.headers})
-        refused = self._admission.refuse([Candidate(message.delivery_tag, task, id)])
+        # Its times were shifted to this host's clock when it was claimed.
+        is_no_start = is_over(message.headers, self.revocations, time.time() * 1000)
+        refused = self._admission.refuse([Candidate(message.delivery_tag, task, id, is_no_start)])
         if refused.aside and self._gate is not None:
             self.record_blocked(message, Reason.BREAKER)
         return bool(refused.all)

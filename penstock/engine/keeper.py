@@ -50,6 +50,8 @@ READ_BYTES = 1 << 18
 SWITCH_SECONDS = 0.0005
 """After so long a thread gives way to another. Each answer of SQL is waited for by one, and worked on at once."""
 LONGEST_WAIT = 1.0
+MOST_REPORTS = 200
+"""Of what jobs say of themselves, so much is read in one turn."""
 AGAIN_SECONDS = 0.25
 """Pause before a duty that failed is tried again."""
 
@@ -137,6 +139,9 @@ class Keeper:
                 self._await_outcomes(deadline)
                 self._outcomes.spool()
                 self._settle.perform()
+                self._read_reports()
+                # Also of probes that are given back now: nobody would answer for them until another pause is over.
+                self._breakers.count_all()
                 self._resign()
                 for worker in self._ward.workers:
                     self._ward.scripts.retire(
@@ -150,7 +155,7 @@ class Keeper:
     def _resign(self) -> None:
         """From the roles of this keeper, or jobs for later and those of stock producers would wait for their end."""
         keys = self._ward.scripts.keys
-        for role in (keys.promoter, keys.canceller, *map(keys.watcher, self._card.served)):
+        for role in (keys.promoter, keys.canceller, keys.breaker_keeper, *map(keys.watcher, self._card.served)):
             self._ward.resign(role)
 
     def _await_outcomes(self, deadline: float) -> None:
@@ -200,15 +205,24 @@ class Keeper:
 
     def _read_reports(self) -> None:
         """What jobs say of themselves: Celery's words as JSON, ours as packets."""
-        with contextlib.suppress(BlockingIOError):
-            while told := self._reports.recv(READ_BYTES, socket.MSG_DONTWAIT):
-                if told.startswith(b"{"):
-                    words = json.loads(told)
-                    self._outcomes.take(words)
-                    if "attempt" in words:
-                        self._breakers.count(Attempt(*words["attempt"]))
-                elif (reports := self._outcomes.reports) is not None:
-                    reports.take(Packet._make(marshal.loads(told)))  # noqa: S302  written by a process of this worker
+        # Only so many: the lease is renewed between two turns, whatever bodies say meanwhile.
+        for _ in range(MOST_REPORTS):
+            try:
+                told = self._reports.recv(READ_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            if not told:
+                return
+            self._take_report(told)
+
+    def _take_report(self, told: bytes) -> None:
+        if told.startswith(b"{"):
+            words = json.loads(told)
+            self._outcomes.take(words)
+            if "attempt" in words:
+                self._breakers.count(Attempt(*words["attempt"]))
+        elif (reports := self._outcomes.reports) is not None:
+            reports.take(Packet._make(marshal.loads(told)))  # noqa: S302  written by a process of this worker
 
     def _take_unread(self) -> None:
         *lines, rest = bytes(self._unread).split(b"\n")

@@ -50,6 +50,8 @@ class KeeperLink:
         self._unconfirmed: OrderedDict[int, bytes] = OrderedDict()
         self._number = 0
         self._reports: socket.socket | None = None
+        self._prompt_reports: socket.socket | None = None
+        """The same for those who must not wait. Each has a time limit of its own, whatever flags a send has."""
         self._reports_read: socket.socket | None = None
         self._facts: dict[str, Any] = {}
         self._owner = os.getpid()
@@ -65,6 +67,8 @@ class KeeperLink:
         if self._reports is None:
             # Datagrams, because many processes write into it: each arrives whole. Whoever keeps next reads on.
             self._reports, self._reports_read = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._prompt_reports = self._reports.dup()
+            self._prompt_reports.setblocking(False)
             self._reports.settimeout(REPORT_SECONDS)
 
     def start(self) -> None:
@@ -178,16 +182,16 @@ class KeeperLink:
             logger.warning("a report of %s is dropped: %s", record.delivery.id, error)
 
     def tell_attempt(self, attempt: Attempt) -> None:
-        """Has an attempt counted by a breaker; also from processes that the worker has forked."""
-        assert self._reports is not None
+        """Has an attempt counted by a breaker, without waiting; also from processes that the worker has forked."""
+        assert self._prompt_reports is not None
         with contextlib.suppress(OSError):  # Of a keeper that is gone or stands still; others follow.
-            self._reports.send(json.dumps({"attempt": attempt}).encode())
+            self._prompt_reports.send(json.dumps({"attempt": attempt}).encode())
 
     def hand_over(self, packet: Packet) -> bool:
         """Hands over what a job says of itself, without waiting; False when there is no room. From any process."""
-        assert self._reports is not None
+        assert self._prompt_reports is not None
         try:
-            self._reports.send(marshal.dumps(tuple(packet)), socket.MSG_DONTWAIT)
+            self._prompt_reports.send(marshal.dumps(tuple(packet)))
         except OSError:
             return False
         return True

@@ -67,7 +67,8 @@ class PutsAway:
     def record_blocked(self, message: Any, reason: Reason) -> None:
         """Has it recorded that a job was put aside, and why."""
         payload = {"body": message.body, "properties": {}}
-        delivery = describe_message(message.headers, envelope.body(payload), {"routing_key": _queue(message)})
+        info = {**(message.delivery_info or {}), "routing_key": _queue(message)}
+        delivery = describe_message(message.headers, envelope.body(payload), info)
         if delivery is not None:
             aside = Outcome(state=State.BLOCKED, reason=reason)
             now = datetime.now(UTC)

@@ -33,7 +33,6 @@ REPORTS = 1 << 18
 SIZE = (1 << 16) + ring.SIZE + REPORTS
 _HEADER = 8192
 _RING = 1 << 16
-MAX_RAW = _RING - place.RAW
 
 
 class Standing(IntEnum):

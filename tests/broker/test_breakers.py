@@ -182,12 +182,67 @@ def test_a_probe_that_never_answers_is_made_up_for_after_another_pause(bench: Be
     assert bench.client.lrange(bench.keys.ready(QUEUE, 0), 0, -1) == [b"b"]
 
 
+def test_a_probe_that_made_no_attempt_gives_its_turn_to_the_oldest_that_is_aside(bench: Bench) -> None:
+    claim = probing(bench)
+    aside(bench, b"b", b"c")
+    bench.settle("return")
+    assert trip(bench, 0, told=(claim, "")) == ""
+    assert bench.client.lrange(bench.keys.ready(QUEUE, 0), 0, -1) == [b"a", b"b"]
+    returned, other = bench.claim(base=9000).messages
+    assert (returned.raw, admit(bench, returned.token), admit(bench, other.token)) == (b"b", ADMITTED, SETTLED)
+
+
+def test_a_probe_that_has_answered_gives_no_turn_away(bench: Bench) -> None:
+    trip(bench, 3, rule=Breaker(failures=3, probes=2).rule)
+    aside(bench, b"a", b"b", b"c")
+    wait_over(bench)
+    bench.scripts.probe(TASK)
+    first, second = bench.claim(base=9000).messages
+    assert (admit(bench, first.token), admit(bench, second.token)) == (ADMITTED, ADMITTED)
+    claim = f"{WORKER.rpartition('/')[2]}:{first.token}"
+    assert trip(bench, 0, 1, told=(claim, "0", claim, "")) == ""
+    assert bench.client.llen(bench.keys.ready(QUEUE, 0)) == 0
+
+
+def test_a_probe_that_was_made_up_for_gives_no_second_turn_away(bench: Bench) -> None:
+    claim = probing(bench)
+    aside(bench, b"b", b"c")
+    wait_over(bench)
+    bench.scripts.probe(TASK)
+    trip(bench, 0, told=(claim, ""))
+    assert bench.client.hget(bench.keys.breaker(TASK), "left") == b"1"
+
+
+def test_one_that_was_brought_forward_and_ended_before_it_asked_is_made_up_for(bench: Bench) -> None:
+    """It was revoked, and so it never asks."""
+    aside(bench, b"a", b"b")
+    wait_over(bench)
+    bench.scripts.probe(TASK)
+    (revoked,) = bench.claim(base=9000).messages
+    bench.settle("ack", token=revoked.token)
+    trip(bench, 0, told=(f"{WORKER.rpartition('/')[2]}:{revoked.token}", ""))
+    assert bench.client.lrange(bench.keys.ready(QUEUE, 0), 0, -1) == [b"b"]
+    assert bench.client.hget(bench.keys.breaker(TASK), "left") == b"1"
+
+
 def test_a_probe_that_has_not_started_is_not_made_up_for(bench: Bench) -> None:
     key = aside(bench, b"a", b"b")
     for _ in range(2):
         wait_over(bench)
         bench.scripts.probe(TASK)
     assert bench.client.lrange(key, 0, -1) == [b"4:j2:0b"]
+
+
+def test_one_that_was_brought_forward_and_taken_by_others_is_made_up_for_after_another_pause(bench: Bench) -> None:
+    """Whoever takes it from its queue, to cancel it or as a stock worker does, asks nobody and tells nothing."""
+    aside(bench, b"a", b"b")
+    wait_over(bench)
+    bench.scripts.probe(TASK)
+    assert bench.client.rpop(bench.keys.ready(QUEUE, 0)) == b"a"
+    wait_over(bench)
+    bench.scripts.probe(TASK)
+    assert bench.client.lrange(bench.keys.ready(QUEUE, 0), 0, -1) == [b"b"]
+    assert bench.client.hget(bench.keys.breaker(TASK), "left") == b"1"
 
 
 def test_what_was_aside_returns_to_the_end_of_its_queue_in_slices_and_in_order(bench: Bench) -> None:
@@ -216,7 +271,7 @@ def test_whatever_its_names_a_job_comes_back_unharmed(bench: Bench, task: str) -
     bench.hold(raw)
     bench.settle("admit", task, job)
     (broken,) = breakers.broken_lists(bench.scripts)
-    assert (broken.task, broken.queue, broken.jobs) == (task, QUEUE, 1)
+    assert (broken.task, broken.queue, broken.messages) == (task, QUEUE, 1)
     bench.scripts.unbreak(broken.list_key)
     assert bench.client.lrange(bench.keys.ready(QUEUE, 0), 0, -1) == [raw]
     assert not bench.client.exists(bench.keys.blocked)

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import redis
 
+from penstock.breaker import Breaker
 from penstock.broker.keys import Keys
-from penstock.broker.scripts import Claimed, Scripts, Settlement, Source
+from penstock.broker.scripts import ADMITTED, Claimed, Scripts, Settlement, Source
+from penstock.engine.attempts import Attempt
 from penstock.engine.link import KeeperLink
 from penstock.ledger import letters, schema
 from penstock.ledger.session import reading
@@ -169,6 +171,32 @@ def test_a_worker_that_says_goodbye_gives_back_without_counting(linked: Linked, 
     link.stop()
     assert ready(scripts) == [b"a", b"b"]
     assert not scripts.client.exists(scripts.keys.deliveries, scripts.keys.leases)
+
+
+def test_a_keeper_that_ends_leaves_the_breakers_to_the_next_one_at_once(linked: Linked, scripts: Scripts) -> None:
+    scripts.join(WORKER)
+    scripts.switch("t", "open", "ann", "")
+    link = linked()
+    wait_for(lambda: scripts.client.exists(scripts.keys.breaker_keeper), "it looks after the breakers")
+    link.stop()
+    assert not scripts.client.exists(scripts.keys.breaker_keeper)
+
+
+def test_a_probe_that_is_given_back_as_its_worker_ends_leaves_its_turn_to_another(
+    linked: Linked, scripts: Scripts, news: dict[str, Any]
+) -> None:
+    rule = Breaker(failures=1, pause=3600).rule
+    scripts.trip("t", rule, (1, 0), "down", ())
+    scripts.client.hset(scripts.keys.breaker("t"), "next", 1)
+    scripts.probe("t")
+    (message,) = hold(scripts, b"a")
+    assert scripts.settle([Settlement(WORKER, QUEUE, message.token, "admit", "t", "j")]) == [ADMITTED]
+    link = linked(breakers={"t": rule})
+    wait_for(lambda: link.watch() or news.get("broken") == ["t"], "it knows of the breaker")  # type: ignore[func-returns-value]
+    link.tell_attempt(Attempt("t", f"00000001:{message.token}", None, ""))
+    link.stop()
+    assert scripts.client.hget(scripts.keys.breaker("t"), "left") == b"1"
+    assert ready(scripts) == [b"a"]
 
 
 def test_a_lease_that_was_taken_away_is_told(linked: Linked, scripts: Scripts, news: dict[str, Any]) -> None:

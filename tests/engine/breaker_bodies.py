@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -9,10 +10,10 @@ from typing import Any
 
 from celery import Celery, current_task
 
-from penstock import Retry, task
+from penstock import Retry, Snooze, task
 from penstock.app import TaskTwin
 from penstock.breaker import Breaker
-from tests.engine.tasks import hold, note
+from tests.engine.tasks import PATIENCE, await_file, hold, note
 
 QUICK = Breaker(failures=5, window=30, pause=1, on=(ConnectionError,))
 PATIENT = Breaker(failures=3, window=30, pause=600)
@@ -66,4 +67,34 @@ def share(down: str) -> None:
     fragile(current_task, down)
 
 
-BODIES = (depend, insist, err, perish, share)
+@task(queue="celery", name="engine.doze", breaker=PATIENT)
+def doze(times: int) -> None:
+    """Puts its work off so many times."""
+    note("start", current_task, retries=current_task.request.retries)
+    if current_task.request.retries < times:
+        raise Snooze(0)
+    note("end", current_task)
+
+
+@task(queue="celery", name="engine.linger", breaker=PATIENT)
+async def linger() -> None:
+    """For ever."""
+    await asyncio.sleep(PATIENCE)
+
+
+class Slow(Exception):
+    """Takes until there is a file to say what it is."""
+
+    def __str__(self) -> str:
+        await_file(self.args[0])
+        return "slow"
+
+
+@task(queue="celery", name="engine.mumble", breaker=PATIENT)
+def mumble(path: str) -> None:
+    """Fails in a way that is slow to tell of."""
+    note("start", current_task)
+    raise Slow(path)
+
+
+BODIES = (depend, insist, err, perish, share, doze, linger, mumble)

@@ -16,6 +16,7 @@ from celery.utils.log import get_task_logger
 
 from penstock import Retry, current_job, task
 from penstock.app import TaskTwin
+from penstock.engine.reporting.reporter import PAUSE_SECONDS
 from penstock.task import RunningJob
 from tests.engine.tasks import PATIENCE
 
@@ -132,15 +133,18 @@ def with_threads() -> None:
 
 
 @task(queue="celery", name="engine.forking")
-def forking() -> None:
-    """Has a process say something that it has forked."""
-    logger.info("before")
+def forking(speaks: bool) -> None:
+    """Has a process say something that it has forked, and which lives for long enough to hand that over."""
+    if speaks:
+        logger.info("before")
     if not (pid := os.fork()):
         logger.info("in the other process")
         this_job().progress(9, 9)
+        time.sleep(4 * PAUSE_SECONDS)
         os._exit(0)
     os.waitpid(pid, 0)
-    logger.info("after")
+    if speaks:
+        logger.info("after")
 
 
 def celerys(_task: Any) -> int:

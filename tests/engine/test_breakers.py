@@ -105,6 +105,20 @@ def goes_its_round(station: Station, down: Path, task: str) -> None:
     assert not station.redis.exists(station.keys.blocked)
 
 
+# Before the pair begins, which would take a part of their jobs.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_so_it_is_in_children_that_run_many_at_once(booked: Station, down: Path, kind: str) -> None:
+    with booked.worker(**KINDS[kind]):
+        goes_its_round(booked, down, "depend")
+
+
+def test_so_it_is_in_celerys_own_pool(booked: Station, down: Path) -> None:
+    with booked.worker("--pool", "processes", children=2):
+        goes_its_round(booked, down, "depend")
+
+
 @pytest.mark.usefixtures("pair")
 @pytest.mark.parametrize("task", ["depend", "fragile"])
 def test_a_task_that_keeps_failing_is_put_aside_and_goes_on_by_itself(booked: Station, down: Path, task: str) -> None:
@@ -139,17 +153,6 @@ def test_a_thousand_jobs_end_once_each_over_cycles_and_deaths(
     assert not booked.redis.exists(booked.keys.broken)
     opened = sum(worker.log.count("the breaker of engine.depend has opened") for worker in pair)
     assert opened >= 3, opened
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_so_it_is_in_children_that_run_many_at_once(booked: Station, down: Path, kind: str) -> None:
-    with booked.worker(**KINDS[kind]):
-        goes_its_round(booked, down, "depend")
-
-
-def test_so_it_is_in_celerys_own_pool(booked: Station, down: Path) -> None:
-    with booked.worker("--pool", "processes", children=2):
-        goes_its_round(booked, down, "depend")
 
 
 @pytest.mark.usefixtures("pair")

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from penstock.broker.scripts import Source
+from penstock.broker import breakers
+from penstock.broker.scripts import Settlement, Source
 from penstock.engine.keeping import cancelling
 from penstock.engine.keeping.cancelling import Cancelling
 from penstock.job import State
@@ -92,6 +93,19 @@ def test_a_job_that_is_nowhere_gets_no_row_and_is_forgotten_after_a_while(
     assert duty.perform("nobody") == [None]
     assert not duty.scripts.client.exists(duty.scripts.keys.cancelling)
     assert duty.scripts.client.zscore(duty.scripts.keys.revoked, "nobody")
+
+
+def test_a_job_that_a_breaker_has_put_aside_is_found_and_leaves_nothing_behind(duty: Duty) -> None:
+    """Otherwise it comes forward in place of one that could tell whether the service is up."""
+    scripts = duty.scripts
+    duty.publish("one", "two")
+    scripts.switch("t", "open", "ann", "")
+    for each, id in zip(scripts.claim(WORKER, WORKER, 0, [Source(QUEUE, 0)]).messages, ("one", "two"), strict=True):
+        scripts.settle([Settlement(WORKER, QUEUE, each.token, "admit", "t", id)])
+    assert duty.perform("one") == [State.CANCELLED]
+    assert (breakers.jobs_by_task(scripts)["t"], scripts.client.hkeys(scripts.keys.blocked)) == (1, [b"two"])
+    assert duty.perform("two") == [State.CANCELLED]
+    assert not scripts.client.exists(scripts.keys.broken, scripts.keys.blocked, scripts.keys.waiting(QUEUE))
 
 
 def test_a_message_that_names_no_job_harms_nobody(duty: Duty) -> None:

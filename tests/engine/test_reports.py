@@ -119,8 +119,10 @@ def test_a_line_of_a_thread_belongs_to_the_job_in_whose_context_it_runs(
 
 @alone
 def test_a_process_that_a_body_has_forked_says_nothing(booked: Station, worker: Worker) -> None:
-    id = booked.send("forking")
-    assert (said(booked, id, 2), done(booked, id)) == (["before", "after"], None)
+    speaking, silent = booked.send("forking", True), booked.send("forking", False)
+    assert (said(booked, speaking, 2), done(booked, speaking)) == (["before", "after"], None)
+    ended(booked, silent)
+    assert (texts(booked, silent), done(booked, silent)) == ([], None)
 
 
 def test_the_attempts_of_a_job_are_told_apart(booked: Station, worker: Worker) -> None:

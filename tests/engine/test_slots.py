@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from penstock.broker.scripts import Claimed
-from penstock.engine.place import ENDING, MAX_QUEUE
-from penstock.engine.slots import LEAST, MAX_RAW, MOST, Slot, Slots, Standing
+from penstock.engine.place import ENDING, MAX_QUEUE, RAW
+from penstock.engine.slots import LEAST, MOST, Slot, Slots, Standing
 from tests.live import wait_for
+
+MAX_RAW = (1 << 16) - RAW
+"""Bytes of the longest message that a child which runs one job at a time shows."""
 
 
 @dataclass

@@ -2,7 +2,8 @@
 --
 -- closed     no hash: jobs start
 -- open       jobs are put aside, until `next` (ms; 0: until a person closes it)
--- half-open  `left` jobs more may start as probes; field `probe:` and claim of each that has, until it ends
+-- half-open  `left` jobs more may start as probes; field `probe:` and claim of each that has, until it ends; field
+--            `forward:`, place and digest of each message that was brought forward for that
 
 local function close_breaker(task)
   redis.call('DEL', breaker_key(task), attempts_key(task))

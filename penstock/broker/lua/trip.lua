@@ -2,7 +2,8 @@
 --
 -- ARGV  2 task  3 failures that open it ('': the ratio does)  4 window (ms)  5 pause (ms)  6 probes  7 backoff
 --       8 cap (ms)  9 ratio ('': none)  10 minimum of attempts for the ratio  11 failed attempts  12 others
---       13 what the last one failed with  14… pairs of claim, '1' if it failed: attempts that may be probes
+--       13 what the last one failed with  14… pairs of claim, '1' if it failed, '0' if not, '': no attempt was made;
+--       of claims that may be probes
 -- Returns {'opened', 'closed' or '' for no change, failures in the window}
 --
 -- The window slides by twentieths, so that counting takes as much room for a thousand attempts as for one.
@@ -15,10 +16,14 @@ end
 
 local state = redis.call('HGET', key, 'state')
 if state == 'half-open' then
-  local failed, succeeded = 0, 0
+  local failed, succeeded, in_vain, given_back = 0, 0, 0, 0
   for i = 14, #ARGV, 2 do
-    -- What began before the breaker opened says nothing of now.
-    if redis.call('HDEL', key, 'probe:' .. ARGV[i]) == 1 then
+    -- What began before the breaker opened says nothing of now, nor does a probe that has answered before.
+    local is_probe = redis.call('HDEL', key, 'probe:' .. ARGV[i]) == 1
+    if ARGV[i + 1] == '' then
+      in_vain = in_vain + 1
+      if is_probe then given_back = given_back + 1 end
+    elseif is_probe then
       if ARGV[i + 1] == '1' then failed = failed + 1 else succeeded = succeeded + 1 end
     end
   end
@@ -30,6 +35,12 @@ if state == 'half-open' then
     close_breaker(task)
     return {'closed', 0}
   end
+  local kept = redis.call('HMGET', key, 'probes', 'left', 'succeeded')
+  -- One that was made up for already has nothing to give back.
+  local left = math.min(tonumber(kept[2]) + given_back, tonumber(kept[1]) - tonumber(kept[3]))
+  redis.call('HSET', key, 'left', left)
+  -- Also for a claim that was no probe: it may have been the job that was brought forward to be one.
+  bring_forward(task, math.min(in_vain, left))
   return {'', 0}
 end
 if state then return {'', 0} end

@@ -32,7 +32,7 @@ class _Ended:
     others: int = 0
     fault: str = ""
     told: list[str | int] = field(default_factory=list)
-    """Of those that may have been probes: claims, each with whether it failed."""
+    """Of those that may have been probes: claims, each with 1 if it failed, 0 if not, '' if there was no attempt."""
 
 
 class Breakers(Duty):
@@ -53,16 +53,22 @@ class Breakers(Duty):
 
     def count(self, attempt: Attempt) -> None:
         """Takes an attempt that has ended."""
-        if attempt.task not in self._rules:
+        is_broken = attempt.task in (self._broken or ())
+        if attempt.task not in self._rules or not (attempt.failed or is_broken or self._counts(attempt)):
             return
         ended = self._ended[attempt.task]
         if attempt.failed:
             ended.failed, ended.fault = ended.failed + 1, attempt.fault
-        else:
+        elif attempt.failed is not None:
             ended.others += 1
-        if attempt.task in (self._broken or ()):
-            ended.told += [attempt.claim, int(attempt.failed)]
+        if is_broken:
+            ended.told += [attempt.claim, "" if attempt.failed is None else int(attempt.failed)]
         self.due = min(self.due, time.monotonic() + COUNT_SECONDS)
+
+    def _counts(self, attempt: Attempt) -> bool:
+        """Whether it counts though it has not failed. Processes of Celery's pools tell of all: they hear no news."""
+        number_of_failures = self._rules[attempt.task][0]
+        return attempt.failed is not None and not number_of_failures
 
     def notice(self, record: Record) -> None:
         """Takes an end that no body has told of: its process died, or was ended at its time limit."""
@@ -74,7 +80,8 @@ class Breakers(Duty):
             fault = f"{failure.type}: {failure.message}" if failure is not None else "its process died"
             self.count(Attempt(delivery.task, delivery.token, True, fault))
 
-    def _count_all(self) -> None:
+    def count_all(self) -> None:
+        """Tells Redis of all that were taken."""
         for task in list(self._ended):
             ended = self._ended[task]
             counts = ended.failed, ended.others
@@ -89,7 +96,7 @@ class Breakers(Duty):
 
     def perform(self) -> float:
         """One round; more at once while there is more to bring back."""
-        self._count_all()
+        self.count_all()
         client, keys = self.ward.scripts.client, self.ward.scripts.keys
         broken, aside = client.pipeline(transaction=False).smembers(keys.breakers).exists(keys.broken).execute()
         self._tell(sorted(task.decode() for task in broken))

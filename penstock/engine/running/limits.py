@@ -14,6 +14,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from celery.app import trace
 
 from penstock import coroutines
+from penstock.engine import attempts
 from penstock.engine.place import IN_BODY
 from penstock.engine.running import tracing
 from penstock.engine.slots import Slot
@@ -27,12 +28,13 @@ OUTSIDE = (
     "celery.backends.",
     "celery.loaders.",
     "penstock.ledger.",
+    "penstock.engine.attempts",
     "penstock.engine.running.",
     "kombu.",
 )
 """Modules that the tracer calls before and after a body."""
 CALLING = "__protected_call__"
-"""What Celery puts between the tracer and a body."""
+"""What Celery puts between the tracer and a body; a breaker puts :data:`penstock.engine.attempts.CODE` there."""
 CELERYS = ("trace_task", trace.__file__)
 """Name and file of the tracer's code. Not the code itself: whoever watches an application wraps what makes it."""
 
@@ -61,15 +63,20 @@ def _meant(slot: Slot) -> BaseException | None:
 def is_in_body(frame: FrameType | None) -> bool:
     """Whether a frame is inside of a task's body, seen from the tracer that has called it."""
     inner: FrameType | None = None
-    while frame is not None and (frame.f_code.co_name, frame.f_code.co_filename) not in TRACERS:
-        if frame.f_code.co_name != CALLING:
+    while frame is not None and _code(frame) not in TRACERS:
+        # A breaker's frame is passed over while it runs the body; by itself it is about to tell of the attempt.
+        if frame.f_code.co_name != CALLING and (inner is None or _code(frame) != attempts.CODE):
             inner = frame
         frame = frame.f_back
-    if frame is None or not TRACERS[frame.f_code.co_name, frame.f_code.co_filename](frame.f_locals):
+    if frame is None or not TRACERS[_code(frame)](frame.f_locals):
         return False
     # A body that is built in has no frame of its own.
     module = "" if inner is None else str(inner.f_globals.get("__name__", ""))
     return not module.startswith(OUTSIDE)
+
+
+def _code(frame: FrameType) -> tuple[str, str]:
+    return frame.f_code.co_name, frame.f_code.co_filename
 
 
 def _is_before_outcome(local: dict[str, Any]) -> bool:

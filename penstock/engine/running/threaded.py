@@ -69,12 +69,13 @@ class Threaded(Errand):
                 self._is_struck = False
                 _raise_in(self.thread, None)
 
-    def strike(self, error: BaseException) -> None:
-        """Raises the error in the body, if that still runs."""
+    def strike(self, error: BaseException) -> bool:
+        """Raises the error in the body, if that runs; whether it does."""
         with self._lock:
             if self._is_open and not coroutines.interrupt_in(self.thread, error):
                 self._is_struck = True
                 _raise_in(self.thread, type(error))
+            return self._is_open
 
 
 def _with(error: Exception, limit: float) -> Exception:
@@ -155,11 +156,11 @@ class Threads(Beside):
             place = errand.desk.place
             if place.get("number") != number:
                 continue  # It has not begun, so nobody means it.
-            if place.get("soft_target") == number:
+            if place.get("soft_target") == number and errand.strike(SoftTimeLimitExceeded(place.time("soft_limit"))):
                 place.put("soft_target", 0)
-                errand.strike(SoftTimeLimitExceeded(place.time("soft_limit")))
-            if place.take_cancellation():
-                errand.strike(JobCancelled())
+            # Taken when the body hears of it: one that has not begun yet is asked again.
+            if place.get("cancel_target") == number and errand.strike(JobCancelled()):
+                place.put("cancel_target", 0)
             if place.has_reason(Reason.TERMINATED):
                 errand.strike(Terminated())
             elif place.has_reason(Reason.HARD_LIMIT):

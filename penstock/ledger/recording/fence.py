@@ -79,8 +79,11 @@ def _is_own_end(found: Found, record: Record) -> bool:
 
 def _applies(found: Found, record: Record) -> bool:
     pair = pair_of(record)
-    if record.step in (Step.START, Step.ASIDE):
+    if record.step is Step.START:
         return pair >= found.pair
+    if record.step is Step.ASIDE:
+        # A message that is aside comes again as it was: another claim may run that attempt by the time this is written.
+        return pair > found.pair or (pair == found.pair and found.token in (None, record.delivery.token))
     state = target(record)
     # The same state again is no transition: an attempt was not heard of between its end and the one before.
     if state is not found.state and state not in TRANSITIONS[found.state]:

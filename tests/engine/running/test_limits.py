@@ -13,6 +13,8 @@ from celery.app.trace import build_tracer
 from celery.signals import task_postrun, task_prerun
 from celery.utils.dispatch import Signal
 
+from penstock.breaker import Breaker
+from penstock.engine import attempts
 from penstock.engine.place import IN_BODY
 from penstock.engine.running.limits import SIGNAL, install, is_in_body
 from penstock.engine.running.tracing import quick_tracer
@@ -93,7 +95,7 @@ def looked() -> None:
     seen.clear()
 
 
-def run_quickly(fails: bool) -> None:
+def run_quickly(fails: bool, claim: dict[str, str] | None = None) -> None:
     ledger.finalize()
     task = ledger.tasks["quick"]
     task.__trace__ = build_tracer("quick", task, ledger.loader, "host", app=ledger)
@@ -101,22 +103,42 @@ def run_quickly(fails: bool) -> None:
     assert tracer is not task.__trace__
     collection = collecting.Collection("1", is_on_the_books=True, keeps_success=True)
     mark = collecting.open(collection)
-    tracer("1", [fails], {}, {"id": "1", "task": "quick", "delivery_info": {}, "headers": None})
+    tracer("1", [fails], {}, {"id": "1", "task": "quick", "delivery_info": claim or {}, "headers": None})
     collecting.close(mark)
 
 
-def run(fails: bool) -> None:
+def run(fails: bool, claim: dict[str, str] | None = None) -> None:
     app.finalize()
     task = app.tasks["body"]
     tracer = build_tracer("body", task, app.loader, "host", app=app)
-    tracer("1", [fails], {}, {"id": "1", "delivery_info": {}})
+    tracer("1", [fails], {}, {"id": "1", "delivery_info": claim or {}})
 
 
+Run = Callable[..., None]
 RUNS = pytest.mark.parametrize("run", [run, run_quickly], ids=["celerys", "quick"])
 
 
+@pytest.mark.parametrize("fails", [False, True])
 @RUNS
-def test_it_raises_in_the_body_and_in_what_that_calls(run: Callable[[bool], None]) -> None:
+def test_it_raises_in_a_body_that_a_breaker_watches_and_not_while_that_tells(run: Run, fails: bool) -> None:
+    for each, name in ((app, "body"), (ledger, "quick")):
+        each.finalize()
+        each.tasks[name].breaker = Breaker()
+        attempts.watch(each)
+    attempts.set_teller(lambda _: look("told"))
+    claim = {"claimer": "ant@host/00000001", "token": "1:0"}
+    try:
+        run(fails, claim)
+    finally:
+        attempts.set_teller(None)
+        for each, name in ((app, "body"), (ledger, "quick")):
+            del each.tasks[name].breaker, each.tasks[name].run
+    assert (seen["body"], seen["called by the body"], seen["told"]) == (True, True, False)
+    assert not seen.get("after failure")
+
+
+@RUNS
+def test_it_raises_in_the_body_and_in_what_that_calls(run: Run) -> None:
     run(False)
     assert seen["body"]
     assert seen["called by the body"]
@@ -124,7 +146,7 @@ def test_it_raises_in_the_body_and_in_what_that_calls(run: Callable[[bool], None
 
 @pytest.mark.parametrize("fails", [False, True])
 @RUNS
-def test_it_does_not_raise_once_the_body_has_ended(run: Callable[[bool], None], fails: bool) -> None:
+def test_it_does_not_raise_once_the_body_has_ended(run: Run, fails: bool) -> None:
     run(fails)
     assert not seen["after failure" if fails else "after success"]
 

@@ -309,6 +309,21 @@ def test_putting_a_job_aside_counts_no_attempt(job: Job) -> None:
     assert (job.state, job.pair, job.row.attempts) == (State.BLOCKED, (0, 1, None), 1)
 
 
+def test_a_job_that_runs_is_not_shown_as_put_aside_by_who_tells_of_that_late(job: Job) -> None:
+    """SQL was away when it was told, and it has come back to its queue meanwhile."""
+    job.tell(running(job.claim("b:1")))
+    before = job.everything
+    assert job.tell(aside(job.claim("a:1"))) == [STALE]
+    assert job.everything == before
+
+
+def test_a_delivery_that_was_put_aside_replaces_one_that_seems_to_run(job: Job) -> None:
+    """Its worker was silent for too long, and nobody has told of its end."""
+    job.tell(running(job.claim("a:1")))
+    assert job.tell(aside(job.claim("b:1", 0, 1))) == [WON]
+    assert job.state is State.BLOCKED
+
+
 @pytest.mark.parametrize("outcome", [SUCCEEDED, RETRIED, REQUEUED, *ENDS.values()])
 def test_a_job_that_was_put_aside_ends_as_any_other(job: Job, outcome: Outcome) -> None:
     """Unblocked, its message is a first delivery again, which tells no start."""

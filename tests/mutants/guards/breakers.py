@@ -5,7 +5,10 @@ from tests.mutants.guard import Guard
 LUA = "penstock/broker/lua"
 ON_SCRIPTS = "tests/broker/test_breakers.py"
 DUTY, ON_ENGINE = "penstock/engine/keeping/breakers.py", "tests/engine/test_breakers.py"
-CHILD = "penstock/engine/child.py"
+CHILD, ATTEMPTS = "penstock/engine/child.py", "penstock/engine/attempts.py"
+LIMITS = "penstock/engine/running/limits.py"
+ON_NEWS, ON_ONE = "tests/engine/test_breaker_news.py", "tests/engine/test_breaker_attempts.py"
+ON_ATTEMPTS = "tests/engine/running/test_attempts.py"
 
 GUARDS = (
     Guard(
@@ -43,8 +46,8 @@ GUARDS = (
     Guard(
         name="breaker-judged-by-probes-alone",
         file=f"{LUA}/trip.lua",
-        text="    if redis.call('HDEL', key, 'probe:' .. ARGV[i]) == 1 then\n",
-        replacement="    if true then\n",
+        text="    local is_probe = redis.call('HDEL', key, 'probe:' .. ARGV[i]) == 1\n",
+        replacement="    local is_probe = true\n",
         test=f"{ON_SCRIPTS}::test_what_began_before_it_opened_says_nothing_of_now[valkey-0]",
         why="A job that began an hour ago closes the breaker of a service that is down.",
     ),
@@ -114,7 +117,7 @@ GUARDS = (
     ),
     Guard(
         name="breaker-counts-what-it-is-told-to",
-        file="penstock/engine/attempts.py",
+        file=ATTEMPTS,
         text="isinstance(cause, breaker.on), f",
         replacement="True, f",
         test=f"{ON_ENGINE}::test_an_error_that_says_nothing_of_the_service_does_not_count",
@@ -125,7 +128,158 @@ GUARDS = (
         file=DUTY,
         text="        self._broken: list[str] | None = None\n",
         replacement="        self._broken: list[str] | None = []\n",
-        test="tests/engine/test_breaker_news.py::test_a_keeper_tells_what_it_finds_though_it_is_nothing",
+        test=f"{ON_NEWS}::test_a_keeper_tells_what_it_finds_though_it_is_nothing",
         why="Children of a keeper that died before a breaker closed ask Redis about each job for ever.",
+    ),
+    Guard(
+        name="breaker-knows-what-bodies-decide",
+        file=ATTEMPTS,
+        text="    is_answer = isinstance(cause, TaskPredicate) or decision is not None\n",
+        replacement="    is_answer = isinstance(cause, TaskPredicate)\n",
+        test=f"{ON_ATTEMPTS}::test_what_a_body_decides_and_what_it_answers_is_none",
+        why="Jobs that their bodies discard stop all others of the task.",
+    ),
+    Guard(
+        name="breaker-hears-nothing-of-a-snooze",
+        file=ATTEMPTS,
+        text="        return  # The body has put its work off, so it says nothing.\n",
+        replacement="        pass\n",
+        test=f"{ON_ATTEMPTS}::test_a_body_that_puts_its_work_off_or_is_cancelled_says_nothing",
+        why="A probe that puts its work off closes the breaker of a service that is down.",
+    ),
+    Guard(
+        name="breaker-counts-a-hard-limit-once",
+        file=ATTEMPTS,
+        text="    if isinstance(cause, TimeLimitExceeded) and outlet() is not None:\n",
+        replacement="    if False:\n",
+        test=f"{ON_ONE}::test_a_hard_limit_counts_once[threads]",
+        why="In children that run many jobs at once a breaker opens after half as many failures.",
+    ),
+    Guard(
+        name="breaker-probe-gives-its-turn-back",
+        file=f"{LUA}/trip.lua",
+        text="      if is_probe then given_back = given_back + 1 end\n",
+        replacement="",
+        test=f"{ON_SCRIPTS}::test_a_probe_that_made_no_attempt_gives_its_turn_to_the_oldest_that_is_aside[valkey]",
+        why="A probe whose job is cancelled keeps its task from being tried for another pause, of an hour at most.",
+    ),
+    Guard(
+        name="breaker-gives-no-turn-back-twice",
+        file=f"{LUA}/trip.lua",
+        text="tonumber(kept[1]) - tonumber(kept[3]))",
+        replacement="1000)",
+        test=f"{ON_SCRIPTS}::test_a_probe_that_was_made_up_for_gives_no_second_turn_away[valkey]",
+        why="More jobs are tried at once on a service that may be down than there are probes.",
+    ),
+    Guard(
+        name="breaker-makes-up-for-who-never-asks",
+        file=f"{LUA}/trip.lua",
+        text="  bring_forward(task, math.min(in_vain, left))\n",
+        replacement="  bring_forward(task, math.min(given_back, left))\n",
+        test=f"{ON_SCRIPTS}::test_one_that_was_brought_forward_and_ended_before_it_asked_is_made_up_for[valkey]",
+        why="After a revoked job was brought forward nothing that is aside is tried any more.",
+    ),
+    Guard(
+        name="breaker-asks-not-for-what-is-over",
+        file="penstock/engine/running/admitting.py",
+        text="            if not each.is_over:\n",
+        replacement="            if True:\n",
+        test=f"{ON_ONE}::test_a_revoked_job_ends_though_its_breaker_is_open[ours]",
+        why="A revoked job is put aside, and shows as blocked until the breaker closes.",
+    ),
+    Guard(
+        name="breaker-hears-of-claims-that-ended",
+        file=CHILD,
+        text="        self._work()\n        self._admission.tell_ended()\n",
+        replacement="        self._work()\n",
+        test=f"{ON_ONE}::test_probes_that_make_no_attempt_leave_their_turn_to_the_next[ours]",
+        why="A probe that was revoked, or has expired, keeps its task from being tried for another pause.",
+    ),
+    Guard(
+        name="breaker-tells-outside-of-the-body",
+        file=LIMITS,
+        text='    "penstock.engine.attempts",\n',
+        replacement="",
+        test="tests/engine/running/test_limits.py"
+        "::test_it_raises_in_a_body_that_a_breaker_watches_and_not_while_that_tells[celerys-False]",
+        why="A soft limit replaces what a body has failed with, and its attempt is not counted.",
+    ),
+    Guard(
+        name="breaker-watches-bodies-from-outside",
+        file=LIMITS,
+        text=" and (inner is None or _code(frame) != attempts.CODE):\n",
+        replacement=":\n",
+        test="tests/engine/running/test_limits.py"
+        "::test_it_raises_in_a_body_that_a_breaker_watches_and_not_while_that_tells[celerys-False]",
+        why="No soft limit and no cancellation is heard by bodies of tasks with a breaker.",
+    ),
+    Guard(
+        name="breaker-keeper-resigns",
+        file="penstock/engine/keeper.py",
+        text=" keys.breaker_keeper,",
+        replacement="",
+        test="tests/broker/test_guards_keeper.py::test_a_keeper_that_ends_leaves_the_breakers_to_the_next_one_at_once",
+        why="After each deployment nothing that is aside is tried for some seconds.",
+    ),
+    Guard(
+        name="breaker-aside-is-found-by-who-cancels",
+        file="penstock/broker/seeking.py",
+        text="    for broken in breakers.broken_lists(scripts):\n",
+        replacement="    for broken in ():\n",
+        test="tests/engine/test_cancelling_duty.py"
+        "::test_a_job_that_a_breaker_has_put_aside_is_found_and_leaves_nothing_behind[sqlite]",
+        why="A cancelled job is brought forward in place of one that could tell whether the service is up.",
+    ),
+    Guard(
+        name="breaker-attempts-never-wait",
+        file="penstock/engine/link.py",
+        text="            self._prompt_reports.setblocking(False)\n",
+        replacement="            self._prompt_reports.settimeout(REPORT_SECONDS)\n",
+        test="tests/engine/test_link.py"
+        "::test_what_a_body_says_and_how_it_ended_never_waits_for_a_keeper_that_stands_still",
+        why="While a keeper is busy all bodies of a process wait for it, one after the other.",
+    ),
+    Guard(
+        name="breaker-tells-late-of-no-other-attempt",
+        file="penstock/ledger/recording/fence.py",
+        text=" or (pair == found.pair and found.token in (None, record.delivery.token))\n",
+        replacement=" or pair == found.pair\n",
+        test="tests/ledger/recording/test_fence.py"
+        "::test_a_job_that_runs_is_not_shown_as_put_aside_by_who_tells_of_that_late[sqlite]",
+        why="After SQL was away a job that runs shows as blocked.",
+    ),
+    Guard(
+        name="keeper-turns-come-to-an-end",
+        file="penstock/engine/keeper.py",
+        text="        for _ in range(MOST_REPORTS):\n",
+        replacement="        while True:\n",
+        test="tests/engine/test_keeper_turns.py"
+        "::test_a_body_that_never_stops_talking_does_not_keep_the_keeper_from_its_duties",
+        why="Bodies that say much keep the lease from being renewed, and their jobs run twice.",
+    ),
+    Guard(
+        name="breaker-makes-up-for-what-others-took",
+        file=f"{LUA}/probe.lua",
+        text="bring_forward(task, left - count_waiting())\n",
+        replacement="bring_forward(task, wanted)\n",
+        test=f"{ON_SCRIPTS}::test_one_that_was_brought_forward_and_taken_by_others_is_made_up_for_after_another_pause[valkey]",
+        why="Nothing that is aside is ever tried again, unless somebody sends another job of the task.",
+    ),
+    Guard(
+        name="breaker-does-not-make-up-for-what-waits",
+        file=f"{LUA}/probe.lua",
+        text="        waiting = waiting + 1\n",
+        replacement="",
+        test=f"{ON_SCRIPTS}::test_a_probe_that_has_not_started_is_not_made_up_for[valkey]",
+        why="While a queue is paused, each round puts one more job in front of it, in the wrong order.",
+    ),
+    Guard(
+        name="breaker-counts-before-its-keeper-ends",
+        file="penstock/engine/keeper.py",
+        text="                self._breakers.count_all()\n",
+        replacement="",
+        test="tests/broker/test_guards_keeper.py"
+        "::test_a_probe_that_is_given_back_as_its_worker_ends_leaves_its_turn_to_another",
+        why="After a deployment in the middle of a probe nothing is tried for another pause.",
     ),
 )

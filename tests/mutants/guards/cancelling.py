@@ -76,6 +76,15 @@ GUARDS = (
         why="A cancelled job that comes again shows an attempt that never was.",
     ),
     Guard(
+        name="a-cancellation-is-taken-when-it-is-heard",
+        file="penstock/engine/running/threaded.py",
+        text=" and errand.strike(JobCancelled()):\n",
+        replacement=" and (errand.strike(JobCancelled()) or True):\n",
+        test="tests/engine/running/test_threads.py"
+        "::test_a_cancellation_before_the_body_begins_is_heard_when_it_is_asked_again",
+        why="A job of a thread that is cancelled just before its body begins runs to its end, or is killed.",
+    ),
+    Guard(
         name="cancellations-are-raised-in-bodies-only",
         file=LIMITS,
         text='        if slot.get("is_running") != IN_BODY or not is_in_body(frame):\n            return',

@@ -86,10 +86,7 @@ GUARDS = (
     Guard(
         name="soft-limits-are-for-bodies",
         file=LIMITS,
-        text=(
-            "    if frame is None or not TRACERS[frame.f_code.co_name, frame.f_code.co_filename](frame.f_locals):\n"
-            "        return False\n"
-        ),
+        text="    if frame is None or not TRACERS[_code(frame)](frame.f_locals):\n        return False\n",
         replacement="    if frame is None:\n        return False\n",
         test=f"{ON_LIMITS}::test_it_does_not_raise_once_the_body_has_ended",
         why="A time limit costs the outcome of a job that had ended.",
