@@ -321,8 +321,6 @@ class Bench:
         for record in records:
             if record.delivery.id == attempt.id and record.step is Step.END and record.outcome is not None:
                 attempt.state = record.outcome.state
-                if record.outcome.due is not None and attempt.pause is None:
-                    attempt.pause = max((record.outcome.due - record.at).total_seconds(), 0.0)
 
     def _under_way(self, id: Any) -> Attempt | None:
         return next((attempt for attempt in reversed(self.attempts) if attempt.id == id), None)
@@ -334,8 +332,14 @@ class Bench:
     def _on_retry(self, request: Any = None, reason: Any = None, **_: Any) -> None:
         if (attempt := self._under_way(getattr(request, "id", None))) is not None:
             attempt.error = getattr(reason, "exc", None) or reason
-            if isinstance(when := getattr(reason, "when", None), (int, float)):
-                attempt.pause = float(when)
+            attempt.pause = self._seconds_until(getattr(reason, "when", None))
+
+    def _seconds_until(self, when: Any) -> float | None:
+        """Of what Celery tells of a retry: seconds from now, or a time."""
+        if isinstance(when, datetime):
+            aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+            return max(aware.timestamp() - time.time() - self._ahead(), 0.0)
+        return float(when) if isinstance(when, (int, float)) else None
 
     def _on_revoked(self, request: Any = None, **_: Any) -> None:
         self.cancelled.append(str(getattr(request, "id", "")))

@@ -11,7 +11,7 @@ from billiard.einfo import ExceptionInfo
 from celery.result import denied_join_result
 
 from penstock.broker.claims import Claims
-from penstock.broker.scripts import Claimed, ClaimReply
+from penstock.broker.scripts import Claimed
 from penstock.engine.revoking import Revocations
 from penstock.engine.running.rates import Rates
 from penstock.engine.running.reception import Reception
@@ -35,13 +35,9 @@ class BenchClaims(Claims):
         self.at_once: set[str] = set()
         """Jobs that run now whenever they are due."""
 
-    def receive(self, reply: ClaimReply) -> bool:
-        """See :meth:`Claims.receive`; the server's clock counts as moved by the test's, so that times of messages are
-        compared with that, and are shifted to this process's clock, which was not moved.
-        """
-        may_be_more = super().receive(reply)
-        self._offset_ms -= int(self.ahead() * 1000)
-        return may_be_more
+    def server_ms(self) -> int:
+        """See :meth:`Claims.server_ms`; moved as far as the test's clock."""
+        return super().server_ms() + int(self.ahead() * 1000)
 
     def prepare(self, message: Claimed, payload: dict[str, Any]) -> bool:
         """See :meth:`Claims.prepare`."""

@@ -3,7 +3,7 @@
 from tests.mutants.guard import Guard
 
 SERVERS, STEPS, BENCH = "penstock/testing/servers.py", "penstock/testing/steps.py", "penstock/testing/bench.py"
-KILLS, WATCHING = "penstock/testing/kills.py", "penstock/testing/watching.py"
+KILLS, WATCHING, CLOCK = "penstock/testing/kills.py", "penstock/testing/watching.py", "penstock/testing/clock.py"
 SANDBOX, PLUGIN = "penstock/testing/sandbox.py", "penstock/testing/plugin.py"
 ON_PLUGIN, ON_SHOP = "tests/testing/test_plugin.py", "tests/testing/test_example.py::test_the_shop"
 
@@ -71,5 +71,21 @@ GUARDS = (
         replacement="        waiting = kept.keys() - committed\n",
         test=f"{ON_SHOP}[test_a_job_of_a_transaction_that_was_rolled_back_is_none]",
         why="An assertion passes for a job that does not exist.",
+    ),
+    Guard(
+        name="deadlines-go-by-one-clock",
+        file=CLOCK,
+        text="    readers = (one, bulk, amqp, transport, twins, retrying, retry_after, expiry, request)\n",
+        replacement="    readers = (one, bulk, retrying, retry_after, expiry, request)\n",
+        test=f"{ON_SHOP}[test_a_deadline_counts_from_the_time_of_the_test]",
+        why="Once a test has moved its clock by a day, every deadline has passed.",
+    ),
+    Guard(
+        name="any-time-is-a-time-under-the-tests-clock",
+        file=CLOCK,
+        text="        return isinstance(instance, datetime)\n",
+        replacement="        return type.__instancecheck__(cls, instance)\n",
+        test=f"{ON_SHOP}[test_what_names_a_time_waits_until_that_time_of_the_test]",
+        why="Once a test has moved its clock, a Snooze until a time fails its job.",
     ),
 )
