@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from penstock.broker.keys import FIELD_SEPARATOR
@@ -21,7 +23,9 @@ def drain(bench: Bench, watch: Watch, queues: Sequence[str], timeout: float, now
 
     Raises:
         StillWaiting: it took longer than ``timeout`` seconds.
+        ValueError: nobody knows a queue of this name.
     """
+    _insist_on_known(bench, watch, queues)
     deadline = time.monotonic() + timeout
     first, cancelled = len(bench.attempts), len(bench.cancelled)
     while True:
@@ -37,6 +41,30 @@ def drain(bench: Bench, watch: Watch, queues: Sequence[str], timeout: float, now
             )
     attempts = bench.attempts[first:]
     return Drained(attempts, bench.cancelled[cancelled:], still_waiting(bench, watch, queues, now()))
+
+
+def _insist_on_known(bench: Bench, watch: Watch, queues: Sequence[str]) -> None:
+    """A test that drains a misspelt queue would pass with nothing done."""
+    sent_to = {*bench.queues(), *(sent.queue for sent in watch.sent.values())}
+    unsent = [queue for queue in queues if queue not in sent_to]
+    if not unsent:
+        return
+    known = sent_to | _declared(bench.app)
+    for queue in unsent:
+        if queue not in known:
+            close = get_close_matches(queue, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"
+            raise ValueError(f"nothing was sent to a queue {queue!r} in this test, and no task declares it; {hint}")
+
+
+def _declared(app: Any) -> set[str]:
+    """Queues that the settings name, and those on which the app's tasks wait."""
+    router, found = app.amqp.router, set(app.amqp.queues)
+    for name, task in app.tasks.items():
+        own = {"queue": queue} if (queue := getattr(task, "queue", None)) else {}
+        with suppress(Exception):  # A function of the application's that routes may want arguments.
+            found.add(router.route(own, name)["queue"].name)
+    return found
 
 
 def _insist_on_a_free_ledger(bench: Bench, watch: Watch, queues: Sequence[str]) -> None:

@@ -278,6 +278,7 @@ class Jobs:
 
         Raises:
             StillWaiting: the time was over before; it says what still waits, and why.
+            ValueError: nothing was sent to a queue of this name, and no task declares it.
         """
         from penstock.testing.draining import drain
 
@@ -309,6 +310,7 @@ class Jobs:
         Raises:
             AssertionError: the worker did not come to the step; its log says more.
             StillWaiting: whoever finishes was not done in time.
+            ValueError: there is no such step, or no such function; before the block begins.
         """
         from penstock.testing.kills import killing
 

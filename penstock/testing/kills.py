@@ -19,6 +19,7 @@ from penstock.client import Job
 from penstock.job import State
 from penstock.task import declared_task
 from penstock.testing.attempts import Drained, StillWaiting
+from penstock.testing.calls import owner_of
 
 if TYPE_CHECKING:
     from penstock.testing.jobs import Jobs
@@ -60,6 +61,8 @@ def killing(
         raise ValueError(f"{step!r} is no kill point; there are {', '.join(KILL_POINTS)}")
     if after_call and step != "in body":
         raise ValueError(f'after_call is of the step "in body", not of {step!r}')
+    if after_call:
+        owner_of(after_call)  # Or the worker would find out, and say so in its log.
     crash = Crash(step)
     before = {job.id for job in jobs.enqueued()}
     yield crash

@@ -4,6 +4,7 @@ from tests.mutants.guard import Guard
 
 SERVERS, STEPS, BENCH = "penstock/testing/servers.py", "penstock/testing/steps.py", "penstock/testing/bench.py"
 KILLS, WATCHING, CLOCK = "penstock/testing/kills.py", "penstock/testing/watching.py", "penstock/testing/clock.py"
+DRAINING = "penstock/testing/draining.py"
 SANDBOX, PLUGIN = "penstock/testing/sandbox.py", "penstock/testing/plugin.py"
 ON_PLUGIN, ON_SHOP = "tests/testing/test_plugin.py", "tests/testing/test_example.py::test_the_shop"
 
@@ -87,5 +88,13 @@ GUARDS = (
         replacement="        return type.__instancecheck__(cls, instance)\n",
         test=f"{ON_SHOP}[test_what_names_a_time_waits_until_that_time_of_the_test]",
         why="Once a test has moved its clock, a Snooze until a time fails its job.",
+    ),
+    Guard(
+        name="a-drain-knows-its-queues",
+        file=DRAINING,
+        text="    _insist_on_known(bench, watch, queues)\n",
+        replacement="",
+        test=f"{ON_SHOP}[test_a_queue_that_nobody_knows_is_refused]",
+        why="A test that drains a misspelt queue passes with nothing done.",
     ),
 )
