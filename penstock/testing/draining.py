@@ -27,20 +27,22 @@ def drain(bench: Bench, watch: Watch, queues: Sequence[str], timeout: float, now
     """
     _insist_on_known(bench, watch, queues)
     deadline = time.monotonic() + timeout
-    first, cancelled = len(bench.attempts), len(bench.cancelled)
+    notes = bench.notes
+    first, cancelled = len(notes.attempts), len(notes.cancelled)
     while True:
         bench.fetch()
-        _insist_on_a_free_ledger(bench, watch, queues)
+        if any(bench.count_ready(queue) for queue in queues or bench.queues()):
+            insist_on_a_free_ledger(bench, watch)
         if not bench.run_next(queues or bench.queues()):
             break
         if time.monotonic() > deadline:
             left = still_waiting(bench, watch, queues, now())
             raise StillWaiting(
-                f"the drain was not over after {timeout:g} s and {len(bench.attempts) - first} attempts; what still "
+                f"the drain was not over after {timeout:g} s and {len(notes.attempts) - first} attempts; what still "
                 f"waits:\n" + ("\n".join(f"  {each}" for each in left) or "  nothing: the last job took the time")
             )
-    attempts = bench.attempts[first:]
-    return Drained(attempts, bench.cancelled[cancelled:], still_waiting(bench, watch, queues, now()))
+    attempts = notes.attempts[first:]
+    return Drained(attempts, notes.cancelled[cancelled:], still_waiting(bench, watch, queues, now()))
 
 
 def _insist_on_known(bench: Bench, watch: Watch, queues: Sequence[str]) -> None:
@@ -67,15 +69,17 @@ def _declared(app: Any) -> set[str]:
     return found
 
 
-def _insist_on_a_free_ledger(bench: Bench, watch: Watch, queues: Sequence[str]) -> None:
-    """SQLite has one writer at a time: what runs here could not be recorded, and would wait for itself."""
-    if not bench.is_on_sqlite:
-        return
-    open_ones, _ = watch.standing()
-    if open_ones and any(bench.count_ready(queue) for queue in queues or bench.queues()):
+def insist_on_a_free_ledger(bench: Bench, watch: Watch) -> None:
+    """SQLite has one writer at a time: what runs here could not be recorded, and would wait for itself.
+
+    Raises:
+        StillWaiting: a transaction with a job of the test's is open.
+    """
+    open_ones, _ = watch.standing() if bench.is_on_sqlite else (set(), set())
+    if open_ones:
         raise StillWaiting(
             f"a transaction with {watch.sent[min(open_ones)].task} is open, and SQLite lets nobody else write "
-            "meanwhile: commit it or roll it back before you drain, or give the tests a PostgreSQL by DATABASE_URL"
+            "meanwhile: commit it or roll it back before jobs run, or give the tests a PostgreSQL by DATABASE_URL"
         )
 
 

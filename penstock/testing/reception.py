@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from billiard.einfo import ExceptionInfo
 from celery.result import denied_join_result
@@ -18,10 +18,8 @@ from penstock.engine.running.reception import Reception
 from penstock.job import State
 from penstock.ledger import collecting
 from penstock.ledger.backend import LedgerBackend
-from penstock.testing.attempts import Attempt
-
-if TYPE_CHECKING:
-    from penstock.testing.bench import Bench
+from penstock.testing.noting import Notes
+from penstock.testing.recording import Recording
 
 HOST = "pytest"
 
@@ -32,8 +30,8 @@ class BenchClaims(Claims):
     def __init__(self, ahead: Callable[[], float], **fields: Any) -> None:
         super().__init__(**fields)
         self.ahead = ahead
-        self.at_once: set[str] = set()
-        """Jobs that run now whenever they are due."""
+        self.at_once = ""
+        """A job that runs now whenever it is due."""
 
     def server_ms(self) -> int:
         """See :meth:`Claims.server_ms`; moved as far as the test's clock."""
@@ -41,7 +39,7 @@ class BenchClaims(Claims):
 
     def prepare(self, message: Claimed, payload: dict[str, Any]) -> bool:
         """See :meth:`Claims.prepare`."""
-        if payload["headers"].get("id") in self.at_once:
+        if self.at_once and payload["headers"].get("id") == self.at_once:
             payload["headers"]["eta"] = None
         return super().prepare(message, payload)
 
@@ -49,13 +47,15 @@ class BenchClaims(Claims):
 class BenchReception(Reception):
     """Celery's machinery for one message."""
 
-    def __init__(self, bench: Bench, claims: Claims, revocations: Revocations) -> None:
+    def __init__(
+        self, app: Any, claims: Claims, recording: Recording, notes: Notes, *, revocations: Revocations
+    ) -> None:
         super().__init__(
-            bench.app,
+            app,
             HOST,
-            pool=BenchPool(bench),  # type: ignore[arg-type]
+            pool=BenchPool(app, recording, notes),  # type: ignore[arg-type]
             claims=claims,
-            handing=bench,  # type: ignore[arg-type]
+            handing=recording,  # type: ignore[arg-type]
             announcer=Silence(),  # type: ignore[arg-type]
             rates=Rates(()),
             revocations=revocations,
@@ -86,8 +86,10 @@ class BenchPool:
     is_green = False
     done = 0
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
+    def __init__(self, app: Any, recording: Recording, notes: Notes) -> None:
+        self._app = app
+        self._recording = recording
+        self._notes = notes
 
     def apply_async(
         self,
@@ -102,24 +104,22 @@ class BenchPool:
     ) -> None:
         """Runs one of Celery's tracers."""
         name, id, request, *_rest = args
-        bench = self._bench
-        attempt = Attempt(id=id, task=name, number=(request.get("retries") or 0) + 1)
-        bench.attempts.append(attempt)
+        attempt = self._notes.begin(id, name, (request.get("retries") or 0) + 1)
         accept_callback(os.getpid(), time.monotonic())
         error: ExceptionInfo | None = None
         told: Any = None
         with collecting.collecting(id) as collection:
-            collection.is_on_the_books = isinstance(bench.app.tasks[name].backend, LedgerBackend)
+            collection.is_on_the_books = isinstance(self._app.tasks[name].backend, LedgerBackend)
             collection.started = time.time()
             try:
                 with denied_join_result():
-                    told = target(*args, app=bench.app)
+                    told = target(*args, app=self._app)
             except (Exception, SystemExit) as raised:
                 error = ExceptionInfo()
                 attempt.error = raised
         records = collection.complete()
-        bench.write(records)
-        bench.note(attempt, records)
+        self._recording.write(records)
+        self._notes.take(attempt, records)
         if error is not None:
             attempt.state = State.FAILED
             error_callback(error)
