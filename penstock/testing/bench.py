@@ -9,41 +9,34 @@ stop in bodies, and patches of the test hold in them.
 
 from __future__ import annotations
 
-import secrets
-import threading
 import time
 from asyncio import _get_running_loop
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from contextvars import ContextVar, copy_context
+from contextlib import closing
+from contextvars import copy_context
 from datetime import UTC, datetime
-from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
-from celery import Celery, signals
+from celery import Celery
 from sqlalchemy import select
 
-from penstock.broker import envelope
-from penstock.broker.claims import new_incarnation
 from penstock.broker.connection import connect
 from penstock.broker.keys import FIELD_SEPARATOR, PRIORITY_STEPS, Keys
-from penstock.broker.scripts import SLICE, Claimed, Scripts, Settlement, Source, claim_reply
+from penstock.broker.scripts import SLICE, Scripts
 from penstock.config import Settings
 from penstock.engine.comeback import Comebacks
 from penstock.engine.gate import Gate
 from penstock.engine.keeping.burial import bury_slice
 from penstock.engine.keeping.relay import Outflow
-from penstock.engine.revoking import Revocations
 from penstock.ledger import queries
-from penstock.ledger.recorder import Recorder
-from penstock.ledger.records import Record, Step, Verdict
 from penstock.ledger.session import own_connection, reading, translated
 from penstock.ledger.tables import outbox
-from penstock.outbox import outgoing
-from penstock.testing.attempts import Attempt
-from penstock.testing.reception import HOST, BenchClaims, BenchReception
+from penstock.testing.claiming import Arrivals, Claiming
+from penstock.testing.noting import Notes
+from penstock.testing.reception import BenchReception
+from penstock.testing.recording import Recording
 
 
 class Bench:
@@ -59,42 +52,27 @@ class Bench:
         options = settings.broker_options
         self._client: Any = connect(settings.redis_url, options, name="testing")
         self.scripts = Scripts(self._client, Keys(options.get("global_keyprefix") or ""))
-        self._revocations = Revocations()
-        self._claims = BenchClaims(
-            ahead,
-            hostname=HOST,
-            keys=self.scripts.keys,
-            settler=self,
-            crash_limit=settings.crash_limit,
-            on_revoked=self._revocations.learn,
-        )
-        self._claiming = threading.RLock()
-        self._recorder = Recorder(self._url)
+        self.recording = Recording(self.scripts, self._url)
+        self._claiming = Claiming(app, self.scripts, self.recording, ahead, settings.crash_limit)
+        self._claims = self._claiming.claims
         self._outflow = Outflow(self.scripts)
-        self._gate = Gate(self, self._claims, Comebacks())
-        self._answers: ContextVar[list[tuple[str, Verdict | None]]] = ContextVar("penstock_answers")
-        self.attempts: list[Attempt] = []
-        self.cancelled: list[str] = []
-        self._follows: ContextVar[bool] = ContextVar("penstock_follows", default=False)
-        self._reception = BenchReception(self, self._claims, self._revocations)
-        signals.task_failure.connect(self._on_failure, weak=False)
-        signals.task_retry.connect(self._on_retry, weak=False)
-        signals.task_revoked.connect(self._on_revoked, weak=False)
+        self._gate = Gate(self.recording, self._claims, Comebacks())
+        self.notes = Notes(ahead)
+        self._reception = BenchReception(
+            app, self._claims, self.recording, self.notes, revocations=self._claiming.revocations
+        )
 
     def end(self) -> None:
         """Leaves nothing behind."""
-        signals.task_failure.disconnect(self._on_failure)
-        signals.task_retry.disconnect(self._on_retry)
-        signals.task_revoked.disconnect(self._on_revoked)
-        if self._claims.worker:
-            self.scripts.retire(self._claims.worker, counted=False, crash_limit=self._claims.crash_limit)
+        self.notes.end()
+        self._claiming.end()
         self._client.close()
 
-    # -- claiming -------------------------------------------------------------------------------------------------
+    # -- what waits -----------------------------------------------------------------------------------------------
 
     def queues(self) -> list[str]:
         """Every queue that anything was ever sent to."""
-        return sorted(name.decode() for name in self._client.smembers(self.scripts.keys.queues))
+        return self._claiming.queues()
 
     def count_ready(self, queue: str) -> int:
         """Messages of a queue that may be claimed at once."""
@@ -147,75 +125,32 @@ class Bench:
             while int(self.scripts.call("promote", SLICE, horizon, *queues)[0]):
                 pass
 
+    # -- running --------------------------------------------------------------------------------------------------
+
     def run_next(self, queues: Sequence[str]) -> bool:
         """Claims the first message of these queues and does with it what a worker does; False: there is none."""
-        if (claimed := self._claim(queues)) is None:
+        if (arrivals := self._claiming.take_next(queues)) is None:
             return False
-        self._work()
+        self._work(arrivals)
         bury_slice(self.scripts, self._url)
-        return bool(claimed)
+        return True
 
     def run_job(self, id: str) -> bool:
         """Claims the message of this job wherever it stands, due or not, and runs it; False: there is none."""
-        passed: list[str] = []
-        try:
-            while (claimed := self._claim(self.queues())) is not None:
-                if not claimed or _id(claimed[0]) == id:
-                    self._claims.at_once.add(id)
-                    self._work()
-                    return bool(claimed)
-                passed += [message.token for message in claimed]
-                self._claims.arrived()
+        if (arrivals := self._claiming.take_job(id)) is None:
             return False
-        finally:
-            self._claims.at_once.discard(id)
-            for token in reversed(passed):
-                self._claims.settle(token, "return")
+        self._work(arrivals)
+        return True
 
-    def _claim(self, queues: Sequence[str]) -> list[Claimed] | None:
-        """One message, which has arrived then; None: there is none."""
-        with self._claiming:
-            self._have_lease()
-            reply = claim_reply(self.scripts.call("claim", *self._claims.next_claim(self._sources(queues), 1)))
-            self._claims.receive(reply)
-            if reply.revoked_version > self._claims.revoked_version:
-                self._learn_revocations()
-            return reply.messages or None
-
-    def _have_lease(self) -> None:
-        if not self._claims.worker or not self.scripts.renew(self._claims.worker):
-            self._claims.begin(new_incarnation(HOST))
-            self.scripts.join(self._claims.worker)
-
-    def _sources(self, queues: Sequence[str]) -> list[Source]:
-        """As a worker of these queues: first what others did not know, then by priority."""
-        aside = (field.decode().split(FIELD_SEPARATOR) for field in self._client.hvals(self.scripts.keys.unknown))
-        forgotten = [Source(queue, int(step), task) for task, queue, step in aside if task in self.app.tasks]
-        ready = [Source(queue, step) for step in PRIORITY_STEPS for queue in queues]
-        return [source for source in forgotten if source.queue in queues] + ready
-
-    def _learn_revocations(self) -> None:
-        keys, first = self.scripts.keys, f"({self._claims.revoked_version}"
-        ids = self._client.zrange(keys.revoked, first, "+inf", byscore=True, withscores=True)
-        stamps = self._client.zrange(keys.revoked_stamps, first, "+inf", byscore=True, withscores=True)
-        self._claims.learn(
-            [id.decode() for id, _ in ids],
-            [tuple(stamp.decode().split(FIELD_SEPARATOR, 1)) for stamp, _ in stamps],
-            int(max((version for _, version in chain(ids, stamps)), default=0)),
-        )
-
-    def _work(self) -> None:
-        """Runs what has arrived and is due; the rest is parked."""
-        with self._claiming:
-            arrivals = list(self._claims.arrivals())
-        for _, payload in arrivals:
+    def _work(self, arrivals: Arrivals) -> None:
+        for payload in arrivals:
             message = self._reception.message(_as_job(payload))
             is_known = payload["headers"].get("task") in self.app.tasks
-            self._answers.set([])  # Of this message alone: another thread may ask at this moment.
-            if not is_known or not self._gate.holds_up(message, self._receive):
-                self._receive(message)
-                continue
-            self._gate.open(self._answers.get())
+            with self.recording.asking() as answers:
+                if not is_known or not self._gate.holds_up(message, self._receive):
+                    self._receive(message)
+                    continue
+                self._gate.open(answers)
 
     def _receive(self, message: Any) -> None:
         """Runs a job; where a loop runs already, in a thread, for a coroutine needs one of its own."""
@@ -264,91 +199,8 @@ class Bench:
             row = queries.find_job(eyes, id)
         return row is not None and row.state.is_final
 
-    # -- as the keeper of what runs here --------------------------------------------------------------------------
-
-    def ask(self, record: Record, is_doubtful: bool) -> None:
-        """Whether a delivery may start, which the ledger says at once."""
-        assert record.delivery.token is not None
-        self._answers.get().append((record.delivery.token, self._recorder.write([record]).verdicts[0]))
-
-    def write(self, records: Sequence[Record]) -> None:
-        """Commits the end of a job, and publishes what follows from it."""
-        if not records:
-            return
-        written = self._recorder.write(records)
-        if written.messages:
-            with self.following():
-                self.scripts.publish_outbox(
-                    [outgoing(message, secrets.token_urlsafe(8)) for message in written.messages]
-                )
-        ended = [
-            (record.delivery.id, record.outcome.state.value)
-            for record, verdict in zip(records, written.verdicts, strict=True)
-            if verdict is Verdict.WON and record.outcome is not None and record.outcome.state.is_final
-        ]
-        self.scripts.announce(ended)
-
-    @property
-    def is_following(self) -> bool:
-        """Whether what is sent at this moment follows from something else, and is run after that."""
-        return self._follows.get()
-
-    @contextmanager
-    def following(self) -> Iterator[None]:
-        """What is sent inside of the block follows from something else."""
-        mark = self._follows.set(True)
-        try:
-            yield
-        finally:
-            self._follows.reset(mark)
-
-    def record(self, record: Record) -> None:
-        """Of a message that was put aside."""
-        self.write([record])
-
-    def settle(self, settlement: Settlement) -> None:
-        """Ends a claim."""
-        self.scripts.settle([settlement])
-
-    def unindex(self, jobs: list[tuple[str, str]]) -> None:
-        """They wait no more."""
-        self.scripts.unindex(jobs)
-
-    # -- what became of it ----------------------------------------------------------------------------------------
-
-    def note(self, attempt: Attempt, records: Sequence[Record]) -> None:
-        """Takes in how an attempt has ended, as the ledger has it."""
-        for record in records:
-            if record.delivery.id == attempt.id and record.step is Step.END and record.outcome is not None:
-                attempt.state = record.outcome.state
-                if record.outcome.due is not None and attempt.pause is None:
-                    attempt.pause = max((record.outcome.due - record.at).total_seconds(), 0.0)
-
-    def _under_way(self, id: Any) -> Attempt | None:
-        return next((attempt for attempt in reversed(self.attempts) if attempt.id == id), None)
-
-    def _on_failure(self, task_id: Any = None, exception: Any = None, **_: Any) -> None:
-        if (attempt := self._under_way(task_id)) is not None:
-            attempt.error = exception
-
-    def _on_retry(self, request: Any = None, reason: Any = None, **_: Any) -> None:
-        if (attempt := self._under_way(getattr(request, "id", None))) is not None:
-            attempt.error = getattr(reason, "exc", None) or reason
-            if isinstance(when := getattr(reason, "when", None), (int, float)):
-                attempt.pause = float(when)
-
-    def _on_revoked(self, request: Any = None, **_: Any) -> None:
-        self.cancelled.append(str(getattr(request, "id", "")))
-
 
 def _as_job(payload: dict[str, Any]) -> Any:
     """A claimed message as :meth:`Reception.message` takes it."""
     token = payload["properties"]["delivery_tag"]
     return SimpleNamespace(payload=payload, headers=payload["headers"], token=token)
-
-
-def _id(message: Claimed) -> str:
-    try:
-        return envelope.job_id(envelope.read(message.raw))
-    except envelope.Unreadable:
-        return ""

@@ -1,9 +1,9 @@
 """The time of a test: schedules fire, delays end and retries become due when it is moved.
 
 It is the real time plus a number of seconds, and goes on by itself. Moved are the database's clock as the scheduler
-asks for it, the time from which the client and an adopted app count delays and expiries, and the time up to which
-what is parked in Redis is due. Not moved are the columns of the ledger, leases and other times to live in Redis, and
-``datetime.now()`` in your own code.
+asks for it, the time from which the client and an adopted app count delays, expiries and deadlines, the time that these
+are compared with, and the time up to which what is parked in Redis is due. Not moved are the columns of the ledger,
+leases and other times to live in Redis, and ``datetime.now()`` in your own code.
 """
 
 from __future__ import annotations
@@ -96,10 +96,11 @@ class Clock:
 
         Returns:
             What was decided meanwhile, by planned time.
+
+        Raises:
+            ValueError: it is less than nothing. Nothing at all is fine: what is due by now is decided on.
         """
-        return self.move_to(
-            self.now() + timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds), drain=drain
-        )
+        return self._move(self._after(days, hours, minutes, seconds), drain)
 
     def move_to(self, moment: datetime, *, drain: bool = False) -> list[Fire]:
         """As :meth:`advance`, up to a time.
@@ -108,16 +109,11 @@ class Clock:
             moment: with a time zone.
 
         Raises:
-            ValueError: it lies in the past of the test.
+            ValueError: it has no time zone, or lies in the past of the test.
         """
-        scheduling = self._begun(moment)
-        before = scheduling.known()
-        for step in scheduling.steps(moment, with_jobs=drain):
-            self._set(max(step, self.now()))
-            self._turn(scheduling, drain)
-        self._set(moment)
-        self._turn(scheduling, drain)
-        return scheduling.news(before)
+        if moment.tzinfo is None or moment < self.now():
+            raise ValueError(f"{moment.isoformat()}: a time with a zone, after the test's {self.now().isoformat()}")
+        return self._move(moment, drain)
 
     def outage(
         self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0, drain: bool = False
@@ -129,12 +125,14 @@ class Clock:
 
         Returns:
             What was decided when they were back.
+
+        Raises:
+            ValueError: as of :meth:`advance`.
         """
-        moment = self.now() + timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        scheduling = self._begun(moment)
+        moment = self._after(days, hours, minutes, seconds)
+        scheduling = self._begun()
         before = scheduling.known()
-        self._set(moment)
-        self._turn(scheduling, drain)
+        self._go_on(scheduling, moment, drain)
         return scheduling.news(before)
 
     def fires(self, schedule: str | None = None) -> list[Fire]:
@@ -143,7 +141,7 @@ class Clock:
         Args:
             schedule: of this name only.
         """
-        fires = self._begun(self.now() + timedelta(seconds=1)).news({})
+        fires = self._begun().news({})
         return [fire for fire in fires if schedule in (None, fire.schedule)]
 
     def stop(self) -> None:
@@ -157,6 +155,27 @@ class Clock:
         if self._scheduling is not None:
             raise RuntimeError(f"clock.{verb}() comes before the clock is moved: schedules have begun by now")
 
+    def _after(self, days: float, hours: float, minutes: float, seconds: float) -> datetime:
+        duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        if duration < timedelta(0):
+            raise ValueError(f"{duration.total_seconds():g} s: time only goes on")
+        return self.now() + duration
+
+    def _move(self, moment: datetime, drain: bool) -> list[Fire]:
+        scheduling = self._begun()
+        before = scheduling.known()
+        for step in scheduling.steps(moment, with_jobs=drain):
+            self._go_on(scheduling, step, drain)
+        self._go_on(scheduling, moment, drain)
+        return scheduling.news(before)
+
+    def _go_on(self, scheduling: Scheduling, moment: datetime, drain: bool) -> None:
+        """To a time, unless it is later by now, and has what is due then done."""
+        self._set(max(moment, self.now()))
+        scheduling.turn()
+        while drain and self._jobs.drain().attempts:
+            scheduling.turn()  # It hears of the ends of jobs, and starts what has waited for them.
+
     def _set(self, moment: datetime) -> None:
         if moment.tzinfo is None:
             raise ValueError(f"{moment!r}: give it a time zone, e.g. datetime(..., tzinfo=UTC)")
@@ -165,11 +184,9 @@ class Clock:
             self._is_patched = True
         self.ahead = (moment - datetime.now(UTC)).total_seconds()
 
-    def _begun(self, until: datetime) -> Scheduling:
+    def _begun(self) -> Scheduling:
         from penstock.testing.scheduling import Scheduling
 
-        if until.tzinfo is None or until < self.now():
-            raise ValueError(f"{until.isoformat()}: a time with a zone, after the test's {self.now().isoformat()}")
         if self._scheduling is None:
             self._set(self.now())
             self._scheduling = Scheduling(self._jobs.app, self._jobs.bench, self._schedules)
@@ -178,31 +195,40 @@ class Clock:
             self._scheduling.turn()  # Those whose timetable somebody else has written are asked for their first time.
         return self._scheduling
 
-    def _turn(self, scheduling: Scheduling, drain: bool) -> None:
-        scheduling.turn()
-        while drain and self._jobs.drain().attempts:
-            scheduling.turn()  # It hears of the ends of jobs, and starts what has waited for them.
+
+class _EveryDatetime(type):
+    """Whoever asks whether something is a time means every ``datetime``."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, datetime)
 
 
 @contextmanager
 def moved(app: Any, now: Callable[[], datetime]) -> Iterator[None]:
     """Inside of the block the library goes by another clock, in this process."""
+    from celery.worker import request
+
+    from penstock import app as twins
     from penstock import expiry, retry_after, retrying
+    from penstock.broker import transport
     from penstock.client import bulk, one
+    from penstock.engine import amqp
     from penstock.ledger import schedules
 
-    class Moved(datetime):
-        """``datetime`` as those read the time who say when a job is due."""
+    class Moved(datetime, metaclass=_EveryDatetime):
+        """``datetime`` as those read the time who say when a job is due, and until when it may start."""
 
         @classmethod
         def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
             """The test's."""
-            return now().astimezone(tz)
+            moment = now().astimezone(tz)
+            return moment if tz else moment.replace(tzinfo=None)
 
+    readers = (one, bulk, amqp, transport, twins, retrying, retry_after, expiry, request)
     places: tuple[tuple[Any, str, Any], ...] = (
         (schedules, "clock", lambda _: now()),
         (schedules, "begin", _beginning(schedules.begin, now)),
-        *((module, "datetime", Moved) for module in (one, bulk, retrying, retry_after, expiry)),
+        *((module, "datetime", Moved) for module in readers),
     )
     former = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
     for owner, name, replacement in places:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from penstock.broker.keys import FIELD_SEPARATOR
@@ -21,33 +23,63 @@ def drain(bench: Bench, watch: Watch, queues: Sequence[str], timeout: float, now
 
     Raises:
         StillWaiting: it took longer than ``timeout`` seconds.
+        ValueError: nobody knows a queue of this name.
     """
+    _insist_on_known(bench, watch, queues)
     deadline = time.monotonic() + timeout
-    first, cancelled = len(bench.attempts), len(bench.cancelled)
+    notes = bench.notes
+    first, cancelled = len(notes.attempts), len(notes.cancelled)
     while True:
         bench.fetch()
-        _insist_on_a_free_ledger(bench, watch, queues)
+        if any(bench.count_ready(queue) for queue in queues or bench.queues()):
+            insist_on_a_free_ledger(bench, watch)
         if not bench.run_next(queues or bench.queues()):
             break
         if time.monotonic() > deadline:
             left = still_waiting(bench, watch, queues, now())
             raise StillWaiting(
-                f"the drain was not over after {timeout:g} s and {len(bench.attempts) - first} attempts; what still "
+                f"the drain was not over after {timeout:g} s and {len(notes.attempts) - first} attempts; what still "
                 f"waits:\n" + ("\n".join(f"  {each}" for each in left) or "  nothing: the last job took the time")
             )
-    attempts = bench.attempts[first:]
-    return Drained(attempts, bench.cancelled[cancelled:], still_waiting(bench, watch, queues, now()))
+    attempts = notes.attempts[first:]
+    return Drained(attempts, notes.cancelled[cancelled:], still_waiting(bench, watch, queues, now()))
 
 
-def _insist_on_a_free_ledger(bench: Bench, watch: Watch, queues: Sequence[str]) -> None:
-    """SQLite has one writer at a time: what runs here could not be recorded, and would wait for itself."""
-    if not bench.is_on_sqlite:
+def _insist_on_known(bench: Bench, watch: Watch, queues: Sequence[str]) -> None:
+    """A test that drains a misspelt queue would pass with nothing done."""
+    sent_to = {*bench.queues(), *(sent.queue for sent in watch.sent.values())}
+    unsent = [queue for queue in queues if queue not in sent_to]
+    if not unsent:
         return
-    open_ones, _ = watch.standing()
-    if open_ones and any(bench.count_ready(queue) for queue in queues or bench.queues()):
+    known = sent_to | _declared(bench.app)
+    for queue in unsent:
+        if queue not in known:
+            close = get_close_matches(queue, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"
+            raise ValueError(f"nothing was sent to a queue {queue!r} in this test, and no task declares it; {hint}")
+
+
+def _declared(app: Any) -> set[str]:
+    """Queues that the settings name, and those on which the app's tasks wait."""
+    router, found = app.amqp.router, set(app.amqp.queues)
+    for name, task in app.tasks.items():
+        own = {"queue": queue} if (queue := getattr(task, "queue", None)) else {}
+        with suppress(Exception):  # A function of the application's that routes may want arguments.
+            found.add(router.route(own, name)["queue"].name)
+    return found
+
+
+def insist_on_a_free_ledger(bench: Bench, watch: Watch) -> None:
+    """SQLite has one writer at a time: what runs here could not be recorded, and would wait for itself.
+
+    Raises:
+        StillWaiting: a transaction with a job of the test's is open.
+    """
+    open_ones, _ = watch.standing() if bench.is_on_sqlite else (set(), set())
+    if open_ones:
         raise StillWaiting(
             f"a transaction with {watch.sent[min(open_ones)].task} is open, and SQLite lets nobody else write "
-            "meanwhile: commit it or roll it back before you drain, or give the tests a PostgreSQL by DATABASE_URL"
+            "meanwhile: commit it or roll it back before jobs run, or give the tests a PostgreSQL by DATABASE_URL"
         )
 
 

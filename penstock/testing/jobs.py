@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Self
 
-from penstock.task import Task
+from penstock.testing.asserting import Assertions
 from penstock.testing.attempts import Attempt, Drained
 from penstock.testing.clock import Clock
-from penstock.testing.enqueued import AnyTask, Enqueued, enqueued_of, name_of
 from penstock.testing.kills import KILL_POINTS, Crash, KillPoint
-from penstock.testing.matching import Wanted, table
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -21,10 +18,8 @@ if TYPE_CHECKING:
     from penstock.testing.bench import Bench
     from penstock.testing.servers import Servers
 
-R = TypeVar("R")
 
-
-class Jobs:
+class Jobs(Assertions):
     """Of one test. Servers are real, and empty at its beginning."""
 
     def __init__(self, app: Celery, where: str, servers: Servers) -> None:
@@ -34,13 +29,10 @@ class Jobs:
         from penstock.testing.watching import Watch
 
         self.app = app
-        """The Celery app, pointed at the servers of the tests."""
         self._where, self._servers = where, servers
         self._stack = ExitStack()
         self.watch = Watch(servers.settings.database_url)
-        """What was sent."""
         self.clock = Clock(self)
-        """The time that schedules, delays and retries go by in this test."""
 
     def __enter__(self) -> Self:
         from penstock import client
@@ -70,159 +62,6 @@ class Jobs:
         """Both, with the environment for processes of the test's own."""
         return self._servers
 
-    # -- what was enqueued ----------------------------------------------------------------------------------------
-
-    @overload
-    def enqueued(self, task: Task[..., R]) -> list[Enqueued[R]]: ...
-
-    @overload
-    def enqueued(self, task: AnyTask | None = None) -> list[Enqueued[Any]]: ...
-
-    def enqueued(self, task: Any = None) -> list[Enqueued[Any]]:
-        """Jobs that were submitted in this test so far, in their order, whether they have run or not.
-
-        Those of a transaction that was rolled back are not among them: they do not exist.
-
-        Args:
-            task: of this task, or of the one of this name; None: all.
-        """
-        there, _ = self._seen()
-        return [job for job in there if task is None or job.task == name_of(task)]
-
-    def assert_enqueued(
-        self,
-        task: AnyTask,
-        /,
-        *args: Any,
-        queue: str | None = None,
-        priority: int | None = None,
-        tags: Sequence[str] | None = None,
-        delay: float | None = None,
-        at: datetime | None = None,
-        within: float | None = None,
-        committed: bool | None = None,
-        count: int | None = None,
-        arguments: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> Enqueued[Any]:
-        """Asserts that a job was submitted in this test; what was submitted instead is shown when it was not.
-
-        Arguments are compared by the names of the task's parameters, however they were given, and those that are not
-        named may be anything. Each is a value, ``unittest.mock.ANY``, a class that it is an instance of, or a function
-        that says whether it is right.
-
-        Args:
-            task: the task, or its name.
-            args: its first arguments by position.
-            queue: where it waits.
-            priority: 0 (first) to 9 (last).
-            tags: words that it has, among others.
-            delay: seconds from now until it may start, give or take one.
-            at: time at which it may start, give or take a second.
-            within: seconds from now within which it may start; a job without a delay may at once.
-            committed: False: it is in a transaction that nobody has committed so far; True: it is in none.
-            count: how many such jobs there are, exactly; None: one or more.
-            arguments: by name, for parameters that are called as one of these words.
-            kwargs: by name.
-
-        Returns:
-            The first such job.
-
-        Raises:
-            AssertionError: there is none, or another number of them.
-        """
-        __tracebackhide__ = True
-        wanted = Wanted(
-            task=name_of(task),
-            args=args,
-            arguments={**kwargs, **(arguments or {})},
-            queue=queue,
-            priority=priority,
-            tags=tags,
-            delay=delay,
-            at=at,
-            within=within,
-            committed=committed,
-        )
-        there, gone = self._seen()
-        now = self.clock.now()
-        found = [job for job in there if not wanted.differences(job, now)]
-        if count == 0:
-            raise ValueError("count=0: use assert_not_enqueued")
-        if count is None and not found:
-            raise AssertionError(f"No job was enqueued like {wanted}.\n{table(there, gone, now, wanted)}")
-        if count is not None and len(found) != count:
-            raise AssertionError(
-                f"Wanted {count} jobs like {wanted}, and there are {len(found)}.\n{table(there, gone, now, wanted)}"
-            )
-        return found[0]
-
-    def assert_not_enqueued(
-        self,
-        task: AnyTask,
-        /,
-        *args: Any,
-        queue: str | None = None,
-        priority: int | None = None,
-        tags: Sequence[str] | None = None,
-        delay: float | None = None,
-        at: datetime | None = None,
-        within: float | None = None,
-        committed: bool | None = None,
-        arguments: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Asserts that no such job was submitted in this test.
-
-        Args:
-            task, args, kwargs and options: as of :meth:`assert_enqueued`; without any: no job of the task.
-
-        Raises:
-            AssertionError: there is one; all are shown.
-            ValueError: the task has no such parameter.
-        """
-        __tracebackhide__ = True
-        wanted = Wanted(
-            task=name_of(task),
-            args=args,
-            arguments={**kwargs, **(arguments or {})},
-            queue=queue,
-            priority=priority,
-            tags=tags,
-            delay=delay,
-            at=at,
-            within=within,
-            committed=committed,
-        )
-        wanted.require_parameters()
-        there, gone = self._seen()
-        now = self.clock.now()
-        if found := [job for job in there if not wanted.differences(job, now)]:
-            raise AssertionError(
-                f"{_jobs(len(found))} enqueued like {wanted}, and none should be.\n{table(there, gone, now, wanted)}"
-            )
-
-    def assert_enqueued_nothing(self) -> None:
-        """Asserts that no job at all was submitted in this test.
-
-        Raises:
-            AssertionError: there is one; all are shown.
-        """
-        __tracebackhide__ = True
-        there, gone = self._seen()
-        if there:
-            raise AssertionError(
-                f"{_jobs(len(there))} enqueued, and none should be.\n{table(there, gone, self.clock.now())}"
-            )
-
-    def _seen(self) -> tuple[list[Enqueued[Any]], list[Enqueued[Any]]]:
-        """Jobs that exist, and those whose transaction was rolled back."""
-        waiting, gone = self.watch.standing()
-        made = [
-            enqueued_of(sent, self.app.tasks, is_committed=sent.id not in waiting) for sent in self.watch.sent.values()
-        ]
-        return [job for job in made if job.id not in gone], [job for job in made if job.id in gone]
-
     # -- running --------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -237,7 +76,7 @@ class Jobs:
     @property
     def attempts(self) -> list[Attempt]:
         """Every start of a job in this process, in order; each with the pause that it has asked for."""
-        return list(self.bench.attempts)
+        return list(self.bench.notes.attempts)
 
     @contextmanager
     def inline(self, *, raises: bool = True) -> Iterator[None]:
@@ -253,7 +92,7 @@ class Jobs:
         """
         from penstock.testing.inline import Inline
 
-        runner = Inline(self.bench, raises=raises)
+        runner = Inline(self.bench, self.watch, raises=raises)
         self.watch.listeners.append(runner.take)
         try:
             with runner.open():
@@ -278,6 +117,7 @@ class Jobs:
 
         Raises:
             StillWaiting: the time was over before; it says what still waits, and why.
+            ValueError: nothing was sent to a queue of this name, and no task declares it.
         """
         from penstock.testing.draining import drain
 
@@ -309,6 +149,7 @@ class Jobs:
         Raises:
             AssertionError: the worker did not come to the step; its log says more.
             StillWaiting: whoever finishes was not done in time.
+            ValueError: there is no such step, or no such function; before the block begins.
         """
         from penstock.testing.kills import killing
 
@@ -337,7 +178,3 @@ class Jobs:
         from penstock.testing.kills import crash_everywhere
 
         return crash_everywhere(enqueue, check, steps, lambda step: self.kill(step, timeout=timeout))
-
-
-def _jobs(count: int) -> str:
-    return "1 job was" if count == 1 else f"{count} jobs were"

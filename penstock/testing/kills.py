@@ -19,6 +19,7 @@ from penstock.client import Job
 from penstock.job import State
 from penstock.task import declared_task
 from penstock.testing.attempts import Drained, StillWaiting
+from penstock.testing.calls import owner_of
 
 if TYPE_CHECKING:
     from penstock.testing.jobs import Jobs
@@ -28,10 +29,13 @@ KillPoint = Literal[
 ]
 KILL_POINTS: tuple[KillPoint, ...] = get_args(KillPoint)
 """Steps of a job's life, in their order, at which a worker may die."""
+AFTER_COMMIT = KILL_POINTS[4:]
 LOG, STARTS, SENT = "worker.log", "starts", "sent"
 """Files: what a worker has said, the ids of jobs whose body it has begun, and the jobs that it has sent."""
 LOG_LINES = 30
 LOOK_SECONDS = 0.02
+GOODBYE_SECONDS = 2.0
+"""What comes after the end of a job takes no time worth mentioning."""
 
 
 @dataclass
@@ -60,6 +64,8 @@ def killing(
         raise ValueError(f"{step!r} is no kill point; there are {', '.join(KILL_POINTS)}")
     if after_call and step != "in body":
         raise ValueError(f'after_call is of the step "in body", not of {step!r}')
+    if after_call:
+        owner_of(after_call)  # Or the worker would find out, and say so in its log.
     crash = Crash(step)
     before = {job.id for job in jobs.enqueued()}
     yield crash
@@ -139,13 +145,13 @@ def _await_quiet(jobs: Jobs, worker: subprocess.Popen[bytes], log: Path, timeout
 
 def _await_death(jobs: Jobs, worker: subprocess.Popen[bytes], crash: Crash, log: Path, timeout: float) -> None:
     deadline = time.monotonic() + timeout
+    patience = GOODBYE_SECONDS if crash.step in AFTER_COMMIT else 0.0
     ended_at = None
     while worker.poll() is None:
         now = time.monotonic()
         if ended_at is None and jobs.bench.is_done_with(crash.job.id):
             ended_at = now
-        # What comes after its end takes no time worth mentioning.
-        if now > deadline or (ended_at is not None and now > ended_at + 2.0):
+        if now > deadline or (ended_at is not None and now > ended_at + patience):
             break
         time.sleep(LOOK_SECONDS)
     if worker.poll() == -signal.SIGKILL:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from billiard.einfo import ExceptionInfo
 from celery.result import denied_join_result
 
 from penstock.broker.claims import Claims
-from penstock.broker.scripts import Claimed, ClaimReply
+from penstock.broker.scripts import Claimed
 from penstock.engine.revoking import Revocations
 from penstock.engine.running.rates import Rates
 from penstock.engine.running.reception import Reception
 from penstock.job import State
 from penstock.ledger import collecting
 from penstock.ledger.backend import LedgerBackend
-from penstock.testing.attempts import Attempt
-
-if TYPE_CHECKING:
-    from penstock.testing.bench import Bench
+from penstock.testing.noting import Notes
+from penstock.testing.recording import Recording
 
 HOST = "pytest"
 
@@ -32,20 +30,16 @@ class BenchClaims(Claims):
     def __init__(self, ahead: Callable[[], float], **fields: Any) -> None:
         super().__init__(**fields)
         self.ahead = ahead
-        self.at_once: set[str] = set()
-        """Jobs that run now whenever they are due."""
+        self.at_once = ""
+        """A job that runs now whenever it is due."""
 
-    def receive(self, reply: ClaimReply) -> bool:
-        """See :meth:`Claims.receive`; the server's clock counts as moved by the test's, so that times of messages are
-        compared with that, and are shifted to this process's clock, which was not moved.
-        """
-        may_be_more = super().receive(reply)
-        self._offset_ms -= int(self.ahead() * 1000)
-        return may_be_more
+    def server_ms(self) -> int:
+        """See :meth:`Claims.server_ms`; moved as far as the test's clock."""
+        return super().server_ms() + int(self.ahead() * 1000)
 
     def prepare(self, message: Claimed, payload: dict[str, Any]) -> bool:
         """See :meth:`Claims.prepare`."""
-        if payload["headers"].get("id") in self.at_once:
+        if self.at_once and payload["headers"].get("id") == self.at_once:
             payload["headers"]["eta"] = None
         return super().prepare(message, payload)
 
@@ -53,13 +47,15 @@ class BenchClaims(Claims):
 class BenchReception(Reception):
     """Celery's machinery for one message."""
 
-    def __init__(self, bench: Bench, claims: Claims, revocations: Revocations) -> None:
+    def __init__(
+        self, app: Any, claims: Claims, recording: Recording, notes: Notes, *, revocations: Revocations
+    ) -> None:
         super().__init__(
-            bench.app,
+            app,
             HOST,
-            pool=BenchPool(bench),  # type: ignore[arg-type]
+            pool=BenchPool(app, recording, notes),  # type: ignore[arg-type]
             claims=claims,
-            handing=bench,  # type: ignore[arg-type]
+            handing=recording,  # type: ignore[arg-type]
             announcer=Silence(),  # type: ignore[arg-type]
             rates=Rates(()),
             revocations=revocations,
@@ -90,8 +86,10 @@ class BenchPool:
     is_green = False
     done = 0
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
+    def __init__(self, app: Any, recording: Recording, notes: Notes) -> None:
+        self._app = app
+        self._recording = recording
+        self._notes = notes
 
     def apply_async(
         self,
@@ -106,24 +104,22 @@ class BenchPool:
     ) -> None:
         """Runs one of Celery's tracers."""
         name, id, request, *_rest = args
-        bench = self._bench
-        attempt = Attempt(id=id, task=name, number=(request.get("retries") or 0) + 1)
-        bench.attempts.append(attempt)
+        attempt = self._notes.begin(id, name, (request.get("retries") or 0) + 1)
         accept_callback(os.getpid(), time.monotonic())
         error: ExceptionInfo | None = None
         told: Any = None
         with collecting.collecting(id) as collection:
-            collection.is_on_the_books = isinstance(bench.app.tasks[name].backend, LedgerBackend)
+            collection.is_on_the_books = isinstance(self._app.tasks[name].backend, LedgerBackend)
             collection.started = time.time()
             try:
                 with denied_join_result():
-                    told = target(*args, app=bench.app)
+                    told = target(*args, app=self._app)
             except (Exception, SystemExit) as raised:
                 error = ExceptionInfo()
                 attempt.error = raised
         records = collection.complete()
-        bench.write(records)
-        bench.note(attempt, records)
+        self._recording.write(records)
+        self._notes.take(attempt, records)
         if error is not None:
             attempt.state = State.FAILED
             error_callback(error)

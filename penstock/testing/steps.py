@@ -17,15 +17,14 @@ from functools import wraps
 from typing import Any
 
 from celery import Celery, current_task
-from kombu.utils.imports import symbol_by_name
 
 from penstock.broker.claims import Claims
 from penstock.broker.scripts import Scripts, Settlement
-from penstock.errors import SettingsError
 from penstock.ledger.recorder import Recorder
 from penstock.ledger.recording.plain import PlainSuccess
 from penstock.ledger.records import Record, Step
 from penstock.ledger.values import claim_token
+from penstock.testing.calls import owner_of
 
 
 def count_starts(app: Celery, path: str) -> None:
@@ -76,12 +75,7 @@ def _after_claim(_app: Celery, job: str, _call: str) -> None:
 
 def _in_body(app: Celery, job: str, call: str) -> None:
     if call:
-        module, _, name = call.partition(":")
-        try:
-            owner = symbol_by_name(module)
-            getattr(owner, name)
-        except (ImportError, AttributeError) as error:
-            raise SettingsError([f"after_call={call!r}: {error}; give module:function"]) from error
+        owner, name = owner_of(call)
         _wrap(owner, name, lambda original: _with(original, lambda: _is(job), after=True))
     else:
         _around_bodies(app, job, after=False)

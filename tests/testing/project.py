@@ -45,8 +45,8 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def command(*arguments: str) -> list[str]:
-    """Pytest, into which an installed Penstock brings its plugin along."""
-    plugins = ("no:valkey", "no:cacheprovider", "no:randomly")
+    """Pytest, into which an installed Penstock brings its plugin along; without those that only take time to import."""
+    plugins = ("no:valkey", "no:cacheprovider", "no:randomly", "no:hypothesispytest", "no:anyio", "no:rerunfailures")
     return [sys.executable, "-m", "pytest", *(part for name in plugins for part in ("-p", name)), *arguments]
 
 

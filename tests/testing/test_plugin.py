@@ -46,7 +46,7 @@ def test_nothing():
     assert not heavy & sys.modules.keys()
 """
     (tmp_path / "test_plain.py").write_text(test)
-    done = run(tmp_path, tmp_path / "report.xml", "-p", "no:anyio", "-p", "no:rerunfailures", "-p", "no:xdist")
+    done = run(tmp_path, tmp_path / "report.xml", "-p", "no:xdist")
     assert done.outcomes["test_nothing"].passed, done.output
 
 

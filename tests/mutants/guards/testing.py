@@ -3,7 +3,8 @@
 from tests.mutants.guard import Guard
 
 SERVERS, STEPS, BENCH = "penstock/testing/servers.py", "penstock/testing/steps.py", "penstock/testing/bench.py"
-KILLS, WATCHING = "penstock/testing/kills.py", "penstock/testing/watching.py"
+KILLS, WATCHING, CLOCK = "penstock/testing/kills.py", "penstock/testing/watching.py", "penstock/testing/clock.py"
+DRAINING = "penstock/testing/draining.py"
 SANDBOX, PLUGIN = "penstock/testing/sandbox.py", "penstock/testing/plugin.py"
 ON_PLUGIN, ON_SHOP = "tests/testing/test_plugin.py", "tests/testing/test_example.py::test_the_shop"
 
@@ -51,8 +52,8 @@ GUARDS = (
     Guard(
         name="drains-take-their-start-rows",
         file=BENCH,
-        text="            if not is_known or not self._gate.holds_up(message, self._receive):\n",
-        replacement="            if True:\n",
+        text="                if not is_known or not self._gate.holds_up(message, self._receive):\n",
+        replacement="                if True:\n",
         test=f"{ON_SHOP}[test_what_follows_from_a_commit_is_not_lost]",
         why="A drain after a crash runs bodies again whose end is committed, which no worker does.",
     ),
@@ -71,5 +72,53 @@ GUARDS = (
         replacement="        waiting = kept.keys() - committed\n",
         test=f"{ON_SHOP}[test_a_job_of_a_transaction_that_was_rolled_back_is_none]",
         why="An assertion passes for a job that does not exist.",
+    ),
+    Guard(
+        name="deadlines-go-by-one-clock",
+        file=CLOCK,
+        text="    readers = (one, bulk, amqp, transport, twins, retrying, retry_after, expiry, request)\n",
+        replacement="    readers = (one, bulk, retrying, retry_after, expiry, request)\n",
+        test=f"{ON_SHOP}[test_a_deadline_counts_from_the_time_of_the_test]",
+        why="Once a test has moved its clock by a day, every deadline has passed.",
+    ),
+    Guard(
+        name="any-time-is-a-time-under-the-tests-clock",
+        file=CLOCK,
+        text="        return isinstance(instance, datetime)\n",
+        replacement="        return type.__instancecheck__(cls, instance)\n",
+        test=f"{ON_SHOP}[test_what_names_a_time_waits_until_that_time_of_the_test]",
+        why="Once a test has moved its clock, a Snooze until a time fails its job.",
+    ),
+    Guard(
+        name="a-drain-knows-its-queues",
+        file=DRAINING,
+        text="    _insist_on_known(bench, watch, queues)\n",
+        replacement="",
+        test=f"{ON_SHOP}[test_a_queue_that_nobody_knows_is_refused]",
+        why="A test that drains a misspelt queue passes with nothing done.",
+    ),
+    Guard(
+        name="a-thread-takes-what-it-has-claimed",
+        file="penstock/testing/claiming.py",
+        text="        with self._lock:\n            self.claims.at_once = id\n",
+        replacement="        if True:\n            self.claims.at_once = id\n",
+        test=f"{ON_SHOP}[test_threads_may_enqueue_at_once]",
+        why="Of two threads that enqueue inline at once one goes on before its job has run.",
+    ),
+    Guard(
+        name="an-inline-error-is-of-its-own-job",
+        file="penstock/testing/inline.py",
+        text="        return [_send(parcel) for parcel in parcels]\n",
+        replacement="        return sending.carry_out(parcels)\n",
+        test=f"{ON_SHOP}[test_an_error_is_raised_to_the_coroutine_whose_job_has_failed]",
+        why="Coroutines whose jobs have succeeded get the error of another one.",
+    ),
+    Guard(
+        name="a-body-that-exits-keeps-nobody-waiting",
+        file="penstock/testing/inline.py",
+        text="    except BaseException as raised:\n",
+        replacement="    except Exception as raised:\n",
+        test=f"{ON_SHOP}[test_a_body_that_exits_leaves_nobody_waiting]",
+        why="A coroutine waits for good for a job whose body has exited.",
     ),
 )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from celery import chain
 from legacy.tasks import price, ship, stubborn
 
@@ -31,6 +32,12 @@ def test_a_drain_runs_what_follows(jobs: Jobs, books: Path) -> None:
     result = chain(price.s([100, 150]), ship.s("A7")).apply_async()
     assert [attempt.task for attempt in jobs.drain(raises=True).succeeded] == [price.name, ship.name]
     assert result.get(timeout=1) == {"order": "A7", "paid": 250}
+
+
+def test_a_queue_of_a_route_may_be_empty(jobs: Jobs) -> None:
+    assert not jobs.drain("parcels").attempts
+    with pytest.raises(ValueError, match=r"'parcel'.*did you mean 'parcels'\?"):
+        jobs.drain("parcel")
 
 
 def test_a_retry_has_its_pause_noted(jobs: Jobs) -> None:

@@ -1,5 +1,6 @@
 """Workers die at each step of a job's life."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -91,6 +92,24 @@ def test_a_task_of_a_test_module_is_known_to_the_worker(jobs: Jobs) -> None:
     with jobs.kill("after body") as crash:
         declared_by_a_test.enqueue(7)
     assert (crash.starts, crash.job.result(0)) == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        ("shop.tasks:ask_bnak", "shop.tasks has no ask_bnak; did you mean ask_bank?"),
+        ("shop.task:ask_bank", "shop.task cannot be imported"),
+        ("shop.tasks.ask_bank", "give module:function"),
+        ("shop.tasks:", "give module:function"),
+        ("shop.tasks:__doc__", "is not a function"),
+    ],
+)
+def test_a_call_that_is_not_there_is_told_before_a_worker_starts(jobs: Jobs, call: str, problem: str) -> None:
+    with (
+        pytest.raises(ValueError, match=f"after_call='{re.escape(call)}': .*{re.escape(problem)}"),
+        jobs.kill("in body", after_call=call),
+    ):
+        pytest.fail("the block has begun")
 
 
 def test_a_step_that_is_never_reached_is_told(jobs: Jobs, books_path: object) -> None:

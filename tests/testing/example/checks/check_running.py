@@ -118,6 +118,24 @@ def test_a_drain_of_one_queue_leaves_the_others(jobs: Jobs) -> None:
     assert [attempt.task for attempt in jobs.drain("mail").attempts] == [thank.name]
 
 
+def test_a_queue_that_nobody_knows_is_refused(jobs: Jobs) -> None:
+    with pytest.raises(ValueError, match=r"'mial'.*did you mean 'mail'\?"):
+        jobs.drain("mial")
+    with pytest.raises(ValueError, match=r"'x'.*there are celery, default, mail, money"):
+        jobs.drain("mail", "x")
+
+
+def test_a_queue_that_is_known_may_be_empty(jobs: Jobs) -> None:
+    assert not jobs.drain("mail").attempts
+    welcome.options(queue="only-asked-for").enqueue(7)
+    assert [len(jobs.drain("only-asked-for").succeeded) for _ in range(2)] == [1, 0]
+    engine = create_engine(jobs.database_url)
+    with Session(engine) as session:
+        welcome.options(session=session, queue="only-kept").enqueue(7)
+        assert len(jobs.drain("only-kept").waiting) == 1
+    engine.dispose()
+
+
 def test_a_drain_raises_when_it_is_asked_to(jobs: Jobs) -> None:
     refuse.enqueue(1)
     refuse.enqueue(2)

@@ -53,6 +53,11 @@ def charge(order: Order) -> int:
     return order.cents
 
 
+@task(queue="money", retry=Retry(backoff="constant", base=60, jitter=False, on=(BankBusy,), deadline=600))
+def charge_soon(number: int) -> None:
+    ask_bank(Order(number, 100))
+
+
 @task(queue="mail")
 async def thank(number: int) -> str:
     return f"thank you for {number}"
