@@ -25,7 +25,6 @@ from tests.conftest import DATABASES, NewLedger, deployment, producer
 from tests.engine.cancelled_bodies import attentive, failing, unmoved
 from tests.engine.coroutine_bodies import fall
 from tests.engine.station import Station
-from tests.engine.test_breakers import HEARD_SECONDS, pass_time
 from tests.engine.test_children import ended
 from tests.engine.test_lost_workers import killed_at_the_end
 from tests.live import Worker, wait_for
@@ -166,16 +165,24 @@ def test_a_job_of_an_unknown_task_is_cancelled(place: Place) -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_job_behind_an_open_breaker_is_cancelled_and_its_message_goes_when_that_closes(place: Place) -> None:
+def test_a_job_behind_an_open_breaker_is_cancelled_at_once_and_leaves_nothing(place: Place) -> None:
     place.scripts.switch(attentive.name, "open", "ann", "")
-    pass_time(HEARD_SECONDS)
-    job = attentive.enqueue()
-    wait_for(lambda: (row := place.row(job.id)) and row.reason is Reason.BREAKER, "it is put aside")
-    job.cancel()
+
+    def put_aside() -> Job[Any] | None:
+        job = attentive.enqueue()
+        wait_for(lambda: place.row(job.id), "it was claimed")
+        if place.row(job.id).reason is Reason.BREAKER:
+            return job
+        job.cancel(grace=0)
+        cancelled(place, job, starts=1)
+        return None
+
+    job = wait_for(put_aside, "the worker has heard of the breaker")
+    assert job.cancel() is Meaning.NEVER_STARTS
     cancelled(place, job)
-    place.scripts.switch(attentive.name, "closed", "ann", "")
     gone(place, job)
-    assert not place.starts(job.id)
+    assert (place.scripts.client.exists(place.keys.broken), place.starts(job.id)) == (0, [])
+    place.scripts.switch(attentive.name, "closed", "ann", "")
 
 
 @pytest.mark.usefixtures("worker")
