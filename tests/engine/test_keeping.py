@@ -132,6 +132,18 @@ def test_a_claim_ends_after_its_outcome_is_written(keeping: Keeping) -> None:
     assert keeping.confirmed() == [1]
 
 
+@pytest.mark.parametrize("comes", ["with its outcome", "when that is written"])
+def test_a_job_that_has_ended_is_waiting_no_more_whenever_its_claim_ends(keeping: Keeping, comes: str) -> None:
+    claim, index = keeping.claim("j1"), Keys().waiting("mail")
+    keeping.redis.zadd(index, {"j1": 1})
+    keeping.record(end(claim))
+    if comes == "when that is written":
+        keeping.until(lambda: keeping.confirmed() == [1], "it is written")
+    keeping.settles(claim)
+    keeping.until(lambda: not keeping.held, "the claim has ended")
+    assert keeping.redis.zcard(index) == 0
+
+
 def test_a_claim_of_which_nothing_was_told_ends_at_once(keeping: Keeping) -> None:
     claim = keeping.claim("j1")
     with closed_books(keeping.url):

@@ -276,8 +276,12 @@ class Outcomes(Duty):
         if self._unwritten[token]:
             return
         del self._unwritten[token]
-        for whose, settlement in self._held.pop(token, ()):
+        held = self._held.pop(token, [])
+        for whose, settlement in held:
             self._settle.add(whose, _final(settlement, record, verdict))
+        if not held and _is_over(record, verdict) and record.delivery.queue is not None:
+            # Its settlement comes later, when nothing tells any more what it settles.
+            self._settle.add_claimed([[record.delivery.queue, record.delivery.id]])
 
     # -- to Redis -----------------------------------------------------------------------------------------------
 
@@ -311,7 +315,11 @@ def _final(settlement: Settlement, record: Record, verdict: Verdict | None) -> S
     """
     if settlement.verb == "crash" and verdict is not Verdict.WON:
         settlement = settlement._replace(verb="ack_counted", first=settlement.second, second="")
-    is_end = record.outcome is not None and record.outcome.state.is_final
-    if settlement.verb in ACKS and (verdict is Verdict.ENDED or (is_end and verdict is Verdict.WON)):
+    if settlement.verb in ACKS and _is_over(record, verdict):
         settlement = settlement._replace(second=record.delivery.id)
     return settlement
+
+
+def _is_over(record: Record, verdict: Verdict | None) -> bool:
+    is_end = record.outcome is not None and record.outcome.state.is_final
+    return verdict is Verdict.ENDED or (is_end and verdict is Verdict.WON)

@@ -105,8 +105,18 @@ GUARDS = (
         file=OUTCOMES,
         text="        settlement = settlement._replace(second=record.delivery.id)\n",
         replacement="        pass\n",
-        test=f"{ON_WAITING}::test_a_job_that_fails_at_once_is_waiting_no_more[sqlite]",
+        test="tests/engine/test_keeping.py::"
+        "test_a_job_that_has_ended_is_waiting_no_more_whenever_its_claim_ends[with its outcome]",
         why="A job that fails within a second counts as waiting, and then as taken by a stock worker.",
+    ),
+    Guard(
+        name="written-before-its-claim-ends-waits-no-more",
+        file=OUTCOMES,
+        text="        if not held and _is_over(record, verdict) and record.delivery.queue is not None:\n",
+        replacement="        if False:\n",
+        test="tests/engine/test_keeping.py::"
+        "test_a_job_that_has_ended_is_waiting_no_more_whenever_its_claim_ends[when that is written]",
+        why="The same where the books are quicker than the child: nothing tells the settlement what it settles.",
     ),
     Guard(
         name="only-somebodys-cancel-counts",
