@@ -48,13 +48,13 @@ from penstock.engine.running import limits, threaded
 from penstock.engine.running.admitting import Admission, Candidate, is_over
 from penstock.engine.running.announcing import Announcer
 from penstock.engine.running.claiming import Claiming
-from penstock.engine.running.crew import Alone, Crew
+from penstock.engine.running.crew import Alone, Beside, Crew
 from penstock.engine.running.desk import ManyDesks, OneDesk
 from penstock.engine.running.duties import TaskDuties, build_tracers
 from penstock.engine.running.handing import ATTEMPT, ROOM_SECONDS, Handing, SharedHanding
 from penstock.engine.running.line import Line
 from penstock.engine.running.opening import Job, opened
-from penstock.engine.running.pace import Pace
+from penstock.engine.running.pace import SLOW_SECONDS, Flow, Pace
 from penstock.engine.running.plain import PlainRunner
 from penstock.engine.running.quickening import quicken
 from penstock.engine.running.rates import Rates
@@ -121,12 +121,13 @@ class Child:
         self._slot = slot
         self._is_draining = False
         self._is_full = False
+        self._is_stuck = False
         self._incarnation = 0
         self._waiting: deque[Job] = deque()
         self._asked: dict[str, Job] = {}
         self._revocations = Revocations()
         self._pace = Pace(MAX_CLAIM)
-        self._claimed_at = 0.0
+        self._flow = Flow(MAX_CLAIM)
         fork = slot.get("fork")
         self._line = Line(plan.address, slot.index, fork, self._on_news)
         self._is_single = plan.kind == SINGLE
@@ -143,7 +144,13 @@ class Child:
             on_revoked=self._revocations.learn,
         )
         self._claiming = Claiming(
-            plan.broker_url, options, self._claims, self._wait, self._look_for_change, lambda: bool(slot.get("orders"))
+            plan.broker_url,
+            options,
+            self._claims,
+            self._wait,
+            self._look_for_change,
+            is_over=lambda: bool(slot.get("orders")),
+            is_unwanted=lambda: self._crew.is_beside and self._count() < 1,
         )
         self._admission = Admission(self._claims, self._claiming.settle_together, self._tell_attempt)
         self._is_to_screen = False
@@ -321,42 +328,64 @@ class Child:
             self._slot.put("incarnation", self._incarnation if self._claims.worker else 0)
         elif self._crew.is_beside and len(self._numbers) > 1:
             self._note_oldest()
+        if self._is_stuck:
+            self._return_stuck()
         if self._is_full:
             self._wait(WAIT_SECONDS, None)
             return
         if self._asked:
             self._wait(WAIT_SECONDS, None)
-        elif not self._waiting and self._has_room():
-            claimed = self._claiming.claim(self._count())
+        elif not self._waiting and (count := self._wanted()) > 0:
+            claimed = self._claim(count)
             # What an idle child's last claim brings when it is told to end goes back with all else that is held.
             if claimed and not self._slot.get("orders"):
+                self._look_for_stuck()  # Those that come now have not waited yet.
                 self._take(claimed)
         self._work()
         self._admission.tell_ended()
 
+    def _claim(self, count: int) -> list[Claimed]:
+        """What comes after this child has waited for it may be anything, and others may be as idle: none of it waits
+        here for what came before having been quick.
+        """
+        is_resting = self._claiming.seems_empty
+        claimed = self._claiming.claim(count)
+        if is_resting and isinstance(self._crew, Beside):
+            self._flow.forget(self._crew.ended, time.monotonic())
+        return claimed
+
     def _count(self) -> int:
         room = self._crew.room
-        count = self._pace.count() if room is None else room
+        count = self._pace.count() if room is None else room + self._ahead()
         if self._plan.max_tasks:
             count = min(count, self._plan.max_tasks - self._pool.done - self._crew.running)
         return count
 
-    def _has_room(self) -> bool:
-        """Whether to claim now: what is claimed then is started at once. Waits a while for that.
+    def _ahead(self) -> int:
+        """How many jobs may wait here for a place; none where any job may be the last one, for its memory."""
+        return 0 if self._plan.max_memory_kib else self._flow.ahead(self._pace)
+
+    def _wanted(self) -> int:
+        """How many to claim now: what is claimed then is started soon. 0: none, after a wait until that may change.
 
         Where short jobs end one after the other, a claim waits for a number of them, and asks Redis once for all.
         """
-        if not self._crew.is_beside:
-            return True
-        places = len(self._slot.places)
-        patience = self._slot.time("claimed_at") + TOGETHER_SECONDS - time.monotonic()
-        enough = max(places // 2, 1) if patience > 0 else 1
-        if self._count() >= enough:
-            return True
-        self._crew.ask_for_wake(places - enough)
+        if not isinstance(self._crew, Beside):
+            return self._count()
+        now = time.monotonic()
+        if self._claiming.seems_empty:
+            self._flow.forget(self._crew.ended, now)
+        self._flow.measure(self._crew.ended, now)
+        most = len(self._slot.places) + self._ahead()
+        patience = self._slot.time("claimed_at") + TOGETHER_SECONDS - now
+        # While some wait here, no place is free for want of a claim.
+        enough = max(min(most // 2, MAX_CLAIM), 1) if patience > 0 or self._crew.waiting else 1
+        if (count := self._count()) >= enough:
+            return count
+        self._crew.ask_for_wake(most - enough)
         if self._count() < enough:
             self._wait(patience if patience > 0 else WAIT_SECONDS, None)
-        return False
+        return 0
 
     def _note_oldest(self) -> None:
         """Jobs that were claimed under an older name may go on for long."""
@@ -365,14 +394,14 @@ class Child:
         self._slot.put("incarnation", min(self._numbers.values(), default=0))
 
     def _take(self, claimed: list[Claimed]) -> None:
-        self._claimed_at = time.time()
+        claimed_at = time.time()
         self._slot.put("claimed_at", time.monotonic())
         self._slot.put("claimed_ms", self._claims.claimed_ms)
         self._pace.claimed(len(claimed))
         jobs = []
         for message in claimed:
             try:
-                jobs.append(opened(message, self._known))
+                jobs.append(opened(message, self._known, claimed_at))
             except envelope.Unreadable as error:
                 self._claims.settle(message.token, "quarantine", str(error))
         for job in self._screened(jobs) if self._admission.broken else jobs:
@@ -380,7 +409,10 @@ class Child:
                 self._admit(job)
             except NONSENSE as error:
                 self._put_away(job, error)
-        self._slot.put("held", len(self._waiting) + len(self._asked))
+        self._put_held()
+
+    def _put_held(self) -> None:
+        self._slot.put("held", len(self._waiting) + len(self._asked) + self._crew.waiting)
 
     def _admit(self, job: Job) -> None:
         """To those that may start, or to those that have to wait for the ledger's word; others are put away."""
@@ -456,12 +488,14 @@ class Child:
                 self._after_long_job(job)
             if self._slot.get("orders") or self._is_over():
                 return
-        self._slot.put("held", len(self._asked))
+        self._put_held()
 
     def _number_of(self, job: Job) -> int:
         """The incarnation under which a job was claimed. One that runs alone is of the one that the slot shows."""
         if not self._crew.is_beside:
             return 0
+        if len(self._numbers) == 1:
+            return next(iter(self._numbers.values()))
         return self._numbers.get(worker_of(self._claims.holder(job.token)), self._incarnation)
 
     def _run_to_end(self, job: Job) -> None:
@@ -485,7 +519,7 @@ class Child:
     def _run(self, job: Job) -> None:
         id = job.headers.get("id")
         if job.is_plain and not self._revocations.knows(id):
-            took = self._plain.run(job, self._claimed_at)
+            took = self._plain.run(job)
             assert job.duties is not None
             self._pace.note(job.duties.name, took)
             return
@@ -513,6 +547,25 @@ class Child:
         """To the front of their queues, the last first, before a job that is known to run long."""
         while self._waiting:
             self._claims.settle(self._waiting.pop().token, "return")
+        self._return_ahead()
+
+    def _return_ahead(self) -> None:
+        """What waits for a place, likewise."""
+        for job in self._crew.take_back():
+            self._claims.settle(job.token, "return")
+
+    def _look_for_stuck(self) -> None:
+        crew = self._crew
+        if isinstance(crew, Beside):
+            self._is_stuck |= self._flow.is_stuck(crew.ended, crew.waiting, time.monotonic())
+
+    def _return_stuck(self) -> None:
+        """What waits for a place, when it would do so for long. Not while a claim waits with Redis: that would bring
+        the first ones of them again, which then come to stand in front of those before them.
+        """
+        self._is_stuck = False
+        self._return_ahead()
+        self._put_held()
 
     # -- waiting and hearing ------------------------------------------------------------------------------------
 
@@ -520,8 +573,11 @@ class Child:
         """For the keeper, for whoever wakes this, or for ``other``."""
         if self._slot.get("orders"):
             seconds = min(seconds, ORDERS_SECONDS)
+        if self._crew.waiting:
+            seconds = min(seconds, SLOW_SECONDS)
         is_ready = self._line.wait(seconds, other)
         self._line.hear()
+        self._look_for_stuck()
         return is_ready
 
     def _look_for_change(self, scripts: Scripts) -> None:
@@ -571,6 +627,8 @@ class Child:
         if "broken" in news:
             self._admission.broken = frozenset(news["broken"])
             self._is_to_screen = bool(news["broken"])
+            if self._is_to_screen:
+                self._return_ahead()  # It is looked at when it is claimed again.
         if "events" in news and news["events"] != self._announcer.enabled:
             self._announcer.enabled = news["events"]
             self._rebuild()

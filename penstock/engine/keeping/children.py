@@ -148,7 +148,7 @@ class Children(Duty):
         if age >= ROW_SECONDS and self._records_anything and known.row != number:
             known.row = number
             noted += self._note(place, number)
-        # In a child that runs many at once nothing waits behind one.
+        # A child that runs many at once gives back itself what waits: no job keeps it from looking.
         if age >= RECALL_SECONDS and known.recalled != number and slot.is_single and slot.get("held") > 1:
             known.recalled = number
             self._recall(slot, number)

@@ -42,10 +42,12 @@ class Claiming:
         wait: Wait,
         on_connected: Callable[[Scripts], None],
         is_over: Callable[[], bool],
+        is_unwanted: Callable[[], bool],
     ) -> None:
         """Args:
         on_connected: called before anything is claimed by a new connection.
         is_over: whether the child is to end.
+        is_unwanted: whether there is no room any more for what a claim that waits with Redis would bring.
         wait: waits so many seconds, or until a socket can be read, or something else happens; whether it can.
         """
         self._client = connect(broker_url, options, name="child", wait=WAKE_SECONDS, retries=0)
@@ -54,10 +56,12 @@ class Claiming:
         self._wait = wait
         self._on_connected = on_connected
         self._is_over = is_over
+        self._is_unwanted = is_unwanted
         self._id = 0
         self._connection: Any = None
         self.queues: list[str] = []
-        self._seems_empty = False
+        self.seems_empty = False
+        """Whether the last claim has brought less than it asked for: the next one waits for a token."""
         self._pause = 0.0
         self._turn = 0
 
@@ -66,7 +70,7 @@ class Claiming:
     def serve(self, queues: Sequence[str]) -> None:
         """Claims from these queues from now on."""
         self.queues = list(queues)
-        self._seems_empty = False
+        self.seems_empty = False
 
     def claim(self, count: int) -> list[Claimed]:
         """Up to so many messages; none when there seem to be none, or Redis does not answer, after a while.
@@ -81,7 +85,7 @@ class Claiming:
             self._wait(LAST_PAUSE, None)
             return []
         try:
-            if is_unasked and self._seems_empty:
+            if is_unasked and self.seems_empty:
                 return self._claim_by_token(count)
             return self._take(self._run("claim", self._claims.next_claim(self._sources(), count)))
         except LOST as error:
@@ -94,7 +98,7 @@ class Claiming:
         if not answer.has_lease:
             self._claims.refuse()
             return []
-        self._seems_empty = not self._claims.receive(answer)
+        self.seems_empty = not self._claims.receive(answer)
         if answer.revoked_version > self._claims.revoked_version:
             self._learn_revocations()
         return self._claims.arrived()
@@ -170,7 +174,7 @@ class Claiming:
         while not self._wait(max(deadline - time.monotonic(), 0), connection._sock.fileno()):
             if time.monotonic() >= deadline:
                 raise TimeoutError("no answer")
-            if self._is_over() or self._asked_for() != asked_for:
+            if self._is_over() or self._is_unwanted() or self._asked_for() != asked_for:
                 # It then answers at once, with the token if that was on its way.
                 self._client.client_unblock(self._id)
         token = connection.read_response()

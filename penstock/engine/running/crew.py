@@ -10,7 +10,9 @@ import heapq
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from penstock.engine.place import Place
@@ -41,22 +43,29 @@ class Crew(Protocol):
 
     @property
     def running(self) -> int:
-        """Jobs that were started and have not ended."""
+        """Jobs that were given to it and have not ended."""
+
+    @property
+    def waiting(self) -> int:
+        """Those of them that have not begun."""
 
     @property
     def room(self) -> int | None:
-        """How many more may be started now; None: that is for others to judge, for each is over at once."""
+        """How many more would begin now; negative: so many wait. None: each is over at once, and begins at once."""
 
     def start(self, job: Job, incarnation: int, run: Run) -> None:
-        """Runs a job; it has ended at the return, or goes on beside.
+        """Runs a job; it has ended at the return, or goes on beside as soon as there is a place for it.
 
         Args:
             incarnation: number of the one under which it was claimed.
             run: runs it to its end where it is called.
         """
 
+    def take_back(self) -> Sequence[Job]:
+        """The jobs that have not begun, and now will not; the last one first."""
+
     def ask_for_wake(self, running: int) -> None:
-        """Has the child woken when only so many jobs run. Whoever waits for that looks once more after asking."""
+        """Has the child woken when only so many jobs run or wait. Whoever waits for it looks once more after asking."""
 
     def obey(self) -> None:
         """Looks what is asked of single jobs in their places, for a signal's handler."""
@@ -72,7 +81,7 @@ class Alone:
     """One at a time, in the child's only thread."""
 
     is_beside = False
-    running = 0
+    running = waiting = 0
     room = None
 
     def __init__(self, place: Place) -> None:
@@ -81,6 +90,10 @@ class Alone:
     def start(self, job: Job, incarnation: int, run: Run) -> None:
         """See :class:`Crew`."""
         run(job)
+
+    def take_back(self) -> Sequence[Job]:
+        """None: whatever was given to it has ended."""
+        return ()
 
     def ask_for_wake(self, running: int) -> None:
         """Nothing: no job ends while the child waits."""
@@ -99,18 +112,22 @@ class Alone:
 class Errand:
     """One job among many."""
 
-    def __init__(self, at: int, job: Job, desk: Desk, run: Run) -> None:
-        """Args:
-        at: number of its place.
-        """
-        self.at = at
+    at: int
+    """Number of its place, once it has begun."""
+    desk: Desk
+
+    def __init__(self, job: Job, incarnation: int, run: Run) -> None:
         self.job = job
-        self.desk = desk
+        self.incarnation = incarnation
         self.run = run
 
 
 class Beside:
-    """What crews have in common that run many jobs at once: places, and who waits for one."""
+    """What crews have in common that run many jobs at once: places, and who waits for one.
+
+    What is given goes into an inbox, from which whoever has a place takes it. Each job is taken in one step of the
+    deque, either from the left in order to begin or from the right in order to go back, so none does both.
+    """
 
     is_beside = True
 
@@ -124,11 +141,12 @@ class Beside:
         self._wake = wake
         self._let_go = let_go
         self._lock = threading.Lock()
+        self._inbox: deque[Any] = deque()
         self._errands: dict[int, Any] = {}
         """Those that have begun, by the numbers of their claims."""
         self._free = list(range(len(slot.places)))
-        self._started = self._ended = 0
-        """The first is the main thread's to count, the second whoever has the lock."""
+        self._given = self.ended = 0
+        """Jobs so far. The first is the main thread's to count, the second whoever has the lock."""
         self._awaited = NOBODY_WAITS
         self._context = contextvars.copy_context()
         """Each job has a copy of it."""
@@ -139,12 +157,36 @@ class Beside:
     @property
     def running(self) -> int:
         """See :class:`Crew`."""
-        return self._started - self._ended
+        return self._given - self.ended
+
+    @property
+    def waiting(self) -> int:
+        """See :class:`Crew`."""
+        return len(self._inbox)
 
     @property
     def room(self) -> int:
         """See :class:`Crew`."""
         return len(self._slot.places) - self.running
+
+    def start(self, job: Job, incarnation: int, run: Run) -> None:
+        """See :class:`Crew`."""
+        self._given += 1
+        self._inbox.append(self._errand(job, incarnation, run))
+        self._call()
+
+    def take_back(self) -> Sequence[Job]:
+        """See :class:`Crew`."""
+        jobs = []
+        while self._inbox:
+            with suppress(IndexError):  # Somebody was quicker, and has begun it.
+                jobs.append(self._inbox.pop().job)
+        self._given -= len(jobs)
+        return jobs
+
+    def _call(self) -> None:
+        """Has somebody look into the inbox who looks at it after this call."""
+        raise NotImplementedError
 
     def ask_for_wake(self, running: int) -> None:
         """See :class:`Crew`."""
@@ -168,26 +210,26 @@ class Beside:
             os._exit(1)
         self._end(errand)
 
-    def _seated(self, job: Job, incarnation: int, run: Run) -> Errand:
-        """The job with a place. There is a free one: it is free again before its job counts as ended."""
+    def _seat(self, errand: Errand) -> None:
+        """Gives it a place, for somebody who knows that there is a free one."""
         with self._lock:
-            at = heapq.heappop(self._free)
+            errand.at = at = heapq.heappop(self._free)
+            if at >= self._slot.get("used"):
+                self._slot.put("used", at + 1)
         place = self._slot.places[at]
-        place.put("incarnation", incarnation)
-        if at >= self._slot.get("used"):
-            self._slot.put("used", at + 1)
-        self._started += 1
-        return self._errand(at, job, Desk(place), run)
+        place.put("incarnation", errand.incarnation)
+        errand.desk = Desk(place)
+        self._errands[errand.job.number] = errand
 
-    def _errand(self, at: int, job: Job, desk: Desk, run: Run) -> Errand:
-        return Errand(at, job, desk, run)
+    def _errand(self, job: Job, incarnation: int, run: Run) -> Errand:
+        return Errand(job, incarnation, run)
 
     def _end(self, errand: Errand) -> None:
         del self._errands[errand.job.number]
         errand.desk.place.end(0)
         with self._lock:
             heapq.heappush(self._free, errand.at)
-            self._ended += 1
+            self.ended += 1
         if self.running <= self._awaited:
             self._awaited = NOBODY_WAITS
             self._wake()

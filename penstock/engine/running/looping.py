@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,7 @@ from greenlet import getcurrent, greenlet
 
 from penstock import coroutines
 from penstock.engine.running.crew import Beside, Errand, Run, Terminated, left
-from penstock.engine.running.desk import Desk, ManyDesks
+from penstock.engine.running.desk import ManyDesks
 from penstock.engine.running.opening import Job
 from penstock.engine.running.watchdog import Watchdog
 from penstock.engine.slots import Reason, Slot
@@ -30,8 +29,14 @@ CLOSE_SECONDS = 5.0
 """How long tasks that jobs have left behind may take over their cancellation when the child ends."""
 
 
+OVER = object()
+"""What a tracer gives way with when its job has ended."""
+
+
 class _Tracer(greenlet):
-    """One job's."""
+    """Runs the tracers of one job after the other. A new greenlet for each costs about as much as the rest of a job,
+    because Python gives each a stack of its own, which the system clears and takes back.
+    """
 
 
 class Coroutine(Errand):
@@ -46,8 +51,8 @@ class Loop(Beside):
 
     def __init__(self, slot: Slot, desks: ManyDesks, wake: Callable[[], None], let_go: Callable[[Job], object]) -> None:
         super().__init__(slot, desks, wake, let_go)
-        self._inbox: deque[Any] = deque()
         self._is_called = False
+        self._idle: list[_Tracer] = []
         self._loop = asyncio.new_event_loop()
         coroutines.set_driver(self._drive)
         self._thread = threading.Thread(target=self._live, name="loop", daemon=True)
@@ -60,17 +65,15 @@ class Loop(Beside):
 
     # -- by the main thread -------------------------------------------------------------------------------------
 
-    def start(self, job: Job, incarnation: int, run: Run) -> None:
-        """See :class:`Crew`."""
-        self._inbox.append(self._seated(job, incarnation, run))
-        # Whoever empties the inbox says first that it will: what was put there before is found, for what comes after
+    def _call(self) -> None:
+        # Whoever looks into the inbox says first that it will: what was put there before is found, for what comes after
         # it is called again.
         if not self._is_called:
             self._is_called = True
-            self._loop.call_soon_threadsafe(self._empty_inbox)
+            self._loop.call_soon_threadsafe(self._called)
 
-    def _errand(self, at: int, job: Job, desk: Desk, run: Run) -> Errand:
-        return Coroutine(at, job, desk, run)
+    def _errand(self, job: Job, incarnation: int, run: Run) -> Errand:
+        return Coroutine(job, incarnation, run)
 
     def obey(self) -> None:
         """See :class:`Crew`."""
@@ -97,29 +100,41 @@ class Loop(Beside):
         await asyncio.gather(*rest, return_exceptions=True)
         await self._loop.shutdown_asyncgens()
 
-    def _empty_inbox(self) -> None:
+    def _called(self) -> None:
         self._is_called = False
-        while self._inbox:
-            errand = self._inbox.popleft()
+        self._fill_places()
+
+    def _end(self, errand: Errand) -> None:
+        super()._end(errand)
+        self._fill_places()
+
+    def _fill_places(self) -> None:
+        while self._inbox and self._free:
+            try:
+                errand = self._inbox.popleft()
+            except IndexError:
+                return  # It goes back.
+            self._seat(errand)
             errand.body = body = coroutines.Body(self._live_as(errand))
             headers = errand.job.headers
             name = f"{headers.get('task')}[{headers.get('id')}]"
             body.task = self._loop.create_task(body, name=name, context=self._context.copy())
-            self._errands[errand.job.number] = errand
 
     async def _live_as(self, errand: Coroutine) -> None:
         """A job's task: awaits what its tracer comes to, and lets that go on with what came of it."""
         self._desks.sit_down(errand.desk)
-        tracer = _Tracer(self._trace)
+        tracer = self._idle.pop() if self._idle else _Tracer(self._trace)
         tracer.gr_context = getcurrent().gr_context
         awaited = tracer.switch(errand)
-        while not tracer.dead:
+        while awaited is not OVER:
             try:
                 result = await awaited
             except BaseException as error:
                 awaited = tracer.throw(self._seen_outside(error, errand))
             else:
                 awaited = tracer.switch(result)
+        tracer.gr_context = None  # Nothing of the job stays behind.
+        self._idle.append(tracer)
 
     @staticmethod
     def _seen_outside(error: BaseException, errand: Coroutine) -> BaseException:
@@ -131,8 +146,13 @@ class Loop(Beside):
         return coroutines.as_seen_outside(error, errand.body)
 
     def _trace(self, errand: Coroutine) -> None:
-        """The tracer's greenlet, from the message to the outcome."""
-        self._run(errand)
+        """The tracer's greenlet, for each job from the message to the outcome."""
+        parent = getcurrent().parent
+        assert parent is not None
+        while True:
+            self._run(errand)
+            del errand
+            errand = parent.switch(OVER)
 
     def _drive(self, body: Any) -> Any:
         """Runs a body for the tracer that has come to it; see :func:`penstock.coroutines.run`."""

@@ -28,10 +28,11 @@ NEVER_PLAIN = frozenset({"retries", "expires", "eta", OUTBOX, REPLAY_OF, "stampe
 class Job:
     """A claimed message on its way to its task."""
 
-    __slots__ = ("body", "claimed", "duties", "headers", "number", "payload", "step")
+    __slots__ = ("body", "claimed", "claimed_at", "duties", "headers", "number", "payload", "step")
 
-    def __init__(self, claimed: Claimed, payload: dict[str, Any]) -> None:
+    def __init__(self, claimed: Claimed, payload: dict[str, Any], claimed_at: float) -> None:
         self.claimed = claimed
+        self.claimed_at = claimed_at
         number, _, step = claimed.token.partition(":")
         self.number = int(number)
         self.step = int(step)
@@ -52,14 +53,17 @@ class Job:
         return self.body is not None
 
 
-def opened(claimed: Claimed, known: dict[str, TaskDuties]) -> Job:
+def opened(claimed: Claimed, known: dict[str, TaskDuties], claimed_at: float) -> Job:
     """The message, read.
+
+    Args:
+        claimed_at: seconds since 1970.
 
     Raises:
         Unreadable: nobody can read it.
     """
     payload = _quickly(claimed.raw) or envelope.read(claimed.raw)
-    job = Job(claimed, payload)
+    job = Job(claimed, payload, claimed_at)
     headers = job.headers
     name = headers.get("task")
     duties = known.get(name) if isinstance(name, str) else None

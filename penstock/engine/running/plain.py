@@ -58,12 +58,8 @@ class PlainRunner:
         self._requests: dict[str, Any] = {}
         self._custom_headers = CustomHeaders()
 
-    def run(self, job: Job, claimed_at: float) -> float:
-        """Runs a plain job to its end; how long its body took, in seconds.
-
-        Args:
-            claimed_at: seconds since 1970.
-        """
+    def run(self, job: Job) -> float:
+        """Runs a plain job to its end; how long its body took, in seconds."""
         duties, headers = job.duties, job.headers
         assert duties is not None
         args, kwargs, embed = job.body
@@ -105,10 +101,10 @@ class PlainRunner:
                     collection.report.end()
         took = time.monotonic() - start
         if error is None and info is None and (collection is None or collection.is_plain_success):
-            self._succeed(job, collection, claimed_at, started_at, runtime, shown)
+            self._succeed(job, collection, started_at, runtime, shown)
         else:
             told = (1, result, runtime) if error is None and info else (0, shown, runtime) if error is None else None
-            self._finish(job, collection, claimed_at, started_at, told, error)
+            self._finish(job, collection, started_at, told, error)
         return took
 
     def _request(self, job: Job, embed: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +138,6 @@ class PlainRunner:
         self,
         job: Job,
         collection: collecting.Collection | None,
-        claimed_at: float,
         started_at: float,
         runtime: float,
         shown: str,
@@ -189,7 +184,7 @@ class PlainRunner:
                 routing_key,
                 row,
                 is_accepted,
-                claimed_at,
+                job.claimed_at,
                 started_at,
                 ended,
                 runtime,
@@ -207,7 +202,6 @@ class PlainRunner:
         self,
         job: Job,
         collection: collecting.Collection | None,
-        claimed_at: float,
         started_at: float,
         told: Any,
         error: ExceptionInfo | JobCancelled | None,
@@ -218,7 +212,7 @@ class PlainRunner:
             self._handing.put((TELL, tuple(words), (), (), ()))
         self._announcer.desk.token = job.token
         self._announcer.started(job.headers.get("shadow") or job.headers["task"])
-        self._announce_start(job, claimed_at, started_at)
+        self._announce_start(job, started_at)
         message = self._reception.message(job)
         self._claims.prepare(job.claimed, job.payload)
         request = self._request_class(job)(
@@ -243,12 +237,12 @@ class PlainRunner:
             request.on_success(told)
         self._announcer.flush()
 
-    def _announce_start(self, job: Job, claimed_at: float, started_at: float) -> None:
+    def _announce_start(self, job: Job, started_at: float) -> None:
         """The keeper makes these events itself for a job that has run for long, or that succeeds."""
         if job.duties is None or not job.duties.sends_events or not self._announcer.enabled:
             return
         received, started = (
-            received_event(job.headers, claimed_at),
+            received_event(job.headers, job.claimed_at),
             ("task-started", started_at, {"uuid": job.headers["id"]}),
         )
         token = job.token

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextvars
 import ctypes
 import threading
-from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
@@ -18,7 +17,7 @@ from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 
 from penstock import coroutines
 from penstock.engine.running.crew import Beside, Errand, Run, Terminated, left
-from penstock.engine.running.desk import Desk, ManyDesks
+from penstock.engine.running.desk import ManyDesks
 from penstock.engine.running.opening import Job
 from penstock.engine.slots import Reason, Slot
 from penstock.errors import JobCancelled
@@ -36,8 +35,8 @@ def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
 class Threaded(Errand):
     """One running job."""
 
-    def __init__(self, at: int, job: Job, desk: Desk, run: Run) -> None:
-        super().__init__(at, job, desk, run)
+    def __init__(self, job: Job, incarnation: int, run: Run) -> None:
+        super().__init__(job, incarnation, run)
         self.thread = 0
         self._is_open = self._is_struck = False
         self._lock = threading.Lock()
@@ -88,22 +87,17 @@ class Threads(Beside):
 
     def __init__(self, slot: Slot, desks: ManyDesks, wake: Callable[[], None], let_go: Callable[[Job], object]) -> None:
         super().__init__(slot, desks, wake, let_go)
-        self._inbox: deque[Any] = deque()
         self._bell: SimpleQueue[bool] = SimpleQueue()
         """A thread goes on for each True, and ends for a False."""
         self._is_called = False
+        self._latest: Errand | None = None
         self._asked: SimpleQueue[None] = SimpleQueue()
         threading.Thread(target=self._listen, name="limits", daemon=True).start()
         for number in range(len(slot.places)):
             threading.Thread(target=self._work, name=f"job-{number + 1}", daemon=True).start()
 
-    def start(self, job: Job, incarnation: int, run: Run) -> None:
-        """See :class:`Crew`."""
-        self._inbox.append(self._seated(job, incarnation, run))
-        self._call()
-
-    def _errand(self, at: int, job: Job, desk: Desk, run: Run) -> Errand:
-        return Threaded(at, job, desk, run)
+    def _errand(self, job: Job, incarnation: int, run: Run) -> Errand:
+        return Threaded(job, incarnation, run)
 
     def obey(self) -> None:
         """See :class:`Crew`. By another thread: a signal's handler must not wait for a lock."""
@@ -125,7 +119,8 @@ class Threads(Beside):
     def _work(self) -> None:
         """Each thread calls the next one and does not wait for it: that comes when the interpreter is free, because
         this one's body waits for something, or after a moment. Until then short jobs are over one after the other,
-        without a change of threads between them.
+        without a change of threads between them. A thread that another one has overtaken rests after its job, so of
+        those whose bodies do not wait only a few ask the interpreter for their turn at any time, and not all.
         """
         while self._bell.get():
             # Before the look: what was put there without a call, as this one was on its way, is found.
@@ -135,11 +130,14 @@ class Threads(Beside):
                     errand = self._inbox.popleft()
                 except IndexError:
                     break  # Another thread was quicker.
+                self._latest = errand
                 if self._inbox:
                     self._call()
                 errand.thread = threading.get_ident()
-                self._errands[errand.job.number] = errand
+                self._seat(errand)  # There are as many places as threads, and each has one at a time.
                 self._context.copy().run(self._live_as, errand)
+                if self._latest is not errand:
+                    break  # Whoever has overtaken it has called somebody for what was left then.
 
     def _live_as(self, errand: Threaded) -> None:
         self._desks.sit_down(errand.desk)

@@ -64,7 +64,7 @@ def message(headers: dict[str, Any] | None = None, body: Any = ((1,), {}, {}), *
 
 
 def open_it(raw: bytes, known: dict[str, TaskDuties], deliveries: int = 0) -> Job:
-    return opened(Claimed("7:3", "q", raw, deliveries, 0), known)
+    return opened(Claimed("7:3", "q", raw, deliveries, 0), known, 0.0)
 
 
 def test_the_first_delivery_of_a_known_task_is_plain(known: dict[str, TaskDuties]) -> None:

@@ -1,6 +1,6 @@
 """How many jobs a child claims at once."""
 
-from penstock.engine.running.pace import CLAIM_SECONDS, SLOW_SECONDS, Pace
+from penstock.engine.running.pace import CLAIM_SECONDS, SLOW_SECONDS, Flow, Pace
 
 MOST = 200
 
@@ -54,3 +54,48 @@ def test_only_the_task_that_has_been_slow_is_slow() -> None:
     assert pace.is_slow("slow")
     assert not pace.is_slow("quick")
     assert not pace.is_slow("unknown")
+
+
+def flowing(ended: int, now: float) -> tuple[Flow, Pace]:
+    """After so many quick jobs in the second before ``now``."""
+    flow, pace = Flow(MOST), Pace(MOST)
+    flow.measure(0, now - 1)
+    flow.measure(ended, now)
+    pace.note("quick", CLAIM_SECONDS)
+    pace.note("quick", 0.001)
+    return flow, pace
+
+
+def test_as_many_may_wait_for_a_place_as_end_in_the_time_of_a_claim() -> None:
+    flow, pace = flowing(1000, now=100.0)
+    assert flow.ahead(pace) == 1000 * CLAIM_SECONDS
+    flow, pace = flowing(100_000, now=100.0)
+    assert flow.ahead(pace) == MOST
+
+
+def test_none_waits_where_jobs_take_as_long_as_a_claim_should() -> None:
+    flow, pace = flowing(1000, now=100.0)
+    pace.note("other", CLAIM_SECONDS)
+    assert flow.ahead(pace) == 0
+
+
+def test_a_moment_says_nothing() -> None:
+    flow, pace = flowing(1000, now=100.0)
+    flow.measure(1001, now=100.001)
+    assert flow.ahead(pace) == 1000 * CLAIM_SECONDS
+
+
+def test_those_that_wait_are_stuck_when_fewer_end_than_wait() -> None:
+    flow, _ = flowing(1000, now=100.0)
+    assert not flow.is_stuck(1000, 0, now=100.0)
+    assert not flow.is_stuck(1000, 20, now=100.0 + SLOW_SECONDS / 2)
+    assert not flow.is_stuck(1030, 20, now=100.0 + SLOW_SECONDS)
+    assert flow.is_stuck(1040, 20, now=100.0 + 2 * SLOW_SECONDS)
+
+
+def test_none_waits_after_some_have_waited_for_long() -> None:
+    flow, pace = flowing(1000, now=100.0)
+    assert flow.is_stuck(1100, 20, now=200.0)
+    assert flow.ahead(pace) == 0
+    flow.measure(1100, now=200.1)
+    assert flow.ahead(pace) == 0

@@ -17,6 +17,8 @@ ON_TRACING = "tests/engine/running/test_tracing.py"
 ON_OPENING, ON_LIMITS = "tests/engine/running/test_opening.py", "tests/engine/running/test_limits.py"
 
 ON_ASYNCIO, ON_THREADS = "tests/engine/test_asyncio_children.py", "tests/engine/test_thread_children.py"
+ON_AHEAD = "tests/engine/test_claiming_ahead.py"
+LOOPING = "penstock/engine/running/looping.py"
 
 GUARDS = (
     Guard(
@@ -42,6 +44,62 @@ GUARDS = (
         replacement="        quicken(app)\n",
         test=f"{ON_ASYNCIO}::test_contexts_are_never_mixed_up",
         why="A coroutine finds the request of another job, and no current task of its own.",
+    ),
+    Guard(
+        name="each-job-in-a-loop-has-its-context-in-a-tracer-that-others-had",
+        file=LOOPING,
+        text="        tracer.gr_context = getcurrent().gr_context\n",
+        replacement="",
+        test=f"{ON_ASYNCIO}::test_retries_and_failures_are_those_of_any_task",
+        why="A tracer that runs one job after the other keeps the context of the first, or none.",
+    ),
+    Guard(
+        name="what-waits-for-a-place-for-long-goes-back",
+        file=CHILD,
+        text="        if self._is_stuck:\n            self._return_stuck()\n",
+        replacement="",
+        test=f"{ON_AHEAD}::test_what_waits_for_long_goes_back_in_its_order_for_others[threads]",
+        why="Quick jobs wait in a child behind long ones, while another child is idle.",
+    ),
+    Guard(
+        name="none-is-claimed-ahead-after-some-have-gone-back",
+        file="penstock/engine/running/pace.py",
+        text="        if is_stuck:\n            self.forget(ended, now)\n",
+        replacement="",
+        test="tests/engine/running/test_pace.py::test_none_waits_after_some_have_waited_for_long",
+        why="What a child gives back it claims again at once.",
+    ),
+    Guard(
+        name="what-waits-for-a-place-goes-back-when-the-worker-ends",
+        file=CHILD,
+        text='            self._claims.settle(self._waiting.pop().token, "return")\n        self._return_ahead()\n',
+        replacement='            self._claims.settle(self._waiting.pop().token, "return")\n',
+        test=f"{ON_AHEAD}::test_what_waits_goes_back_at_once_when_the_worker_ends[threads]",
+        why="A worker that ends runs jobs that it has only claimed, once what runs has ended.",
+    ),
+    Guard(
+        name="what-waits-for-a-place-when-its-breaker-opens-goes-back",
+        file=CHILD,
+        text="            if self._is_to_screen:\n                self._return_ahead()",
+        replacement="            if False:\n                self._return_ahead()",
+        test=f"{ON_AHEAD}::test_what_waits_when_its_breaker_opens_does_not_start[threads]",
+        why="Jobs start whose breaker has opened while they waited in a child.",
+    ),
+    Guard(
+        name="an-idle-child-claims-no-more-than-it-can-start",
+        file=CHILD,
+        text="        if self._claiming.seems_empty:\n",
+        replacement="        if False:\n",
+        test=f"{ON_AHEAD}::test_an_idle_child_claims_no_more_than_it_can_start[threads]",
+        why="Of idle children one takes all of a burst, and the others none.",
+    ),
+    Guard(
+        name="whoever-ends-in-a-loop-makes-room-for-the-next",
+        file=LOOPING,
+        text="        super()._end(errand)\n        self._fill_places()\n",
+        replacement="        super()._end(errand)\n",
+        test=f"{ON_AHEAD}::test_what_waits_begins_as_soon_as_one_place_is_free[first-asyncio]",
+        why="What waits for a place waits until the next claim.",
     ),
     Guard(
         name="a-limit-of-one-job-among-many-kills-nobody",
