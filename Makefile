@@ -70,7 +70,7 @@ contexts: $(STAMP)  ## A hundred thousand jobs among others, by coroutines and b
 mutants: $(STAMP)  ## Remove each guard in turn and see its test turn red
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
-bench: $(STAMP)  ## Measure beside stock Celery and its peers, and write docs/benchmarks.md; QUICK=1 for the heart of it
+bench: $(STAMP)  ## Measure beside stock Celery and its peers, and write docs/comparison.md, benchmarks.md, scale.md; QUICK=1 for the heart of it
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 format: $(STAMP)  ## Format the code

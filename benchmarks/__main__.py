@@ -1,6 +1,7 @@
 """Measures, prints, writes pages, pictures and raw data; ends with 1 for a missed target, 2 when a run says nothing.
 
-python -m benchmarks            everything, and the pages
+python -m benchmarks            everything, and all pages
+python -m benchmarks --only comparison --only sleeps    the page of all systems
 python -m benchmarks --quick    the heart of the comparison in under three minutes; the last line is JSON
 python -m benchmarks --smoke    a tenth of everything, to see that it runs
 """
@@ -16,19 +17,14 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from benchmarks import chart
 from benchmarks.comparison import floor, heart, sleeps
 from benchmarks.comparison import page as comparison
 from benchmarks.comparison.catalogue import HEART, SYSTEMS
 from benchmarks.comparison.compare import FULL, QUICK, SMOKE, Plan, compare, to_stderr
-from benchmarks.comparison.outcome import Outcome
 from benchmarks.comparison.system import System
-from benchmarks.comparison.targets import Verdict, verdicts
 from benchmarks.conditions import BenchmarkError
 from benchmarks.figures import (
     beat,
@@ -51,12 +47,12 @@ from benchmarks.figures import (
     waiting_memory,
     wake,
 )
+from benchmarks.found import COMPARISON, SCALE, SLEEPS, Found
 from benchmarks.harness import ROOT, Bench
-from benchmarks.report import Figure, as_data, as_markdown, as_text
+from benchmarks.report import Figure, as_text
 from benchmarks.scale import page as scale
 from benchmarks.servers import database_facts, new_database, running_server
 
-COMPARISON, SLEEPS, SCALE = "comparison", "sleeps", "scale"
 FIGURES: dict[str, Callable[[Bench], Figure]] = {
     "throughput": throughput.measure,
     "mixes": mixes.measure,
@@ -79,43 +75,6 @@ FIGURES: dict[str, Callable[[Bench], Figure]] = {
 ON_REQUEST: dict[str, Callable[[Bench], Figure]] = {"ledger": ledger.measure, "pages": pages.measure}
 """Figures that take long and gigabytes, for `--only`."""
 PARTS = (COMPARISON, SLEEPS, *FIGURES, SCALE)
-PAGE, RAW = ROOT / "docs/benchmarks.md", ROOT / "docs/benchmarks.json"
-PICTURE, BARS = ROOT / "docs/pictures/benchmarks.svg", ROOT / "docs/pictures/comparison.svg"
-SCALE_PAGE = ROOT / "docs/scale.md"
-
-
-@dataclass
-class Found:
-    """What a run has found so far."""
-
-    where: dict[str, str]
-    figures: list[Figure] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    sleeps: list[Outcome] = field(default_factory=list)
-    floor: dict[str, float] = field(default_factory=dict)
-    scale: scale.Scale | None = None
-    ran: dict[str, dict[str, str]] = field(default_factory=dict)
-
-    def as_data(self) -> dict[str, Any]:
-        """Everything, for machines."""
-        return {
-            **as_data(self.figures, self.ran, self.where),
-            "redis-benchmark": self.floor,
-            "comparison": [outcome.as_data() for outcome in self.outcomes],
-            "sleeps": [outcome.as_data() for outcome in self.sleeps],
-            "targets": [vars(verdict) for verdict in self.verdicts],
-            "scale": self.scale.as_data() if self.scale else None,
-        }
-
-    @property
-    def holds(self) -> bool:
-        """Whether every target holds."""
-        return all(figure.holds for figure in self.figures) and all(found.holds for found in self.verdicts)
-
-    @property
-    def verdicts(self) -> list[Verdict]:
-        """Of what all systems are measured by."""
-        return [*verdicts(self.outcomes), *sleeps.verdicts(self.sleeps)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -163,8 +122,9 @@ def measure(asked: argparse.Namespace) -> int:
         print(json.dumps(found.as_data(), indent=2))
     else:
         print_ran(found.where, found.ran, time.monotonic() - started)
-    if not (asked.only or asked.system or asked.smoke):
-        write(found)
+    if not (asked.system or asked.smoke):
+        for name in found.write(ROOT / "docs", asked.only or PARTS, FIGURES):
+            to_stderr(f"docs/{name} is written")
     return 0 if found.holds else 1
 
 
@@ -200,17 +160,6 @@ def wanted(systems: Mapping[str, System], asked: argparse.Namespace) -> list[Sys
     if not (there := [system for system in found if system.environment.is_there]):
         raise BenchmarkError(f"none of these is measured here: {', '.join(asked.system or systems)}")
     return there
-
-
-def write(found: Found) -> None:
-    """The pages, the pictures and the raw data."""
-    beside = [*comparison.as_markdown(found.outcomes, found.floor), "", *sleeps.as_markdown(found.sleeps)]
-    PAGE.write_text(as_markdown(found.figures, found.ran, found.where, beside))
-    RAW.write_text(json.dumps(found.as_data(), indent=1, ensure_ascii=False) + "\n")
-    PICTURE.write_text(chart.draw(found.figures))
-    BARS.write_text(comparison.picture(found.outcomes))
-    assert found.scale is not None, "a whole run has it"
-    SCALE_PAGE.write_text(scale.as_markdown(found.scale, found.where))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -129,26 +129,30 @@ def as_data(figures: Sequence[Figure], ran: dict[str, dict[str, str]], machine: 
     }
 
 
-def as_markdown(
-    figures: Sequence[Figure], ran: dict[str, dict[str, str]], machine: dict[str, str], comparison: Iterable[str]
-) -> str:
-    """The page ``docs/benchmarks.md``.
+def head(raw: str, machine: Mapping[str, str]) -> list[str]:
+    """How a page says where its figures are from.
 
     Args:
-        comparison: the lines that show all systems beside each other; they come first.
+        raw: the file that has every value.
+        machine: what they were measured on.
     """
-    lines = [
-        "# Benchmarks",
-        "",
-        "Written by `make bench` in one run on one machine; every value is in [benchmarks.json](benchmarks.json).",
+    return [
+        f"Written by `make bench` in one run on one machine; every value is in [{raw}]({raw}).",
         "Redis writes its file every second (AOF everysec), PostgreSQL syncs each commit, the log level is WARNING,",
-        "and Penstock sends events (`-E`). First all systems, then stock Celery and Penstock in detail.",
+        "and Penstock sends events (`-E`).",
         "",
         f"{', '.join(machine.values())}.",
         "",
-        *comparison,
+    ]
+
+
+def as_markdown(figures: Sequence[Figure], ran: dict[str, dict[str, str]], machine: dict[str, str]) -> str:
+    """The page ``docs/benchmarks.md``."""
+    lines = [
+        "# Stock Celery and Penstock in detail",
         "",
-        "## Stock Celery and Penstock in detail",
+        *head("benchmarks.json", machine),
+        "All systems beside each other: [comparison.md](comparison.md).",
         "",
         "Each side has its own application in its own processes (nothing of Penstock is loaded on the stock side; the",
         "run checks it) and its own Redis. Both are measured in turns, one at a time; values are medians, spreads are",
@@ -162,7 +166,7 @@ def as_markdown(
     names = dict.fromkeys(name for facts in ran.values() for name in facts)
     lines += [f"| {name} | {_code(ran['stock'].get(name))} | {_code(ran['ours'].get(name))} |" for name in names]
     for figure in figures:
-        lines += ["", f"### {figure.title}", "", figure.how, "", "| | stock | Penstock | | times | target |"]
+        lines += ["", f"## {figure.title}", "", figure.how, "", "| | stock | Penstock | | times | target |"]
         lines += ["|---|---:|---:|---|---:|---|"]
         lines += [
             f"| {row.what} | {_with_spread(row.stock)} | {_with_spread(row.ours)} | {row.unit} | {_times(row)} |"

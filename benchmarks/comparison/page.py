@@ -1,4 +1,4 @@
-"""The comparison for a terminal, for the page `docs/benchmarks.md`, and as bars."""
+"""The comparison for a terminal, for the page `docs/comparison.md`, and as bars."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import log10
 from benchmarks.chart import FAINT, document, shape, words
 from benchmarks.comparison.outcome import Outcome
 from benchmarks.comparison.targets import OURS, verdicts
-from benchmarks.report import MARKS, number
+from benchmarks.report import MARKS, head, number
 
 COLUMNS = {
     "run": "run/s",
@@ -43,10 +43,12 @@ def as_text(outcomes: Sequence[Outcome], floor: Mapping[str, float]) -> str:
     return "\n".join([*lines, *(f"{verdict}" for verdict in verdicts(outcomes))])
 
 
-def as_markdown(outcomes: Sequence[Outcome], floor: Mapping[str, float]) -> Iterator[str]:
-    """The lines of its part of the page."""
+def as_markdown(outcomes: Sequence[Outcome], floor: Mapping[str, float], machine: Mapping[str, str]) -> Iterator[str]:
+    """The lines of its part of the page, which is the first."""
     ours, rounds = _ours(outcomes), len(outcomes[0].runs)
-    yield from ("## All systems side by side", "", INTRODUCTION.format(rounds=rounds), "")
+    yield from ("# All systems side by side", "", *head("comparison.json", machine))
+    yield from ("Stock Celery and Penstock in detail: [benchmarks.md](benchmarks.md).", "")
+    yield from (INTRODUCTION.format(rounds=rounds), "")
     yield from ("![Jobs a second of all systems](pictures/comparison.svg)", "")
     heads = ["system", "keeps afterwards", *COLUMNS.values(), "idle p50 / p95 / p99 ms", "Penstock on PostgreSQL runs"]
     yield f"| {' | '.join(heads)} |"

@@ -16,7 +16,7 @@ PAGE = """\
 Written by `make bench`, from figures that were measured with many claimers and many recorders at once on one machine:
 {where}.
 
-A job costs three things: the time of its body, CPU of the worker around it ([benchmarks](benchmarks.md)), and a share
+A job costs three things: the time of its body, CPU of the worker around it ([comparison](comparison.md)), and a share
 of two servers that all workers have in common. Workers are added by starting more of them. This page is about the two
 servers.
 
