@@ -201,6 +201,9 @@ class Keeper:
             self._selector.unregister(self._link)
             return
         self._unread += chunk
+        # What a body has said before it ended has come before the word of its end, but by another way: it is taken
+        # first, or whoever reads the job when it has ended would not find it.
+        self._read_reports()
         self._take_unread()
 
     def _read_reports(self) -> None:

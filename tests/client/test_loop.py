@@ -165,8 +165,13 @@ def test_while_the_pool_of_connections_is_exhausted_the_loop_goes_on(on_postgres
     assert {job.state for job in made} == {State.QUEUED}
 
 
+def hearing(broker: redis.Redis) -> int:
+    """Connections that listen for the ends of jobs; those of earlier tests linger."""
+    return [each["name"] for each in broker.client_list()].count("hearing")  # type: ignore[union-attr]
+
+
 def test_a_thousand_coroutines_wait_on_three_connections(on_postgresql: PenstockApp, broker: redis.Redis) -> None:
-    url = on_postgresql.settings.database_url
+    url, before = on_postgresql.settings.database_url, hearing(broker)
     most = 0
 
     async def wait() -> tuple[float, list[int]]:

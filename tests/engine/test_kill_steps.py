@@ -42,6 +42,8 @@ class Flow(NamedTuple):
 
     first: str
     last: str
+    gate: Path | None = None
+    """What the first one waits for, which has begun then."""
 
 
 Start = Callable[[Station, str], Flow]
@@ -64,10 +66,13 @@ def someone_waits_to_write(place: Station) -> bool:
 
 @contextmanager
 def not_yet_committed(place: Station, start: Start, queue: str = QUEUE) -> Iterator[Flow]:
-    """Inside of the block the first body has ended, and its outcome waits for the commit."""
+    """Inside of the block the first body has ended, and its outcome alone waits for the commit."""
+    flow = start(place, queue) if start is in_a_chord else None
     with closed_books(place):
-        flow = start(place, queue)
-        place.started(flow.first)
+        flow = flow or start(place, queue)
+        if flow.gate is not None:
+            flow.gate.touch()
+        place.ended(flow.first) if flow.gate else place.started(flow.first)
         wait_for(lambda: someone_waits_to_write(place), "the keeper waits for the books")
         yield flow
 
@@ -113,10 +118,13 @@ def with_a_snooze(place: Station, queue: str) -> Flow:
 
 
 def in_a_chord(place: Station, queue: str) -> Flow:
-    # Of two parts, because Celery makes a chain of one. The last to be looked at is the last to run.
-    parts = [place.app.tasks["engine.touch"].si(number).set(queue=queue) for number in range(2)]
-    result = chord(parts)(place.app.tasks["engine.collect"].s().set(queue=queue))
-    return Flow(result.parent.results[1].id, result.id)
+    """Of two parts, because Celery makes a chain of one. The other part is on the books before."""
+    gate, tasks = place.gate("part"), place.app.tasks
+    parts = [tasks["engine.touch"].si().set(queue=queue), tasks["engine.hold"].si(str(gate)).set(queue=queue)]
+    other, first = (result := chord(parts)(tasks["engine.collect"].s().set(queue=queue))).parent.results
+    wait_for(lambda: state_of(place, other.id) is State.SUCCEEDED, "the other part is on the books")
+    place.started(first.id)
+    return Flow(first.id, result.id, gate)
 
 
 FLOWS = [in_a_chain, with_a_callback, with_a_retry, with_a_snooze, in_a_chord]

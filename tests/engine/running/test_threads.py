@@ -30,7 +30,7 @@ def threads() -> Iterator[Threads]:
 def job() -> Job:
     message: dict[str, Any] = {"body": "W10=", "headers": {"id": "1", "task": "t"}}
     message["properties"] = {"delivery_info": {}, "body_encoding": "base64"}
-    return opened(Claimed("7:0", "mail", json.dumps(message).encode(), 0, 0), {})
+    return opened(Claimed("7:0", "mail", json.dumps(message).encode(), 0, 0), {}, 0.0)
 
 
 def start(threads: Threads, run: Run) -> None:

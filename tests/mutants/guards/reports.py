@@ -9,6 +9,14 @@ ON_WORKERS = "tests/engine/test_reports.py"
 
 GUARDS = (
     Guard(
+        name="said-is-taken-before-ended",
+        file="penstock/engine/keeper.py",
+        text="        self._read_reports()\n        self._take_unread()\n",
+        replacement="        self._take_unread()\n",
+        test="tests/engine/test_keeper_turns.py::test_what_a_body_has_said_is_taken_before_the_word_of_its_end",
+        why="Whoever reads the log of a job that has just ended finds nothing of it, in Celery's own pools.",
+    ),
+    Guard(
         name="a-forked-process-does-not-speak-for-its-job",
         file="penstock/engine/reporting/reporter.py",
         text="        collection.report = _Silent()\n",
