@@ -19,15 +19,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import process as processes
 from pathlib import Path
 from typing import Any
 
-from billiard import process as billiard_process
 from celery import platforms, signals
-from celery._state import _set_task_join_will_block, set_default_app
-from celery.app import trace
-from celery.worker import state as worker_state
 
 from penstock.broker import envelope
 from penstock.broker.claims import Claims, worker_of
@@ -47,14 +42,16 @@ from penstock.engine.revoking import Revocations
 from penstock.engine.running import limits, threaded
 from penstock.engine.running.admitting import Admission, Candidate, is_over
 from penstock.engine.running.announcing import Announcer
+from penstock.engine.running.appetite import WAIT_SECONDS, Appetite
+from penstock.engine.running.birth import become_child
 from penstock.engine.running.claiming import Claiming
-from penstock.engine.running.crew import Alone, Beside, Crew
+from penstock.engine.running.crew import Alone, Crew
 from penstock.engine.running.desk import ManyDesks, OneDesk
 from penstock.engine.running.duties import TaskDuties, build_tracers
 from penstock.engine.running.handing import ATTEMPT, ROOM_SECONDS, Handing, SharedHanding
 from penstock.engine.running.line import Line
 from penstock.engine.running.opening import Job, opened
-from penstock.engine.running.pace import SLOW_SECONDS, Flow, Pace
+from penstock.engine.running.pace import SLOW_SECONDS, Pace
 from penstock.engine.running.plain import PlainRunner
 from penstock.engine.running.quickening import quicken
 from penstock.engine.running.rates import Rates
@@ -73,9 +70,6 @@ LONG_SECONDS = 0.1
 """After a job that took longer the child asks whether its waiting jobs are still its own. The keeper takes none back
 before five times as long, by the same clock, so a child that does not ask has lost none."""
 RESET = ("SIGHUP", "SIGTTIN", "SIGTTOU", "SIGQUIT", "SIGINT", "SIGCHLD")
-WAIT_SECONDS = 1.0
-TOGETHER_SECONDS = 0.005
-"""How long a child that runs many jobs leaves places free for a claim that fills more of them, up to half."""
 SWITCH_SECONDS = 0.001
 """After so long the thread that claims and the one that runs jobs give way to each other."""
 FLUSH_SECONDS = 2.0
@@ -121,13 +115,11 @@ class Child:
         self._slot = slot
         self._is_draining = False
         self._is_full = False
-        self._is_stuck = False
         self._incarnation = 0
         self._waiting: deque[Job] = deque()
         self._asked: dict[str, Job] = {}
         self._revocations = Revocations()
         self._pace = Pace(MAX_CLAIM)
-        self._flow = Flow(MAX_CLAIM)
         fork = slot.get("fork")
         self._line = Line(plan.address, slot.index, fork, self._on_news)
         self._is_single = plan.kind == SINGLE
@@ -150,7 +142,7 @@ class Child:
             self._wait,
             self._look_for_change,
             is_over=lambda: bool(slot.get("orders")),
-            is_unwanted=lambda: self._crew.is_beside and self._count() < 1,
+            is_unwanted=lambda: self._crew.is_beside and self._appetite.most() < 1,
         )
         self._admission = Admission(self._claims, self._claiming.settle_together, self._tell_attempt)
         self._is_to_screen = False
@@ -181,35 +173,14 @@ class Child:
         return 0
 
     def _prepare(self) -> None:
-        """What Celery's prefork does in each new child."""
+        """Makes this process a child of the worker, and what its jobs are run with."""
         plan = self._plan
         self._crew: Crew = Alone(self._slot)
         signal.signal(ASK, self._on_asked)
         signal.signal(signal.SIGTERM, self._on_terminate)
         limits.install(self._slot)
-        for current in (billiard_process.current_process(), processes.current_process()):
-            current.name = f"ForkPoolWorker-{self._slot.get('place') + 1}"
-        billiard_process.current_process().index = self._slot.get("place")
-        platforms.set_mp_process_title("celeryd", hostname=plan.hostname)
-        _set_task_join_will_block(True)
         app = plan.app
-        app.loader.init_worker()
-        app.loader.init_worker_process()
-        logfile = os.environ.get("CELERY_LOG_FILE") or None
-        if logfile and "%i" in logfile.lower():
-            app.log.already_setup = False
-        app.log.setup(
-            int(os.environ.get("CELERY_LOG_LEVEL", 0) or 0),
-            logfile,
-            bool(os.environ.get("CELERY_LOG_REDIRECT", False)),
-            str(os.environ.get("CELERY_LOG_REDIRECT_LEVEL")),
-            hostname=plan.hostname,
-        )
-        app.set_current()
-        set_default_app(app)
-        app.finalize()
-        trace._tasks = app._tasks
-        worker_state.reset_state()
+        become_child(app, plan.hostname, self._slot.get("place"))
         ledger_backend.leave_to_tracer()
         set_outlet(self._handing if isinstance(app.backend, LedgerBackend) else None)
         quicken(app, by_context=not self._is_single)
@@ -249,6 +220,14 @@ class Child:
             capture.install(capture.level_of(plan.transport_options), is_alone=self._is_single)
         if isinstance(self._desks, ManyDesks):
             self._crew = self._many(self._desks)
+        self._appetite = Appetite(
+            self._slot,
+            self._crew,
+            self._pace,
+            left=self._left if plan.max_tasks else None,
+            claims_ahead=not plan.max_memory_kib,
+            wait=lambda seconds: self._wait(seconds, None),
+        )
         watch_cancellations(self._crew.is_cancelled)
 
     def _many(self, desks: ManyDesks) -> Crew:
@@ -328,64 +307,32 @@ class Child:
             self._slot.put("incarnation", self._incarnation if self._claims.worker else 0)
         elif self._crew.is_beside and len(self._numbers) > 1:
             self._note_oldest()
-        if self._is_stuck:
+        if self._appetite.is_stuck:
             self._return_stuck()
         if self._is_full:
             self._wait(WAIT_SECONDS, None)
             return
         if self._asked:
             self._wait(WAIT_SECONDS, None)
-        elif not self._waiting and (count := self._wanted()) > 0:
+        elif not self._waiting and (count := self._appetite.wanted(is_resting=self._claiming.seems_empty)) > 0:
             claimed = self._claim(count)
             # What an idle child's last claim brings when it is told to end goes back with all else that is held.
             if claimed and not self._slot.get("orders"):
-                self._look_for_stuck()  # Those that come now have not waited yet.
+                self._appetite.look_for_stuck()  # Those that come now have not waited yet.
                 self._take(claimed)
         self._work()
         self._admission.tell_ended()
 
     def _claim(self, count: int) -> list[Claimed]:
-        """What comes after this child has waited for it may be anything, and others may be as idle: none of it waits
-        here for what came before having been quick.
-        """
         is_resting = self._claiming.seems_empty
         claimed = self._claiming.claim(count)
-        if is_resting and isinstance(self._crew, Beside):
-            self._flow.forget(self._crew.ended, time.monotonic())
+        if is_resting:
+            self._appetite.waited()
         return claimed
 
-    def _count(self) -> int:
-        room = self._crew.room
-        count = self._pace.count() if room is None else room + self._ahead()
-        if self._plan.max_tasks:
-            count = min(count, self._plan.max_tasks - self._pool.done - self._crew.running)
-        return count
-
-    def _ahead(self) -> int:
-        """How many jobs may wait here for a place; none where any job may be the last one, for its memory."""
-        return 0 if self._plan.max_memory_kib else self._flow.ahead(self._pace)
-
-    def _wanted(self) -> int:
-        """How many to claim now: what is claimed then is started soon. 0: none, after a wait until that may change.
-
-        Where short jobs end one after the other, a claim waits for a number of them, and asks Redis once for all.
-        """
-        if not isinstance(self._crew, Beside):
-            return self._count()
-        now = time.monotonic()
-        if self._claiming.seems_empty:
-            self._flow.forget(self._crew.ended, now)
-        self._flow.measure(self._crew.ended, now)
-        most = len(self._slot.places) + self._ahead()
-        patience = self._slot.time("claimed_at") + TOGETHER_SECONDS - now
-        # While some wait here, no place is free for want of a claim.
-        enough = max(min(most // 2, MAX_CLAIM), 1) if patience > 0 or self._crew.waiting else 1
-        if (count := self._count()) >= enough:
-            return count
-        self._crew.ask_for_wake(most - enough)
-        if self._count() < enough:
-            self._wait(patience if patience > 0 else WAIT_SECONDS, None)
-        return 0
+    def _left(self) -> int:
+        assert self._plan.max_tasks is not None
+        return self._plan.max_tasks - self._pool.done - self._crew.running
 
     def _note_oldest(self) -> None:
         """Jobs that were claimed under an older name may go on for long."""
@@ -554,16 +501,11 @@ class Child:
         for job in self._crew.take_back():
             self._claims.settle(job.token, "return")
 
-    def _look_for_stuck(self) -> None:
-        crew = self._crew
-        if isinstance(crew, Beside):
-            self._is_stuck |= self._flow.is_stuck(crew.ended, crew.waiting, time.monotonic())
-
     def _return_stuck(self) -> None:
         """What waits for a place, when it would do so for long. Not while a claim waits with Redis: that would bring
         the first ones of them again, which then come to stand in front of those before them.
         """
-        self._is_stuck = False
+        self._appetite.is_stuck = False
         self._return_ahead()
         self._put_held()
 
@@ -577,7 +519,7 @@ class Child:
             seconds = min(seconds, SLOW_SECONDS)
         is_ready = self._line.wait(seconds, other)
         self._line.hear()
-        self._look_for_stuck()
+        self._appetite.look_for_stuck()
         return is_ready
 
     def _look_for_change(self, scripts: Scripts) -> None:

@@ -56,7 +56,7 @@ GUARDS = (
     Guard(
         name="what-waits-for-a-place-for-long-goes-back",
         file=CHILD,
-        text="        if self._is_stuck:\n            self._return_stuck()\n",
+        text="        if self._appetite.is_stuck:\n            self._return_stuck()\n",
         replacement="",
         test=f"{ON_AHEAD}::test_what_waits_for_long_goes_back_in_its_order_for_others[threads]",
         why="Quick jobs wait in a child behind long ones, while another child is idle.",
@@ -87,8 +87,8 @@ GUARDS = (
     ),
     Guard(
         name="an-idle-child-claims-no-more-than-it-can-start",
-        file=CHILD,
-        text="        if self._claiming.seems_empty:\n",
+        file="penstock/engine/running/appetite.py",
+        text="        if is_resting:\n",
         replacement="        if False:\n",
         test=f"{ON_AHEAD}::test_an_idle_child_claims_no_more_than_it_can_start[threads]",
         why="Of idle children one takes all of a burst, and the others none.",
