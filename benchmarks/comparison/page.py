@@ -68,7 +68,7 @@ def as_markdown(outcomes: Sequence[Outcome], floor: Mapping[str, float], machine
 
 def picture(outcomes: Sequence[Outcome]) -> str:
     """Bars of jobs a second, on a logarithmic scale, each with what the system keeps."""
-    width, left, bars, row = 860, 330, 400, 34
+    width, left, bars, row = 860, 352, 378, 34
     longest = max(outcome.median("run") or 1 for outcome in outcomes)
     parts = [words(24, 40, "No-op jobs a second, two processes, and what is kept afterwards", size=14, weight=600)]
     parts.append(words(width - 24, 40, "logarithmic scale", colour=FAINT, anchor="end"))
