@@ -9,7 +9,7 @@ PAYLOADS = {
     "an image": "\"'><img src=x onerror=window.harm()>",
     "an attribute": 'x" onmouseover="window.harm()" autofocus onfocus="window.harm()',
     "an address": "javascript:window.harm()",
-    "a template": "{{ 7 * 191 }}{% raw 7 * 191 %}${7*191}",
+    "a template": "{{ 7919 * 1299709 }}{% raw 7919 * 1299709 %}${7919*1299709}",
     "a format": "%(harm)s %s %d %n {0.__class__} {harm}",
     "a header": "x\r\nSet-Cookie: harm=1\r\n\r\n<script>window.harm()</script>",
     "an encoded header": "%0d%0aSet-Cookie:%20harm=1",

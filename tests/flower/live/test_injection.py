@@ -25,8 +25,9 @@ APP = "tests.flower.live.hostile_app"
 SHORT = {name: payload for name, payload in PAYLOADS.items() if len(payload) < 1000}
 STORABLE = {name: payload for name, payload in SHORT.items() if name != "half a character"}
 HARM = "window.harm = () => { window.harmed = true; }"
-SIGNS = ("<script>window.harm", "<img src=x", 'onmouseover="window.harm', "<svg onload", "<b>much", "1337")
-"""What a page holds if a payload is more than text in it."""
+SIGNS = ("<script>window.harm", "<img src=x", 'onmouseover="window.harm', "<svg onload", "<b>much", "10292395571")
+"""What a page holds if a payload is more than text in it; the number is a template's that was carried out, and too long
+to be part of an id by chance."""
 FIELD = re.compile(r"<(?:input|select|textarea)[^>]*\bname=\"([^\"]+)\"")
 IN_LINK = re.compile(r"href=\"[^\"]*\?([^\"]*)\"")
 FEW = 25

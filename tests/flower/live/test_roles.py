@@ -127,7 +127,10 @@ OURS = {
         dict.fromkeys(("retry", "retry-edited", "discard", "cancel", "terminate"), OPERATORS),
         shown=404,
     ),
-    "failures": Own("/failures", dict.fromkeys(("replay", "discard", "replay-all", "discard-all"), OPERATORS)),
+    "failures": Own(
+        "/failures",
+        dict.fromkeys(("replay", "discard", "replay-all", "discard-all", "open-breaker", "close-breaker"), OPERATORS),
+    ),
     "failure": Own(
         f"/failures/{UNKNOWN}",
         dict.fromkeys(
