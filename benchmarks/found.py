@@ -1,6 +1,6 @@
 """What a run has found, and the pages of `docs/` that it writes: each one whole, if all of its parts were measured.
 
-A page never mixes runs, so a part can be measured anew in an hour less than everything takes.
+A page never mixes runs, and one of them can be measured anew without the others.
 """
 
 from __future__ import annotations

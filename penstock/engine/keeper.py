@@ -202,7 +202,8 @@ class Keeper:
             return
         self._unread += chunk
         # What a body has said before it ended has come before the word of its end, but by another way: it is taken
-        # first, or whoever reads the job when it has ended would not find it.
+        # first, or whoever reads the job when it has ended would not find it. All of it is there by now, and no more
+        # than is taken at once, unless net.unix.max_dgram_qlen was raised that far.
         self._read_reports()
         self._take_unread()
 

@@ -67,12 +67,14 @@ def someone_waits_to_write(place: Station) -> bool:
 @contextmanager
 def not_yet_committed(place: Station, start: Start, queue: str = QUEUE) -> Iterator[Flow]:
     """Inside of the block the first body has ended, and its outcome alone waits for the commit."""
+    # Of a chord two outcomes would wait, one after the other: its other part is to be on the books before they close.
     flow = start(place, queue) if start is in_a_chord else None
     with closed_books(place):
         flow = flow or start(place, queue)
         if flow.gate is not None:
             flow.gate.touch()
-        place.ended(flow.first) if flow.gate else place.started(flow.first)
+            place.ended(flow.first)
+        place.started(flow.first)
         wait_for(lambda: someone_waits_to_write(place), "the keeper waits for the books")
         yield flow
 
